@@ -1,0 +1,1 @@
+"""How TorchLoom is reached: HTTP, command line; the composition root."""

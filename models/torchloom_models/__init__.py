@@ -1,0 +1,1 @@
+"""The kinds of model that TorchLoom serves, behind the engine contract."""

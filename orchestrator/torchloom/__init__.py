@@ -1,0 +1,1 @@
+"""The core of TorchLoom: decides and runs. Knows no framework, no YAML and no HTTP."""

@@ -1,0 +1,150 @@
+"""The contract of every engine: admit, step, cancel. Knows no framework, no process, no queue.
+
+An engine is a loaded model on one device, driven by one thread. An embedder admits up to a batch and
+one step finishes all of it; an LLM's step makes one token for every sequence that it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torchloom.errors import BatchContractError, TorchLoomError
+
+
+#: A task's input or output by name: JSON values, bytes, numpy arrays, and lists and dicts of these.
+Values = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an engine is asked to do for one task."""
+
+    task_id: int
+    inputs: Values
+    params: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a task's answer, as it comes: {"text": …}, {"item": …}, {"image": …} or {"data": …}."""
+
+    task_id: int
+    data: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A task's whole answer. Nothing follows it. `counts` feeds metrics, e.g. {"prompt_tokens": 12}."""
+
+    task_id: int
+    outputs: Values
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task that failed, alone. Nothing follows it."""
+
+    task_id: int
+    error: TorchLoomError
+
+
+Event = Chunk | Result | Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How much an engine can hold.
+
+    `max_tasks` is the most tasks at once. A `is_continuous` engine takes new tasks between steps while
+    others are in the middle of theirs; any other is given a batch, and the next when that is finished.
+    """
+
+    max_tasks: int
+    is_continuous: bool = False
+
+
+class Engine(Protocol):
+    """A loaded model on one device. Every method is called from one and the same thread."""
+
+    #: The device that it runs on, as users write it: `cpu`, `cuda:0`.
+    device: str
+
+    def room(self) -> Room:
+        """Say how much it can hold. Constant once the engine is made."""
+        ...
+
+    def admit(self, work: Work) -> None:
+        """Take a task in. Raises InvalidInput, before any work, for an input that it cannot do."""
+        ...
+
+    def step(self) -> Iterable[Event]:
+        """Do one forward pass for all that was admitted; give chunks, results and failures.
+
+        A generator may yield events while the pass is still going on. If it raises, every task that
+        was admitted counts as forgotten after `cancel`, and the worker tries each of them alone.
+        """
+        ...
+
+    def cancel(self, task_id: int) -> None:
+        """Forget a task: its room is free at the next step. An unknown id is ignored."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds outside memory (connections, files). Called once, at the end."""
+        ...
+
+
+class BatchEngine:
+    """An Engine around a function over a whole batch: one step finishes all that was admitted.
+
+    `forward` takes the batch and gives one output a task, in the same order. `validate`, where given,
+    raises InvalidInput for a task that must not join the batch.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[[Sequence[Work]], Sequence[Values]],
+        *,
+        max_tasks: int,
+        device: str = "cpu",
+        validate: Callable[[Work], None] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.device = device
+        self._forward = forward
+        self._room = Room(max_tasks=max_tasks)
+        self._validate = validate
+        self._close = close
+        self._admitted: dict[int, Work] = {}
+
+    def room(self) -> Room:
+        """Say how much it can hold."""
+        return self._room
+
+    def admit(self, work: Work) -> None:
+        """Take a task into the next batch."""
+        if self._validate is not None:
+            self._validate(work)
+        self._admitted[work.task_id] = work
+
+    def step(self) -> list[Event]:
+        """Run the batch. Raises BatchContractError unless there is one output a task."""
+        batch = list(self._admitted.values())
+        outputs = self._forward(batch) if batch else []
+        if len(outputs) != len(batch):
+            message = f"A batch of {len(batch)} came back with {len(outputs)} results."
+            raise BatchContractError(message)
+        self._admitted.clear()
+        return [Result(work.task_id, output) for work, output in zip(batch, outputs, strict=True)]
+
+    def cancel(self, task_id: int) -> None:
+        """Forget a task that has not been stepped yet."""
+        self._admitted.pop(task_id, None)
+
+    def close(self) -> None:
+        """Give back what the function holds."""
+        if self._close is not None:
+            self._close()

@@ -1,0 +1,53 @@
+"""Frozen limits that users set: batching, queue, retry, cache, replicas. Knows no clock and no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPolicy:
+    """How many tasks go together, and how long the first may wait for more.
+
+    None means: learned from measured latency. `max_size` never exceeds what the engine holds.
+    """
+
+    max_size: int | None = None
+    max_wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolicy:
+    """How many tasks may wait, and what happens to the next one: refused, or made to wait."""
+
+    max_size: int = 1000
+    overflow: Literal["reject", "wait"] = "reject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaPolicy:
+    """How many workers each device runs."""
+
+    min: int = 1
+    max: int = 1
+
+
+#: Names of what a retry may answer to.
+RetryCause = Literal["failed", "worker_died", "timeout", "queue_full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a node is tried in all, and for which causes. The wait doubles: backoff_s · 2ⁿ."""
+
+    attempts: int = 1
+    backoff_s: float = 0.0
+    on: tuple[RetryCause, ...] = ("failed", "worker_died", "timeout", "queue_full")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """How long a result may be reused for identical inputs."""
+
+    ttl_s: float = 300.0

@@ -1,0 +1,1 @@
+"""Workflow files: read, checked and turned into graphs."""
