@@ -192,6 +192,12 @@ class Graph:
             readers.update(binding.reads)
         return readers
 
+    def with_defaults(self, inputs: Mapping[str, object]) -> dict[str, object]:
+        """Fill in the declared defaults of inputs that are not given."""
+        schemas = self.signature.inputs
+        defaults = {name: s["default"] for name, s in schemas.items() if "default" in s}
+        return {**defaults, **inputs}
+
     @cached_property
     def models(self) -> frozenset[str]:
         """Names of the models that its nodes call, fallbacks included."""

@@ -1,0 +1,248 @@
+"""Executors start and stop workers: as local processes, or as threads of this process.
+
+They know frames and how a worker ends, and nothing of tasks, queues or models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol, cast
+
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.wire import AnyFrame, Close, Frame, FrameReader, Open, encode
+from torchloom.worker import Hangup, Worker, open_engine
+
+
+#: Called with every frame of a worker.
+OnFrame = Callable[[AnyFrame], None]
+
+#: Called once when a worker has ended, with a word on how.
+OnEnd = Callable[[str], None]
+
+
+class Link(Protocol):
+    """The scheduler's end of its link to a worker."""
+
+    #: The process, or None for a thread of this one.
+    pid: int | None
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame; never blocks. After the worker's end it does nothing."""
+        ...
+
+    def kill(self) -> None:
+        """End the worker at once, whatever it does. Its end is reported as any other."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait until the worker has ended."""
+        ...
+
+
+class Executor(Protocol):
+    """Starts workers."""
+
+    async def start(
+        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+    ) -> Link:
+        """Start a worker, which opens the engine and reports by frames."""
+        ...
+
+
+class ProcessLink(asyncio.Protocol):
+    """A Link to a worker in a process of its own, over a socket pair."""
+
+    def __init__(self, on_frame: OnFrame, on_end: OnEnd) -> None:
+        self.pid: int | None = None
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self, command: list[str], environment: dict[str, str]) -> None:
+        """Start the process, which finds its end of the pair as the last argument."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: self, sock=ours)
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        self.pid = self._process.pid
+        self._watch = asyncio.create_task(self._report_end())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand every whole frame on."""
+        for frame in self._reader.feed(data):
+            self._on_frame(frame)
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode(frame))
+
+    def kill(self) -> None:
+        """Kill the process."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def wait(self) -> None:
+        """Wait until the process has ended and its end is reported."""
+        if self._watch is not None:
+            await asyncio.shield(self._watch)
+
+    async def _report_end(self) -> None:
+        assert self._process is not None
+        code = await self._process.wait()
+        if self._transport is not None:
+            self._transport.close()
+        self._on_end(_name_exit(code))
+
+
+def _name_exit(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    return f"signal {signal.Signals(-code).name}"
+
+
+class LocalExecutor:
+    """Starts workers as processes of this machine.
+
+    Thread counts are set before any framework is imported; each worker gets all cores unless its
+    deployment says how many. Waiting threads sleep instead of spinning, since workers share cores.
+    """
+
+    async def start(
+        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+    ) -> Link:
+        """Start a worker process."""
+        link = ProcessLink(on_frame, on_end)
+        command = [sys.executable, "-m", "torchloom.worker"]
+        await link.start(command, self._environment(deployment))
+        link.send(Open(deployment.factory, dict(deployment.config), str(device)))
+        return link
+
+    def _environment(self, deployment: Deployment) -> dict[str, str]:
+        threads = str(deployment.threads or len(os.sched_getaffinity(0)))
+        defaults = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        return {**defaults, **os.environ, **fixed}
+
+
+class ThreadLink:
+    """A Link to a worker in a thread of this process; also that worker's Channel.
+
+    A thread cannot be killed: `kill` makes its link dead and lets the thread end after its step.
+    """
+
+    pid: int | None = None
+
+    def __init__(self, on_frame: OnFrame, on_end: OnEnd) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._frames: queue.SimpleQueue[AnyFrame | None] = queue.SimpleQueue()
+        self._ended = asyncio.Event()
+        self._is_dead = False
+
+    def start(self, frame: Open) -> None:
+        """Start the thread."""
+        name = f"torchloom-{frame.factory}"
+        threading.Thread(target=self._serve, args=(frame,), name=name, daemon=True).start()
+
+    def _serve(self, frame: Open) -> None:
+        with contextlib.suppress(Hangup):
+            engine = open_engine(frame, _ThreadChannel(self))
+            if engine is not None:
+                Worker(engine, _ThreadChannel(self)).serve()
+        self._post(self._end, "the thread ended")
+
+    def _post(self, function: Callable[..., None], *arguments: object) -> None:
+        # The loop may be gone when the server ends before the thread does.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _end(self, how: str) -> None:
+        if not self._ended.is_set():
+            self._ended.set()
+            self._on_end(how)
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame."""
+        self._frames.put(frame)  # type: ignore[arg-type]  # only worker-bound frames come here
+
+    def kill(self) -> None:
+        """Cut the link; the thread ends when it next looks."""
+        self._is_dead = True
+        self._frames.put(None)
+        self._end("cut off")
+
+    async def wait(self) -> None:
+        """Wait until the thread has ended, or was cut off."""
+        await self._ended.wait()
+
+    def take(self, *, wait: bool) -> Iterable[AnyFrame]:
+        """Give the worker its frames (called in the thread)."""
+        frames: list[AnyFrame] = []
+        with contextlib.suppress(queue.Empty):
+            while not self._is_dead:
+                frame = self._frames.get(block=wait and not frames)
+                if frame is None:
+                    break
+                frames.append(frame)
+                if isinstance(frame, Close):
+                    break
+        if self._is_dead:
+            raise Hangup
+        return frames
+
+    def deliver(self, frame: Frame) -> None:
+        """Hand a frame of the worker on (called in the thread)."""
+        if self._is_dead:
+            raise Hangup
+        self._post(self._on_frame, frame)
+
+
+class _ThreadChannel:
+    """The worker's view of a ThreadLink."""
+
+    def __init__(self, link: ThreadLink) -> None:
+        self._link = link
+
+    def receive(self, *, wait: bool) -> Iterable[AnyFrame]:
+        return self._link.take(wait=wait)
+
+    def send(self, frame: Frame) -> None:
+        self._link.deliver(frame)
+
+
+class InlineExecutor:
+    """Starts workers as threads: for engines whose work is too small to be worth a hop."""
+
+    async def start(
+        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+    ) -> Link:
+        """Start a worker thread."""
+        link = ThreadLink(on_frame, on_end)
+        link.start(Open(deployment.factory, dict(deployment.config), str(device)))
+        return link

@@ -1,0 +1,39 @@
+"""History: the runs that can be looked up, the newest first. Knows nothing of what a run does."""
+
+from __future__ import annotations
+
+from torchloom.errors import UnknownRun
+from torchloom.run import Run
+
+
+class History:
+    """Bounded: the oldest run that is over is forgotten first; runs in progress never are."""
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._runs: dict[str, Run] = {}
+
+    def add(self, run: Run) -> None:
+        """Take a run in, and forget what is too old."""
+        self._runs[run.id] = run
+        if len(self._runs) <= self._max_size:
+            return
+        oldest = next((r for r in self._runs.values() if r.is_over), None)
+        if oldest is not None:
+            del self._runs[oldest.id]
+
+    def get(self, run_id: str) -> Run:
+        """Give a run; raises UnknownRun."""
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            message = f"There is no run {run_id!r}, or it has left the history."
+            raise UnknownRun(message) from None
+
+    def runs(self) -> list[Run]:
+        """List the runs, the newest first."""
+        return list(reversed(self._runs.values()))
+
+    def in_progress(self) -> list[Run]:
+        """List the runs that are not over."""
+        return [run for run in self._runs.values() if not run.is_over]

@@ -1,0 +1,361 @@
+"""Orchestrator: the object that users hold. Models in, workflows in, runs out.
+
+Knows no file, no framework and no HTTP. Everything happens on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Self
+
+from torchloom.cache import ResultCache, Sink
+from torchloom.deployment import Deployment
+from torchloom.engine import Values
+from torchloom.errors import (
+    Conflict,
+    DeadlineExceeded,
+    NotServing,
+    UnknownModel,
+    UnknownWorkflow,
+    nearest,
+)
+from torchloom.executor import Executor, InlineExecutor, LocalExecutor
+from torchloom.graph import Graph, ModelCall, WorkflowCall
+from torchloom.history import History
+from torchloom.node_run import CallOptions
+from torchloom.policy import ReplicaPolicy
+from torchloom.pool import ModelStatus, OnProgress, Pool
+from torchloom.run import Run, RunOptions
+from torchloom.stats import METRICS, Series, Stats
+from torchloom.task import Task
+from torchloom.timings import Meter
+from torchloom.version_table import VersionTable
+
+
+class Orchestrator:
+    """Holds pools, graphs and runs; use it as `async with`. The constructor does nothing.
+
+    `executor` starts the workers of models, `inline_executor` those that run in this process.
+    """
+
+    def __init__(
+        self,
+        *,
+        executor: Executor | None = None,
+        inline_executor: Executor | None = None,
+        now: Callable[[], float] = time.monotonic,
+        history_size: int = 1000,
+        cache_size: int = 1024,
+    ) -> None:
+        self.stats = Stats()
+        self.is_draining = False
+        self._executor = executor or LocalExecutor()
+        self._inline_executor = inline_executor or InlineExecutor()
+        self._now = now
+        self._pools: VersionTable[Pool] = VersionTable("Model", UnknownModel)
+        self._graphs: VersionTable[Graph] = VersionTable("Workflow", UnknownWorkflow)
+        self._history = History(history_size)
+        self._cache = ResultCache(max_entries=cache_size, now=now)
+
+    def __repr__(self) -> str:
+        """Say what every pool does."""
+        return f"<Orchestrator {' | '.join(repr(pool) for pool in self._pools)}>"
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Cancel every run and end every worker."""
+        await self.stop()
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new work and wait, within the grace, until what was accepted is done."""
+        self.is_draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                for run in self._history.in_progress():
+                    await run.wait()
+                await asyncio.gather(*(pool.drain(grace_s) for pool in self._pools))
+        except TimeoutError:
+            return
+
+    async def stop(self) -> None:
+        """Cancel every run and end every worker."""
+        self.is_draining = True
+        for run in self._history.in_progress():
+            run.cancel()
+            await run.wait()
+        await asyncio.gather(*(pool.stop() for pool in self._pools))
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether new work is taken and every model version can serve."""
+        states = {pool.state for pool in self._pools}
+        return not self.is_draining and states <= {"ready", "degraded"}
+
+    # Models
+
+    async def add_model(
+        self, deployment: Deployment, on_progress: OnProgress | None = None
+    ) -> None:
+        """Load a model version; returns when it is warm and serves.
+
+        The same deployment again changes nothing. Raises Conflict for another one under the same name
+        and version, and what kept it from loading, with nothing left behind.
+        """
+        there = self._pools.find(deployment.name, deployment.version)
+        if there is not None:
+            if there.deployment == deployment:
+                return
+            message = f"Model {deployment.label!r} exists already, with other content."
+            raise Conflict(message)
+        executor = self._inline_executor if deployment.is_inline else self._executor
+        pool = Pool(deployment, executor, self.stats, now=self._now, on_progress=on_progress)
+        self._pools.put(deployment.name, deployment.version, pool)
+        try:
+            await pool.start()
+        except BaseException:
+            self._pools.remove(deployment.name, deployment.version)
+            await pool.stop()
+            raise
+
+    async def remove_model(
+        self, name: str, version: int | None = None, *, grace_s: float = 30.0
+    ) -> None:
+        """Drain one version, or all, then stop it. Raises UnknownModel; Conflict if it is needed."""
+        versions = self._pools.versions(name) if version is None else [version]
+        pools = [self._pools.get(name, v) for v in versions]
+        if len(pools) == len(self._pools.versions(name)):
+            self._refuse_if_needed(name)
+        for pool in pools:
+            await pool.drain(grace_s)
+            self._pools.remove(name, pool.deployment.version)
+            await pool.stop()
+
+    def _refuse_if_needed(self, model: str) -> None:
+        users = sorted({graph.label for graph in self._graphs if model in graph.models})
+        if users:
+            names = ", ".join(repr(user) for user in users)
+            message = f"Model {model!r} is used by {names}. Remove that first."
+            raise Conflict(message)
+
+    async def scale_model(
+        self, name: str, version: int | None = None, *, replicas: ReplicaPolicy
+    ) -> None:
+        """Start or drain replicas until each device has `replicas.min`."""
+        await self._pools.get(name, version).scale(replicas)
+
+    def set_model_traffic(self, name: str, weights: Mapping[int, float]) -> None:
+        """Split a model's requests between its versions by weight."""
+        self._pools.set_split(name, weights)
+
+    def models(self) -> list[ModelStatus]:
+        """Describe every model version."""
+        return [self._status(pool) for pool in self._pools]
+
+    def model(self, name: str, version: int | None = None) -> ModelStatus:
+        """Describe one; raises UnknownModel with the nearest name."""
+        return self._status(self._pools.get(name, version))
+
+    def pick_model(self, name: str, version: int | None = None) -> Deployment:
+        """Give the version that the next request goes to, which the split decides."""
+        return self._pools.pick(name, version).deployment
+
+    def _status(self, pool: Pool) -> ModelStatus:
+        deployment = pool.deployment
+        return pool.status(self._pools.weight(deployment.name, deployment.version))
+
+    # Workflows
+
+    def add_workflow(self, graph: Graph) -> None:
+        """Take a graph in. The same source again changes nothing.
+
+        Raises Conflict for another source under the same name and version, UnknownModel or
+        UnknownWorkflow for a call that nothing answers.
+        """
+        there = self._graphs.find(graph.name, graph.version)
+        if there is not None:
+            if there.source == graph.source:
+                return
+            message = f"Workflow {graph.label!r} exists already, with other content."
+            raise Conflict(message)
+        known = self._pools.names()
+        for model in sorted(graph.models - set(known)):
+            message = f"Workflow {graph.name!r}: unknown model {model!r}.{nearest(model, known)}"
+            raise UnknownModel(message)
+        for node in graph.nodes.values():
+            if isinstance(node.call, WorkflowCall):
+                self._graphs.get(node.call.workflow, node.call.version)
+        self._graphs.put(graph.name, graph.version, graph)
+
+    async def remove_workflow(
+        self, name: str, version: int | None = None, *, grace_s: float = 30.0
+    ) -> None:
+        """Take one version, or all, out of service, then wait for its runs to end."""
+        versions = self._graphs.versions(name) if version is None else [version]
+        gone = [self._graphs.get(name, v) for v in versions]
+        for graph in gone:
+            self._graphs.remove(name, graph.version)
+        runs = [run for run in self._history.in_progress() if run.graph in gone]
+        if runs:
+            await asyncio.wait([asyncio.ensure_future(run.wait()) for run in runs], timeout=grace_s)
+        for run in runs:
+            run.cancel()
+
+    def set_workflow_traffic(self, name: str, weights: Mapping[int, float]) -> None:
+        """Split a workflow's runs between its versions by weight."""
+        self._graphs.set_split(name, weights)
+
+    def workflows(self) -> list[Graph]:
+        """List every version of every workflow."""
+        return list(self._graphs)
+
+    def workflow(self, name: str, version: int | None = None) -> Graph:
+        """Give one; raises UnknownWorkflow with the nearest name."""
+        return self._graphs.get(name, version)
+
+    def workflow_weight(self, name: str, version: int) -> float:
+        """Tell which share of a workflow's runs a version gets, 0 to 1."""
+        return self._graphs.weight(name, version)
+
+    # Runs
+
+    def pick_workflow(self, name: str, version: int | None = None) -> Graph:
+        """Give the version that the next run goes to, which the split decides."""
+        return self._graphs.pick(name, version)
+
+    def start_run(self, graph: Graph, inputs: Values, *, options: RunOptions | None = None) -> Run:
+        """Begin a run of a graph (see `pick_workflow`). The inputs have been validated."""
+        if self.is_draining:
+            raise NotServing("The server is draining. Try again elsewhere.", retry_after_s=1.0)
+        run = self._new_run(graph, inputs, options or RunOptions())
+        self._history.add(run)
+        run.start()
+        return run
+
+    def _new_run(self, graph: Graph, inputs: Values, options: RunOptions) -> Run:
+        return Run(
+            graph,
+            inputs,
+            options=options,
+            caller=self,
+            cache=self._cache,
+            stats=self.stats,
+            now=self._now,
+        )
+
+    def runs(self) -> list[Run]:
+        """List the runs that the history holds, the newest first."""
+        return self._history.runs()
+
+    def run(self, run_id: str) -> Run:
+        """Give one; raises UnknownRun."""
+        return self._history.get(run_id)
+
+    async def predict(
+        self,
+        model: str,
+        inputs: Values,
+        params: Values,
+        *,
+        version: int | None = None,
+        sink: Sink | None = None,
+        options: RunOptions | None = None,
+    ) -> Values:
+        """Call one model without a graph; chunks go to the sink as they come.
+
+        A caller that is cancelled cancels the call. Raises what the model raises, and
+        DeadlineExceeded.
+        """
+        if self.is_draining:
+            raise NotServing("The server is draining. Try again elsewhere.", retry_after_s=1.0)
+        options = options or RunOptions()
+        timeout_s = options.timeout_s
+        call_options = CallOptions(
+            deadline=None if timeout_s is None else self._now() + timeout_s,
+            priority=options.priority,
+            tenant=options.tenant,
+        )
+        call = ModelCall(model, version)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.call_model(
+                    call, inputs, params, sink=sink, options=call_options, meter=Meter()
+                )
+        except TimeoutError:
+            raise DeadlineExceeded(f"No answer within {timeout_s} s.") from None
+
+    # What nodes call
+
+    async def call_model(
+        self,
+        call: ModelCall,
+        inputs: Values,
+        params: Values,
+        *,
+        sink: Sink | None,
+        options: CallOptions,
+        meter: Meter,
+    ) -> Values:
+        """Queue a task at the pool that the split picks, and wait for its answer."""
+        pool = self._pools.pick(call.model, call.version)
+        task = Task(
+            inputs,
+            {**pool.deployment.params, **params} if pool.deployment.params else params,
+            deadline=options.deadline,
+            priority=options.priority,
+            tenant=options.tenant,
+            on_chunk=sink,
+        )
+        if options.waits_for_space or pool.deployment.queue.overflow == "wait":
+            await pool.submit_when_free(task)
+        else:
+            pool.submit(task)
+        outputs = await pool.outputs(task)
+        meter.add(task.started_at - task.queued_at, self._now() - task.started_at)
+        return outputs
+
+    async def call_workflow(
+        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
+    ) -> Values:
+        """Run another workflow as a part of a run: it is not in the history."""
+        graph = self._graphs.pick(call.workflow, call.version)
+        left_s = None if options.deadline is None else max(options.deadline - self._now(), 0.0)
+        run_options = RunOptions(timeout_s=left_s, priority=options.priority, tenant=options.tenant)
+        run = self._new_run(graph, graph.with_defaults(inputs), run_options)
+        run.start()
+        try:
+            return await run.result()
+        except asyncio.CancelledError:
+            run.cancel()
+            raise
+
+    # Watching
+
+    def snapshot(self) -> Iterable[Series]:
+        """Give every series, those read from the pools as they stand included."""
+        yield from self.stats.snapshot()
+        for pool in self._pools:
+            yield from _pool_series(pool)
+
+    def check(self) -> None:
+        """Assert every pool's invariant."""
+        for pool in self._pools:
+            pool.check()
+
+
+def _pool_series(pool: Pool) -> Iterable[Series]:
+    labels = (pool.deployment.name, str(pool.deployment.version))
+    yield Series(METRICS["queue_depth"], labels, len(pool.queue))
+    states: dict[str, int] = {}
+    in_flight: dict[str, int] = {}
+    for replica in pool.replicas:
+        states[replica.state.value] = states.get(replica.state.value, 0) + 1
+        in_flight[replica.device] = in_flight.get(replica.device, 0) + len(replica.in_flight)
+    for state, count in states.items():
+        yield Series(METRICS["replicas"], (*labels, state), count)
+    for device, count in in_flight.items():
+        yield Series(METRICS["tasks_in_flight"], (*labels, device), count)

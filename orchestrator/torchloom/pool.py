@@ -1,0 +1,317 @@
+"""Pool: the replicas of one model version, the one queue that feeds them, and who gets what next.
+
+Knows no graph and no run: whoever submits a task is told by the task itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torchloom.batcher import Arrivals, Wait, decide
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.errors import Cancelled, DeadlineExceeded, NotServing, QueueFull, TorchLoomError
+from torchloom.executor import Executor
+from torchloom.policy import ReplicaPolicy
+from torchloom.queue import TaskQueue
+from torchloom.replica import Replica, ReplicaState, ReplicaStatus
+from torchloom.stats import Stats
+from torchloom.step_cost import StepCost
+from torchloom.task import Task, TaskState
+
+
+_log = logging.getLogger(__name__)
+
+#: Called while a model loads, with its label, what is being done, and how much of it is done.
+OnProgress = Callable[[str, str, float | None], None]
+
+PoolState = Literal["loading", "ready", "degraded", "failed", "draining"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatus:
+    """One model version as it stands."""
+
+    deployment: Deployment
+    state: PoolState
+    queue_depth: int
+    weight: float
+    replicas: tuple[ReplicaStatus, ...]
+
+
+class Pool:
+    """One model version: its queue and its replicas.
+
+    Everything that changes what waits or what is free asks for one `_dispatch`, which alone hands
+    tasks out; tasks submitted in one turn of the event loop are dispatched together.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        executor: Executor,
+        stats: Stats,
+        *,
+        now: Callable[[], float],
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self.deployment = deployment
+        self.queue = TaskQueue(deployment.queue.max_size)
+        self.replicas: list[Replica] = []
+        self.is_draining = False
+        self._executor = executor
+        self._stats = stats
+        self._now = now
+        self._on_progress = on_progress
+        self._cost = StepCost()
+        self._arrivals = Arrivals()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_dispatch_due = False
+        self._accepted = 0
+        self._settled = 0
+        self._space = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __repr__(self) -> str:
+        """Say how much waits and what the replicas do."""
+        where = ", ".join(
+            f"{len(replica.in_flight)} running on {replica.device}" for replica in self.replicas
+        )
+        return f"<Pool {self.deployment.label}: {len(self.queue)} queued, {where or 'no replica'}>"
+
+    # Replicas
+
+    async def start(self) -> None:
+        """Start the least number of replicas; on any failure stop them all and raise it."""
+        await self.scale(self.deployment.replicas)
+
+    async def scale(self, policy: ReplicaPolicy) -> None:
+        """Bring every device to `policy.min` replicas; those taken away drain first."""
+        added = []
+        for device in self.deployment.devices:
+            have = [r for r in self.replicas if r.wanted_device == device]
+            added += [self._new_replica(device) for _ in range(policy.min - len(have))]
+            for replica in have[policy.min :]:
+                await self._retire(replica)
+        self.replicas += added
+        try:
+            async with asyncio.TaskGroup() as group:
+                for replica in added:
+                    group.create_task(replica.start())
+        except* TorchLoomError as failures:
+            for replica in added:
+                self.replicas.remove(replica)
+                await replica.stop()
+            raise failures.exceptions[0] from None
+
+    def _new_replica(self, device: Device) -> Replica:
+        return Replica(self.deployment, device, self._executor, self, self._stats, now=self._now)
+
+    async def _retire(self, replica: Replica) -> None:
+        replica.drain()
+        await replica.wait_empty()
+        await replica.stop()
+        self.replicas.remove(replica)
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new tasks and wait, within the grace, until all that were accepted are settled."""
+        self.is_draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                while self._accepted > self._settled:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            _log.warning("%r: still busy after %s s.", self, grace_s)
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Fail what waits and end every worker."""
+        self.is_draining = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self.queue.tasks():
+            self._settle_queued(task, Cancelled("The model is being stopped."))
+        await asyncio.gather(*(replica.stop(grace_s) for replica in self.replicas))
+
+    @property
+    def state(self) -> PoolState:
+        """Sum up the replicas."""
+        if self.is_draining:
+            return "draining"
+        states = [replica.state for replica in self.replicas]
+        num_ready = states.count(ReplicaState.READY)
+        if states and num_ready == len(states):
+            return "ready"
+        if num_ready:
+            return "degraded"
+        return "failed" if ReplicaState.WAITING in states else "loading"
+
+    def status(self, weight: float) -> ModelStatus:
+        """Take a picture of it."""
+        return ModelStatus(
+            deployment=self.deployment,
+            state=self.state,
+            queue_depth=len(self.queue),
+            weight=weight,
+            replicas=tuple(replica.status() for replica in self.replicas),
+        )
+
+    # Tasks
+
+    def submit(self, task: Task) -> None:
+        """Take a task in. Raises QueueFull or NotServing; after that the task tells its end."""
+        if self.is_draining:
+            message = f"Model {self.deployment.label!r} is being taken out of service."
+            raise NotServing(message, retry_after_s=1.0)
+        now = self._now()
+        if task.deadline is not None and task.deadline <= now:
+            raise DeadlineExceeded("The deadline had passed before the work could begin.")
+        try:
+            self.queue.add(task)
+        except QueueFull as error:
+            message = f"Model {self.deployment.label!r}: {error.message}"
+            raise QueueFull(message, retry_after_s=self._drain_time_s()) from None
+        task.queued_at = now
+        self._arrivals.observe(now)
+        self._accepted += 1
+        self._ask_dispatch()
+
+    async def submit_when_free(self, task: Task) -> None:
+        """Take a task in, waiting for a place in the queue where there is none."""
+        while self.queue.is_full and not self.is_draining:
+            self._space.clear()
+            await self._space.wait()
+        self.submit(task)
+
+    async def outputs(self, task: Task) -> dict[str, object]:
+        """Wait for a task's answer; a caller that stops waiting cancels the task."""
+        try:
+            return dict(await task.outputs())
+        except asyncio.CancelledError:
+            self.cancel(task)
+            raise
+
+    def cancel(self, task: Task) -> None:
+        """Give a task up, wherever it is: its engine forgets it at the next step."""
+        if task.state is TaskState.QUEUED:
+            self._settle_queued(task, Cancelled("The caller cancelled."))
+        elif task.state is TaskState.RUNNING:
+            for replica in self.replicas:
+                replica.cancel(task)
+            task.fail(Cancelled("The caller cancelled."), TaskState.CANCELLED)
+            self.on_settled(task)
+
+    def _settle_queued(self, task: Task, error: TorchLoomError) -> None:
+        is_late = isinstance(error, DeadlineExceeded)
+        task.fail(error, TaskState.EXPIRED if is_late else TaskState.CANCELLED)
+        self.queue.forget(task)
+        self.on_settled(task)
+
+    def _drain_time_s(self) -> float:
+        """Estimate when a place is free: the time of one step, within reason."""
+        return min(max(self._cost.mean_s, 0.05), 30.0)
+
+    # What replicas tell
+
+    def on_settled(self, task: Task) -> None:
+        """Count a task that is over."""
+        self._settled += 1
+        labels = (self.deployment.name, str(self.deployment.version), task.state.value)
+        self._stats.counter("tasks", *labels).add()
+        if self._settled == self._accepted:
+            self._idle.set()
+        if not self.queue.is_full:
+            self._space.set()
+
+    def on_room(self) -> None:
+        """Hand out what waits."""
+        self._ask_dispatch()
+
+    def on_orphans(self, tasks: Sequence[Task]) -> None:
+        """Queue tasks again whose worker died."""
+        for task in tasks:
+            task.move(TaskState.QUEUED)
+            self.queue.put_back(task)
+        self._ask_dispatch()
+
+    def on_step(self, size: int, seconds: float) -> None:
+        """Learn from a step."""
+        self._cost.observe(size, seconds)
+
+    def on_progress(self, replica: Replica, what: str, fraction: float | None) -> None:
+        """Pass on how loading goes."""
+        if self._on_progress is not None:
+            self._on_progress(f"{self.deployment.label} on {replica.device}", what, fraction)
+
+    # Handing out
+
+    def _num_in_flight(self) -> int:
+        return sum(len(replica.in_flight) for replica in self.replicas)
+
+    def _ask_dispatch(self) -> None:
+        if not self._is_dispatch_due:
+            self._is_dispatch_due = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        """Give the replicas with room what waits. The only place where tasks leave the queue."""
+        self._is_dispatch_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._drop_late()
+        while (first := self.queue.peek()) is not None:
+            replica = max(self.replicas, key=lambda r: r.credits, default=None)
+            if replica is None or not replica.credits or (first.deaths and not replica.is_idle):
+                return
+            size = self._decide(first, replica)
+            if isinstance(size, Wait):
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(size.seconds, self._ask_dispatch)
+                return
+            self._send(replica, size)
+
+    def _decide(self, first: Task, replica: Replica) -> int | Wait:
+        room = replica.credits
+        if first.deaths:
+            return 1
+        if replica.room.is_continuous:
+            return min(room, len(self.queue))
+        decision = decide(
+            queued=len(self.queue),
+            room=room,
+            oldest_at=first.queued_at,
+            now=self._now(),
+            policy=self.deployment.batching,
+            cost=self._cost,
+            arrivals=self._arrivals,
+        )
+        return decision if isinstance(decision, Wait) else decision.size
+
+    def _send(self, replica: Replica, size: int) -> None:
+        batch: list[Task] = []
+        while len(batch) < size and (task := self.queue.peek()) is not None:
+            # One that has been there when a worker died goes by itself.
+            if task.deaths and batch:
+                break
+            batch.append(self.queue.take())
+        replica.dispatch(batch)
+        self._space.set()
+
+    def _drop_late(self) -> None:
+        """Settle tasks at the head of the queue whose deadline has passed."""
+        now = self._now()
+        while (task := self.queue.peek()) is not None:
+            if task.deadline is None or task.deadline > now:
+                return
+            self._settle_queued(task, DeadlineExceeded("The deadline passed in the queue."))
+
+    def check(self) -> None:
+        """Assert the invariant: accepted = queued + running + settled, and room is never negative."""
+        assert self._accepted == len(self.queue) + self._num_in_flight() + self._settled, self
+        assert all(replica.credits >= 0 for replica in self.replicas), self

@@ -1,0 +1,62 @@
+"""Progress: which nodes of a run are pending, in flight, done, skipped. Pure sets; knows no clock."""
+
+from __future__ import annotations
+
+from torchloom.graph import Graph
+from torchloom.engine import Values
+
+
+class Progress:
+    """The sets of a run, and the results that someone is still to read.
+
+    A node is ready when every need of it is settled: done or skipped.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._readers = graph.readers.copy()
+        self.pending = set(graph.nodes)
+        self.in_flight: set[str] = set()
+        self.done: set[str] = set()
+        self.skipped: set[str] = set()
+        self.results: dict[str, Values] = {}
+
+    def __repr__(self) -> str:
+        """Say which nodes are where."""
+        parts = {
+            "pending": self.pending,
+            "in flight": self.in_flight,
+            "done": self.done,
+            "skipped": self.skipped,
+        }
+        return f"<Progress {'; '.join(f'{k}: {sorted(v)}' for k, v in parts.items() if v)}>"
+
+    def start_ready(self) -> list[str]:
+        """Move every node whose needs are settled into flight, and give them, by name."""
+        settled = self.done | self.skipped
+        nodes = self._graph.nodes
+        ready = sorted(name for name in self.pending if nodes[name].needs <= settled)
+        self.pending.difference_update(ready)
+        self.in_flight.update(ready)
+        return ready
+
+    def finish(self, name: str, outputs: Values) -> None:
+        """Settle a node with its outputs; keep them only if someone will read them."""
+        self.in_flight.remove(name)
+        self.done.add(name)
+        if self._readers[name]:
+            self.results[name] = outputs
+        self._release(name)
+
+    def skip(self, name: str) -> None:
+        """Settle a node without outputs."""
+        self.in_flight.remove(name)
+        self.skipped.add(name)
+        self._release(name)
+
+    def _release(self, name: str) -> None:
+        """Drop the results of which this node was the last reader."""
+        for read in self._graph.nodes[name].reads:
+            self._readers[read] -= 1
+            if not self._readers[read]:
+                self.results.pop(read, None)

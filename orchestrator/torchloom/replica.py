@@ -1,0 +1,414 @@
+"""Replica: the scheduler's end of one worker: what is in flight there, its room and its health.
+
+Knows neither the queue nor the other replicas: it tells its pool, through three calls, when it has
+room, when tasks must be queued again, and when its state has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.engine import Room
+from torchloom.errors import Cancelled, ModelLoadError, TaskFailed, TorchLoomError, WorkerDied
+from torchloom.executor import Executor, Link
+from torchloom.stats import Stats
+from torchloom.task import Task, TaskState
+from torchloom.wire import (
+    Admit,
+    AnyFrame,
+    Broken,
+    Cancel,
+    ChunkEvent,
+    Close,
+    Events,
+    FailureEvent,
+    GoneEvent,
+    Progress,
+    Ready,
+    ResultEvent,
+    WireEvent,
+    encode,
+    from_error,
+)
+
+
+_log = logging.getLogger(__name__)
+
+#: A task is given up when this many workers have died while they held it.
+MAX_DEATHS = 3
+
+#: Seconds before a worker that has died is started again: the first time at once.
+_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+
+#: A cancelled task must leave its engine within this time, or the worker is killed as hung.
+HANG_S = 60.0
+
+
+class ReplicaState(Enum):
+    """Where a replica is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+#: What may follow what. WAITING: the worker has died; it is started again after a while.
+TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = {
+    ReplicaState.STARTING: frozenset(
+        {ReplicaState.READY, ReplicaState.WAITING, ReplicaState.STOPPED}
+    ),
+    ReplicaState.READY: frozenset(
+        {ReplicaState.WAITING, ReplicaState.DRAINING, ReplicaState.STOPPED}
+    ),
+    ReplicaState.WAITING: frozenset({ReplicaState.STARTING, ReplicaState.STOPPED}),
+    ReplicaState.DRAINING: frozenset({ReplicaState.STOPPED}),
+    ReplicaState.STOPPED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """One replica as it stands."""
+
+    device: str
+    state: str
+    pid: int | None
+    in_flight: int
+    max_tasks: int
+    restarts: int
+    load_s: float
+    error: str | None
+
+
+class Owner(Protocol):
+    """What a replica tells its pool."""
+
+    def on_room(self) -> None:
+        """There may be room for more."""
+        ...
+
+    def on_orphans(self, tasks: Sequence[Task]) -> None:
+        """These tasks lost their worker and are to be queued again."""
+        ...
+
+    def on_settled(self, task: Task) -> None:
+        """A task that was in flight is over."""
+        ...
+
+    def on_step(self, size: int, seconds: float) -> None:
+        """A step is over."""
+        ...
+
+    def on_progress(self, replica: Replica, what: str, fraction: float | None) -> None:
+        """Loading has come this far."""
+        ...
+
+
+class Replica:
+    """One worker of a pool, started again whenever it dies."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        device: Device,
+        executor: Executor,
+        owner: Owner,
+        stats: Stats,
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        self.deployment = deployment
+        self.device = str(device)
+        self.state = ReplicaState.STARTING
+        self.room = Room(max_tasks=0)
+        self.load_s = 0.0
+        self.restarts = 0
+        self.error: TorchLoomError | None = None
+        self.wanted_device = device
+        self.in_flight: dict[int, Task] = {}
+        #: Cancelled tasks that the engine still holds, and since when.
+        self.leaving: dict[int, float] = {}
+        self._executor = executor
+        self._owner = owner
+        self._stats = stats
+        self._now = now
+        self._link: Link | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._failures = 0
+        self._bind_series()
+
+    def __repr__(self) -> str:
+        """Say where it runs, its state and its load."""
+        load = f"{len(self.in_flight)} of {self.room.max_tasks} in flight"
+        return f"<Replica {self.deployment.label} on {self.device}: {self.state.value}, {load}>"
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process."""
+        return self._link.pid if self._link else None
+
+    @property
+    def credits(self) -> int:
+        """How many tasks it can be given now."""
+        if self.state is not ReplicaState.READY:
+            return 0
+        held = len(self.in_flight) + len(self.leaving)
+        if held and (not self.room.is_continuous or self.has_suspect):
+            return 0
+        return self.room.max_tasks - held
+
+    @property
+    def has_suspect(self) -> bool:
+        """Tell whether it holds a task under which a worker has died: such a task runs alone."""
+        return any(task.deaths for task in self.in_flight.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether it is ready and holds nothing."""
+        return self.state is ReplicaState.READY and not self.in_flight and not self.leaving
+
+    # Starting and ending
+
+    async def start(self) -> None:
+        """Start the worker; returns when it is ready. Raises what kept it from loading."""
+        await self._launch()
+        await self._settled.wait()
+        if self.error is not None:
+            raise self.error
+
+    async def _launch(self) -> None:
+        self._link = await self._executor.start(
+            self.deployment, self.wanted_device, self._on_frame, self._on_end
+        )
+        if self.state is ReplicaState.STOPPED:
+            self._link.kill()
+
+    def drain(self) -> None:
+        """Take nothing new."""
+        if self.state is ReplicaState.READY:
+            self._move(ReplicaState.DRAINING)
+        elif self.state in {ReplicaState.STARTING, ReplicaState.WAITING}:
+            self._move(ReplicaState.STOPPED)
+            self._settled.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until nothing is in flight."""
+        while self.in_flight:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """End the worker: asked first, killed after the grace. Tasks still in flight fail."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.state is not ReplicaState.STOPPED:
+            self._move(ReplicaState.STOPPED)
+            self._settled.set()
+        self._fail_all(self._take_in_flight(), Cancelled("The model is being stopped."))
+        if self._link is None:
+            return
+        self._link.send(Close())
+        try:
+            await asyncio.wait_for(self._link.wait(), grace_s)
+        except TimeoutError:
+            _log.warning("%r did not end when asked; it is killed.", self)
+            self._link.kill()
+            await self._link.wait()
+
+    def _on_end(self, how: str) -> None:
+        orphans = self._take_in_flight()
+        self.leaving.clear()
+        if self.state in {ReplicaState.STOPPED, ReplicaState.DRAINING}:
+            label = self.deployment.label
+            self._fail_all(orphans, WorkerDied(f"The worker of {label!r} ended ({how})."))
+            return
+        if self.error is None:
+            label = self.deployment.label
+            self.error = ModelLoadError(f"The worker of model {label!r} ended: {how}.")
+        _log.error("%r: the worker ended: %s.", self, how)
+        self._move(ReplicaState.WAITING)
+        self._settled.set()
+        self._settle_orphans(orphans, how)
+        self._schedule_restart()
+
+    def _settle_orphans(self, orphans: Sequence[Task], how: str) -> None:
+        """Queue again what has shown nothing to its caller and has not killed too often."""
+        again = []
+        for task in orphans:
+            task.deaths += 1
+            if task.chunks_sent or task.deaths >= MAX_DEATHS:
+                label = self.deployment.label
+                cause = "after it had begun to answer" if task.chunks_sent else "again and again"
+                died = WorkerDied(f"The worker of {label!r} ended ({how}) {cause}.")
+                self._fail_all([task], died)
+            else:
+                again.append(task)
+        self._owner.on_orphans(again)
+
+    def _schedule_restart(self) -> None:
+        delay_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
+        self._failures += 1
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._restart)
+
+    def _restart(self) -> None:
+        if self.state is not ReplicaState.WAITING:
+            return
+        self._move(ReplicaState.STARTING)
+        self.restarts += 1
+        self._restart_count.add()
+        self._starting = asyncio.get_running_loop().create_task(self._launch())
+
+    def _move(self, to: ReplicaState) -> None:
+        assert to in TRANSITIONS[self.state], f"{self.state} to {to}"
+        self.state = to
+
+    # Work
+
+    def dispatch(self, tasks: Sequence[Task]) -> None:
+        """Send tasks to the worker; the caller has seen that there is room."""
+        now = self._now()
+        work = []
+        for task in tasks:
+            task.move(TaskState.RUNNING)
+            task.started_at = now
+            self._queue_seconds.observe(now - task.queued_at)
+            self.in_flight[task.id] = task
+            work.append((task.id, dict(task.inputs), dict(task.params), task.on_chunk is not None))
+        assert self._link is not None
+        try:
+            self._link.send(Admit(work))
+        except TypeError:
+            self._dispatch_singly(work)
+
+    def _dispatch_singly(
+        self, work: Sequence[tuple[int, dict[str, object], dict[str, object], bool]]
+    ) -> None:
+        """Send what can be sent; fail the tasks whose values cannot travel."""
+        assert self._link is not None
+        for item in work:
+            try:
+                encode(Admit([item]))
+            except TypeError as error:
+                task = self.in_flight.pop(item[0])
+                self._fail_all([task], TaskFailed(f"An input cannot be sent: {error}"))
+            else:
+                self._link.send(Admit([item]))
+
+    def cancel(self, task: Task) -> None:
+        """Forget a task in flight; its room comes back when the engine has let go of it."""
+        if self.in_flight.pop(task.id, None) is None:
+            return
+        self.leaving[task.id] = self._now()
+        assert self._link is not None
+        self._link.send(Cancel([task.id]))
+        asyncio.get_running_loop().call_later(HANG_S, self._kill_if_hung, task.id)
+
+    def _kill_if_hung(self, task_id: int) -> None:
+        if task_id in self.leaving and self._link is not None:
+            _log.error("%r holds a task cancelled %s s ago; it is killed as hung.", self, HANG_S)
+            self._link.kill()
+
+    def _take_in_flight(self) -> list[Task]:
+        tasks, self.in_flight = list(self.in_flight.values()), {}
+        self._emptied.set()
+        return tasks
+
+    def _fail_all(self, tasks: Sequence[Task], error: TorchLoomError) -> None:
+        for task in tasks:
+            task.fail(error)
+            self._owner.on_settled(task)
+
+    # Frames
+
+    def _on_frame(self, frame: AnyFrame) -> None:
+        if isinstance(frame, Events):
+            self._on_events(frame)
+        elif isinstance(frame, Ready):
+            self._on_ready(frame)
+        elif isinstance(frame, Progress):
+            self._owner.on_progress(self, frame.what, frame.fraction)
+        elif isinstance(frame, Broken):
+            self.error = from_error(frame.error)
+
+    def _on_ready(self, frame: Ready) -> None:
+        self.device = frame.device
+        self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
+        self.load_s = frame.load_s
+        self.error = None
+        self._failures = 0
+        self._bind_series()
+        if self.state is ReplicaState.STARTING:
+            self._move(ReplicaState.READY)
+            self._settled.set()
+            self._owner.on_room()
+
+    def _on_events(self, frame: Events) -> None:
+        for event in frame.events:
+            self._on_event(event)
+        if frame.size:
+            self._step_seconds.observe(frame.step_s)
+            self._batch_size.observe(frame.size)
+            self._owner.on_step(frame.size, frame.step_s)
+        self._owner.on_room()
+
+    def _on_event(self, event: WireEvent) -> None:
+        if isinstance(event, ChunkEvent):
+            task = self.in_flight.get(event.id)
+            if task is not None:
+                task.add_chunk(event.data)
+            return
+        # A result may cross the cancellation of its task on the way.
+        self.leaving.pop(event.id, None)
+        if isinstance(event, GoneEvent):
+            return
+        task = self.in_flight.pop(event.id, None)
+        if task is None:
+            return
+        self._task_seconds.observe(self._now() - task.started_at)
+        if isinstance(event, ResultEvent):
+            self._count_tokens(event)
+            task.finish(event.outputs)
+        elif isinstance(event, FailureEvent):
+            task.fail(from_error(event.error))
+        self._owner.on_settled(task)
+        self._emptied.set()
+
+    def _count_tokens(self, event: ResultEvent) -> None:
+        for name, count in event.counts.items():
+            kind = name.removesuffix("_tokens")
+            self._stats.counter("tokens", *self._labels, kind).add(count)
+
+    def status(self) -> ReplicaStatus:
+        """Take a picture of it."""
+        return ReplicaStatus(
+            device=self.device,
+            state=self.state.value,
+            pid=self.pid,
+            in_flight=len(self.in_flight),
+            max_tasks=self.room.max_tasks,
+            restarts=self.restarts,
+            load_s=self.load_s,
+            error=self.error.message if self.error else None,
+        )
+
+    def _bind_series(self) -> None:
+        labels = (self.deployment.name, str(self.deployment.version))
+        self._labels = labels
+        stats, device = self._stats, self.device
+        self._queue_seconds = stats.histogram("queue_seconds", *labels)
+        self._task_seconds = stats.histogram("task_seconds", *labels, device)
+        self._step_seconds = stats.histogram("step_seconds", *labels, device)
+        self._batch_size = stats.histogram("batch_size", *labels, device)
+        self._restart_count = stats.counter("worker_restarts", *labels)

@@ -1,0 +1,290 @@
+"""Run: one execution of a graph for one request. Knows no HTTP and no worker.
+
+What changes its state is decided in Progress (which nodes go next) and told in its EventLog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+
+from torchloom.cache import Outcome, ResultCache
+from torchloom.engine import Values
+from torchloom.errors import Cancelled, DeadlineExceeded, NodeFailed, TaskFailed, TorchLoomError
+from torchloom.event_log import EventLog, RunEvent
+from torchloom.graph import Graph, MissingValue, Node
+from torchloom.node_run import Caller, CallOptions, NodeRun, Skipped
+from torchloom.progress import Progress
+from torchloom.stats import Stats
+from torchloom.timings import NodeTiming, RunTimings, find_critical_path
+
+
+class RunState(Enum):
+    """Where a run is. The last three are final."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+#: What may follow what.
+TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
+    RunState.RUNNING: frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED}),
+    RunState.DONE: frozenset(),
+    RunState.FAILED: frozenset(),
+    RunState.CANCELLED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a caller may say about a run. A run without a timeout may take as long as it takes."""
+
+    timeout_s: float | None = None
+    priority: int = 0
+    tenant: str = ""
+    is_background: bool = False
+    trace_parent: str | None = None
+
+
+class Run:
+    """One execution. `start` begins it; `result` waits for it; `events` tells what happens."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Values,
+        *,
+        options: RunOptions,
+        caller: Caller,
+        cache: ResultCache,
+        stats: Stats,
+        now: Callable[[], float],
+    ) -> None:
+        self.id = f"run_{secrets.token_hex(12)}"
+        self.graph = graph
+        self.options = options
+        self.state = RunState.RUNNING
+        self.created_at = time.time()
+        self.error: TorchLoomError | None = None
+        self.outputs: Values | None = None
+        self.log = EventLog()
+        self._inputs = inputs
+        self._caller = caller
+        self._cache = cache
+        self._stats = stats
+        self._now = now
+        self._began = now()
+        self._ended: float | None = None
+        self._progress = Progress(graph)
+        self._node_timings: dict[str, NodeTiming] = {}
+        self._execution: asyncio.Task[None] | None = None
+        self._is_over = asyncio.Event()
+        timeout_s = options.timeout_s
+        deadline = None if timeout_s is None else self._began + timeout_s
+        self._call_options = CallOptions(
+            deadline=deadline, priority=options.priority, tenant=options.tenant
+        )
+
+    def __repr__(self) -> str:
+        """Say what it runs and how far it is."""
+        return f"<Run {self.id} of {self.graph.label}: {self.state.value}, {self._progress!r}>"
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that it took, or has taken so far."""
+        return (self._now() if self._ended is None else self._ended) - self._began
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing can follow."""
+        return not TRANSITIONS[self.state]
+
+    @property
+    def timings(self) -> RunTimings:
+        """The timings of the nodes that have finished."""
+        needs = {name: node.needs for name, node in self.graph.nodes.items()}
+        return RunTimings(
+            total_s=self.duration_s,
+            nodes=dict(self._node_timings),
+            critical_path=find_critical_path(self._node_timings, needs),
+        )
+
+    def start(self) -> None:
+        """Begin, on the running event loop."""
+        self._stats.counter("runs_in_progress", self.graph.name).add()
+        started = {"run": self.id, "workflow": self.graph.name, "version": self.graph.version}
+        self.log.add("run.started", started)
+        self._execution = asyncio.get_running_loop().create_task(self._run())
+
+    async def result(self) -> Values:
+        """Wait for the outputs; raises the error for which it failed. Leaving does not cancel it."""
+        await self._is_over.wait()
+        if self.error is not None:
+            raise self.error
+        assert self.outputs is not None
+        return self.outputs
+
+    async def wait(self) -> None:
+        """Wait for its end, whatever that is."""
+        await self._is_over.wait()
+
+    def events(self, after: int = 0) -> AsyncIterator[RunEvent]:
+        """Give every event with an id above `after`, then those to come, to the end."""
+        return self.log.follow(after)
+
+    def cancel(self) -> None:
+        """Give it up: everything it has begun is cancelled, down to the engines' next steps."""
+        if self._execution is not None and not self.is_over:
+            self._execution.cancel()
+
+    # Execution
+
+    async def _run(self) -> None:
+        deadline = self._call_options.deadline
+        # `timeout_at` would want the loop's clock; the run's may be another.
+        left_s = None if deadline is None else deadline - self._now()
+        try:
+            async with asyncio.timeout(left_s):
+                await self._execute_nodes()
+                outputs = self._collect()
+        except TimeoutError:
+            message = f"The run took longer than its {self.options.timeout_s} s."
+            self._end(RunState.FAILED, error=DeadlineExceeded(message))
+        except asyncio.CancelledError:
+            # Not raised again: this task is the run, and its end is told by its state.
+            self._end(RunState.CANCELLED, error=Cancelled("The run was cancelled."))
+        except TorchLoomError as error:
+            self._end(RunState.FAILED, error=error)
+        else:
+            self._end(RunState.DONE, outputs=outputs)
+        finally:
+            # A fault of ours must not leave a caller waiting; its trace is logged by the event loop.
+            if not self.is_over:
+                self._end(RunState.FAILED, error=TaskFailed("An internal error."))
+
+    async def _execute_nodes(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start_ready(group)
+        except* TorchLoomError as failures:
+            error: BaseException = failures
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise error from None
+
+    def _start_ready(self, group: asyncio.TaskGroup) -> None:
+        for name in self._progress.start_ready():
+            group.create_task(self._execute_node(self.graph.nodes[name], group))
+
+    async def _execute_node(self, node: Node, group: asyncio.TaskGroup) -> None:
+        started = self._now()
+        is_streamed = node.name in self.graph.stream
+        self.log.add("node.started", {"node": node.name})
+        node_run = NodeRun(
+            node,
+            caller=self._caller,
+            watcher=self,
+            cache=self._cache,
+            options=self._call_options,
+            now=self._now,
+        )
+        try:
+            outputs = await node_run.execute(self._scope(), is_streamed=is_streamed)
+        except Skipped:
+            self._progress.skip(node.name)
+            self.log.add("node.skipped", {"node": node.name})
+        except TorchLoomError as error:
+            raise NodeFailed(node.name, error) from error
+        else:
+            self._progress.finish(node.name, outputs)
+            self._note_finish(node, node_run, started, outputs if is_streamed else None)
+        self._start_ready(group)
+
+    def _note_finish(
+        self, node: Node, node_run: NodeRun, started: float, shown: Values | None
+    ) -> None:
+        now, meter = self._now(), node_run.meter
+        self._node_timings[node.name] = NodeTiming(
+            started_s=started - self._began,
+            finished_s=now - self._began,
+            queue_s=meter.queue_s,
+            run_s=meter.run_s,
+            num_tasks=meter.num_tasks,
+        )
+        self._stats.histogram("node_seconds", self.graph.name, node.name).observe(now - started)
+        data: dict[str, object] = {"node": node.name, "seconds": now - started}
+        self.log.add("node.finished", data if shown is None else {**data, "outputs": shown})
+
+    def _scope(self) -> dict[str, object]:
+        return {"inputs": self._inputs, **self._progress.results}
+
+    def _collect(self) -> Values:
+        """Work the outputs out; one that reads a skipped node is None."""
+        scope = self._scope()
+        outputs: dict[str, object] = {}
+        for name, binding in self.graph.outputs.items():
+            try:
+                outputs[name] = binding.evaluate(scope)
+            except MissingValue:
+                outputs[name] = None
+            except TorchLoomError as error:
+                raise TaskFailed(f"Output {name!r}: {error.message}") from error
+        return outputs
+
+    def _end(
+        self,
+        state: RunState,
+        *,
+        outputs: Values | None = None,
+        error: TorchLoomError | None = None,
+    ) -> None:
+        assert state in TRANSITIONS[self.state], f"{self.state} to {state}"
+        self.state, self.outputs, self.error = state, outputs, error
+        self._ended = self._now()
+        self._progress.results.clear()
+        if error is None:
+            timings = asdict(self.timings)
+            self.log.add("run.finished", {"outputs": outputs, "timings": timings})
+        else:
+            self.log.add("run.failed", {"error": describe(error)})
+        self.log.close()
+        self._is_over.set()
+        self._stats.counter("runs_in_progress", self.graph.name).add(-1.0)
+        self._stats.histogram("run_seconds", self.graph.name, state.value).observe(self.duration_s)
+
+    # What nodes tell
+
+    def on_chunk(self, node: Node, index: int | None, data: Values) -> None:
+        """Tell of a chunk."""
+        place = {"node": node.name} if index is None else {"node": node.name, "index": index}
+        self.log.add("node.chunk", {**place, **data})
+
+    def on_item(self, node: Node, index: int, item: object) -> None:
+        """Tell of a finished item."""
+        self.log.add("node.item", {"node": node.name, "index": index, "item": item})
+
+    def on_retry(self, node: Node, attempt: int, error: TorchLoomError) -> None:
+        """Tell of another attempt."""
+        self._stats.counter("retries", self.graph.name, node.name).add()
+        data = {"node": node.name, "attempt": attempt, "error": describe(error)}
+        self.log.add("node.retried", data)
+
+    def on_cache(self, node: Node, outcome: Outcome) -> None:
+        """Count how the cache answered."""
+        self._stats.counter("cache_requests", node.name, outcome).add()
+
+
+def describe(error: TorchLoomError) -> dict[str, object]:
+    """Give an error as the body of a problem document (RFC 9457)."""
+    return {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.message,
+    }

@@ -1,0 +1,141 @@
+"""Task: one call of one node in a run, what is queued and batched; and its table of states.
+
+Knows no queue, no worker and no clock: whoever moves it says when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+from torchloom.engine import Values
+from torchloom.errors import TorchLoomError
+
+
+class TaskState(Enum):
+    """Where a task is. The last four are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+#: What may follow what. RUNNING goes back to QUEUED when its worker died under it.
+TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
+    TaskState.QUEUED: frozenset(
+        {TaskState.RUNNING, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED}
+    ),
+    TaskState.RUNNING: frozenset(
+        {
+            TaskState.QUEUED,
+            TaskState.DONE,
+            TaskState.FAILED,
+            TaskState.CANCELLED,
+            TaskState.EXPIRED,
+        }
+    ),
+    TaskState.DONE: frozenset(),
+    TaskState.FAILED: frozenset(),
+    TaskState.CANCELLED: frozenset(),
+    TaskState.EXPIRED: frozenset(),
+}
+
+
+class IllegalTransition(RuntimeError):
+    """A move that the table does not allow: a fault of ours."""
+
+
+_ids = itertools.count(1)
+
+
+class Task:
+    """One call: frozen input, one state, one future.
+
+    `deadline` and the times are in the clock's seconds. `on_chunk`, where given, gets every chunk; a
+    task that has shown a chunk to its caller is never run again. `outputs` awaits the answer.
+    """
+
+    __slots__ = (
+        "_outcome",
+        "chunks_sent",
+        "deadline",
+        "deaths",
+        "id",
+        "inputs",
+        "on_chunk",
+        "params",
+        "priority",
+        "queued_at",
+        "started_at",
+        "state",
+        "tenant",
+    )
+
+    def __init__(
+        self,
+        inputs: Values,
+        params: Values,
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
+        tenant: str = "",
+        on_chunk: Callable[[Values], None] | None = None,
+    ) -> None:
+        self.id = next(_ids)
+        self.inputs = inputs
+        self.params = params
+        self.deadline = deadline
+        self.priority = priority
+        self.tenant = tenant
+        self.on_chunk = on_chunk
+        self.state = TaskState.QUEUED
+        self.queued_at = 0.0
+        self.started_at = 0.0
+        self.chunks_sent = 0
+        #: How many workers have died while they held it. Above zero it runs alone.
+        self.deaths = 0
+        self._outcome: asyncio.Future[Values] = asyncio.get_running_loop().create_future()
+
+    def __repr__(self) -> str:
+        """Say id and state."""
+        return f"<Task {self.id}: {self.state.value}>"
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing can follow."""
+        return not TRANSITIONS[self.state]
+
+    def move(self, to: TaskState) -> None:
+        """Go to another state; raises IllegalTransition where the table has no such move."""
+        if to not in TRANSITIONS[self.state]:
+            message = f"Task {self.id} cannot go from {self.state.value} to {to.value}."
+            raise IllegalTransition(message)
+        self.state = to
+
+    def add_chunk(self, data: Values) -> None:
+        """Hand a chunk on, unless the task is over."""
+        if self.on_chunk is not None and not self.is_final:
+            self.chunks_sent += 1
+            self.on_chunk(data)
+
+    def finish(self, outputs: Values) -> None:
+        """Settle it with its answer."""
+        self.move(TaskState.DONE)
+        if not self._outcome.done():
+            self._outcome.set_result(outputs)
+
+    def fail(self, error: TorchLoomError, state: TaskState = TaskState.FAILED) -> None:
+        """Settle it with an error; `state` may also be CANCELLED or EXPIRED."""
+        self.move(state)
+        if not self._outcome.done():
+            self._outcome.set_exception(error)
+            self._outcome.exception()  # seen: a caller that left need not hear of it
+
+    async def outputs(self) -> Values:
+        """Wait for the answer; raises the error it was settled with."""
+        return await self._outcome

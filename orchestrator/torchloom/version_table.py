@@ -1,0 +1,99 @@
+"""VersionTable: named things with versions side by side and a split of traffic between them.
+
+Serves models and workflows alike; knows neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+from torchloom.errors import InvalidInput, TorchLoomError, nearest
+from torchloom.traffic import Traffic
+
+
+T = TypeVar("T")
+
+
+class VersionTable(Generic[T]):
+    """Name → version → thing. Without a split, the highest version gets everything."""
+
+    def __init__(self, noun: str, unknown: type[TorchLoomError]) -> None:
+        self._noun = noun
+        self._unknown = unknown
+        self._things: dict[str, dict[int, T]] = {}
+        self._splits: dict[str, Traffic] = {}
+
+    def __iter__(self) -> Iterator[T]:
+        """Go through everything, by name and version."""
+        for name in sorted(self._things):
+            yield from (self._things[name][version] for version in sorted(self._things[name]))
+
+    def names(self) -> list[str]:
+        """List the names."""
+        return sorted(self._things)
+
+    def find(self, name: str, version: int) -> T | None:
+        """Give one version, or None."""
+        return self._things.get(name, {}).get(version)
+
+    def put(self, name: str, version: int, thing: T) -> None:
+        """Put one version in, in place of what was there."""
+        self._things.setdefault(name, {})[version] = thing
+
+    def remove(self, name: str, version: int) -> None:
+        """Take one version out, and out of the split."""
+        versions = self._versions(name)
+        self.get(name, version)
+        del versions[version]
+        if not versions:
+            del self._things[name]
+        split = self._splits.pop(name, None)
+        if split is not None:
+            left = {v: w for v, w in split.weights.items() if v != version}
+            if sum(left.values()) > 0:
+                self._splits[name] = Traffic(left)
+
+    def versions(self, name: str) -> list[int]:
+        """List the versions of a name; raises the error of an unknown name."""
+        return sorted(self._versions(name))
+
+    def get(self, name: str, version: int | None = None) -> T:
+        """Give one version, or without one the highest; raises the error of an unknown name."""
+        versions = self._versions(name)
+        chosen = max(versions) if version is None else version
+        if chosen not in versions:
+            known = ", ".join(str(v) for v in sorted(versions))
+            message = f"{self._noun} {name!r} has no version {version}. It has: {known}."
+            raise self._unknown(message)
+        return versions[chosen]
+
+    def pick(self, name: str, version: int | None = None) -> T:
+        """Give the version that the next request goes to, which the split decides."""
+        if version is None and name in self._splits:
+            return self._versions(name)[self._splits[name].pick()]
+        return self.get(name, version)
+
+    def set_split(self, name: str, weights: Mapping[int, float]) -> None:
+        """Split traffic; raises InvalidInput for versions that are not there and bad weights."""
+        known = self._versions(name)
+        for version in weights:
+            if version not in known:
+                self.get(name, version)
+        try:
+            self._splits[name] = Traffic(weights)
+        except ValueError as error:
+            raise InvalidInput(f"{self._noun} {name!r}: {error}") from None
+
+    def weight(self, name: str, version: int) -> float:
+        """Tell which share of the traffic a version gets, 0 to 1."""
+        split = self._splits.get(name)
+        if split is None:
+            return 1.0 if version == max(self._versions(name)) else 0.0
+        return split.weights.get(version, 0.0) / sum(split.weights.values())
+
+    def _versions(self, name: str) -> dict[int, T]:
+        if name not in self._things:
+            message = f"There is no {self._noun.lower()} {name!r}.{nearest(name, self._things)}"
+            raise self._unknown(message)
+        return self._things[name]

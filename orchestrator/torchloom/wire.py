@@ -1,0 +1,190 @@
+"""Frames between the scheduler and a worker, and their bytes. Knows no socket and no state.
+
+A frame is msgpack behind a length of four bytes (little endian). Numpy arrays travel as raw buffers
+in an extension type; no framework's tensors do, and nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from torchloom.errors import WIRE_ERRORS, Fault, TaskFailed, TorchLoomError
+
+
+_LENGTH = struct.Struct("<I")
+_ARRAY = 1
+
+#: Longest error message that travels, in characters.
+_MAX_MESSAGE = 2000
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True):
+    """What both ends send."""
+
+
+class Open(Frame, frozen=True, tag=1):
+    """Open the engine: the first frame of all."""
+
+    factory: str
+    config: dict[str, object]
+    device: str
+
+
+class Admit(Frame, frozen=True, tag=2):
+    """Take these tasks in: (id, inputs, params, whether chunks are wanted)."""
+
+    work: list[tuple[int, dict[str, object], dict[str, object], bool]]
+
+
+class Cancel(Frame, frozen=True, tag=3):
+    """Forget these tasks. Each is acknowledged by a Gone."""
+
+    ids: list[int]
+
+
+class Close(Frame, frozen=True, tag=4):
+    """End, after giving everything back."""
+
+
+class Progress(Frame, frozen=True, tag=5):
+    """How loading goes."""
+
+    what: str
+    fraction: float | None
+
+
+class Ready(Frame, frozen=True, tag=6):
+    """The engine is open and warm."""
+
+    device: str
+    max_tasks: int
+    is_continuous: bool
+    load_s: float
+
+
+class Error(msgspec.Struct, frozen=True, array_like=True):
+    """An error by the name of its class."""
+
+    name: str
+    message: str
+    faults: list[dict[str, object]] = []
+
+
+class Broken(Frame, frozen=True, tag=7):
+    """The engine could not be opened; the worker ends."""
+
+    error: Error
+
+
+class ChunkEvent(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A piece of an answer."""
+
+    id: int
+    data: dict[str, object]
+
+
+class ResultEvent(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A whole answer, and what it counted."""
+
+    id: int
+    outputs: dict[str, object]
+    counts: dict[str, int]
+
+
+class FailureEvent(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A task that failed."""
+
+    id: int
+    error: Error
+
+
+class GoneEvent(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """A cancelled task has left the engine."""
+
+    id: int
+
+
+WireEvent = ChunkEvent | ResultEvent | FailureEvent | GoneEvent
+
+
+class Events(Frame, frozen=True, tag=8):
+    """What one step gave: events, its seconds, and how many tasks it worked on (0: no step)."""
+
+    events: list[WireEvent]
+    step_s: float
+    size: int
+
+
+AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events
+
+
+def _encode_unknown(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        array = np.ascontiguousarray(value)
+        head = msgspec.msgpack.encode((array.dtype.str, list(value.shape)))
+        return msgspec.msgpack.Ext(_ARRAY, _LENGTH.pack(len(head)) + head + array.tobytes())
+    if isinstance(value, np.generic):
+        return value.item()
+    message = f"A value of type {type(value).__name__!r} cannot leave the worker."
+    raise TypeError(message)
+
+
+def _decode_extension(code: int, data: memoryview) -> object:
+    if code != _ARRAY:
+        message = f"Unknown extension type {code}."
+        raise ValueError(message)
+    start = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    dtype, shape = msgspec.msgpack.decode(data[_LENGTH.size : start])
+    return np.frombuffer(data, dtype=np.dtype(dtype), offset=start).reshape(shape)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_unknown)
+_decoder = msgspec.msgpack.Decoder(AnyFrame, ext_hook=_decode_extension)
+
+
+def encode(frame: Frame) -> bytes:
+    """Turn a frame into its bytes, length first. Raises TypeError for values that cannot travel."""
+    body = _encoder.encode(frame)
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[AnyFrame]:
+        """Take bytes in and give every frame that they complete."""
+        self._buffer += data
+        start = 0
+        size = len(self._buffer)
+        while size - start >= _LENGTH.size:
+            end = start + _LENGTH.size + _LENGTH.unpack_from(self._buffer, start)[0]
+            if end > size:
+                break
+            # Arrays keep views of what they were decoded from: give each frame bytes of its own.
+            yield _decoder.decode(bytes(self._buffer[start + _LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+
+
+def to_error(error: Exception) -> Error:
+    """Turn an exception into what travels; one that is not ours becomes a TaskFailed."""
+    if isinstance(error, TorchLoomError) and type(error).__name__ in WIRE_ERRORS:
+        faults = [
+            {name: getattr(fault, name) for name in Fault.__dataclass_fields__}
+            for fault in error.faults
+        ]
+        return Error(type(error).__name__, error.message[:_MAX_MESSAGE], faults)
+    return Error(TaskFailed.__name__, f"{type(error).__name__}: {error}"[:_MAX_MESSAGE])
+
+
+def from_error(error: Error) -> TorchLoomError:
+    """Turn what travelled back into an exception."""
+    faults = [msgspec.convert(fault, Fault) for fault in error.faults]
+    return WIRE_ERRORS.get(error.name, TaskFailed)(error.message, faults=faults)

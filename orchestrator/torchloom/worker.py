@@ -1,0 +1,294 @@
+"""The worker: opens one engine and drives it; admit, step, send events back.
+
+Knows no queue, no pool and no other worker. It has the one broad `except` of the core: where a step
+returns. Run as `python -m torchloom.worker FD`, it talks over the socket that it inherits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Protocol, cast
+
+from torchloom.deployment import EngineFactory
+from torchloom.device import Device
+from torchloom.engine import Chunk, Engine, Event, Failure, Result, Work
+from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
+from torchloom.wire import (
+    Admit,
+    AnyFrame,
+    Broken,
+    Cancel,
+    ChunkEvent,
+    Close,
+    Events,
+    FailureEvent,
+    Frame,
+    FrameReader,
+    GoneEvent,
+    Open,
+    Progress,
+    Ready,
+    ResultEvent,
+    WireEvent,
+    encode,
+    to_error,
+)
+
+
+_log = logging.getLogger(__name__)
+
+#: prctl(2): the signal that this process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+_RECEIVE_BYTES = 1 << 20
+
+
+class Hangup(Exception):
+    """The scheduler's end of the channel is closed."""
+
+
+class Channel(Protocol):
+    """The worker's end of its link to the scheduler."""
+
+    def receive(self, *, wait: bool) -> Iterable[AnyFrame]:
+        """Give the frames that have come; with `wait`, at least one. Raises Hangup at the end."""
+        ...
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame. Raises TypeError for values that cannot travel, Hangup at the end."""
+        ...
+
+
+class SocketChannel:
+    """A Channel over a connected stream socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._reader = FrameReader()
+
+    def receive(self, *, wait: bool) -> list[AnyFrame]:
+        """Give the frames that have come; with `wait`, at least one."""
+        frames: list[AnyFrame] = []
+        while not frames:
+            if not wait and not select.select([self._connection], [], [], 0)[0]:
+                break
+            data = self._connection.recv(_RECEIVE_BYTES)
+            if not data:
+                raise Hangup
+            frames.extend(self._reader.feed(data))
+        return frames
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame whole."""
+        data = encode(frame)
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise Hangup from error
+
+
+def open_engine(frame: Open, channel: Channel) -> Engine | None:
+    """Open the engine that a frame describes and announce it; None, announced as well, if it fails."""
+    started = time.perf_counter()
+
+    def report(what: str, fraction: float | None) -> None:
+        channel.send(Progress(what, fraction))
+
+    try:
+        factory = import_factory(frame.factory)
+        engine = factory(frame.config, Device.parse(frame.device), report)
+    except TorchLoomError as error:
+        channel.send(Broken(to_error(error)))
+        return None
+    except Exception as error:
+        _log.exception("The engine could not be opened.")
+        failure = ModelLoadError(f"{type(error).__name__}: {error}")
+        channel.send(Broken(to_error(failure)))
+        return None
+    room = engine.room()
+    load_s = time.perf_counter() - started
+    channel.send(Ready(engine.device, room.max_tasks, room.is_continuous, load_s))
+    return engine
+
+
+def import_factory(path: str) -> EngineFactory:
+    """Import `package.module:function`."""
+    module, _, name = path.partition(":")
+    return cast("EngineFactory", getattr(importlib.import_module(module), name))
+
+
+class Worker:
+    """Drives one engine until the channel closes.
+
+    A step that raises fails nobody at once: each task that has sent nothing yet is tried again alone,
+    and then settled. Tasks that come meanwhile wait here.
+    """
+
+    def __init__(self, engine: Engine, channel: Channel) -> None:
+        self._engine = engine
+        self._channel = channel
+        self._held: dict[int, Work] = {}
+        self._wants_chunks: set[int] = set()
+        self._has_sent: set[int] = set()
+        self._alone: deque[Work] = deque()
+        self._waiting: deque[Work] = deque()
+        self._events: list[WireEvent] = []
+
+    def serve(self) -> None:
+        """Admit and step until a Close or a hang-up."""
+        try:
+            while self._take_frames():
+                self._admit_next()
+                if self._held:
+                    self._step()
+                else:
+                    self._flush(0.0, 0)
+        except Hangup:
+            _log.info("The scheduler has hung up.")
+        finally:
+            self._engine.close()
+
+    def _take_frames(self) -> bool:
+        has_work = bool(self._held or self._alone or self._waiting or self._events)
+        for frame in self._channel.receive(wait=not has_work):
+            if isinstance(frame, Admit):
+                for task_id, inputs, params, wants_chunks in frame.work:
+                    self._waiting.append(Work(task_id, inputs, params))
+                    if wants_chunks:
+                        self._wants_chunks.add(task_id)
+            elif isinstance(frame, Cancel):
+                self._cancel(frame.ids)
+            elif isinstance(frame, Close):
+                return False
+        return True
+
+    def _cancel(self, ids: Iterable[int]) -> None:
+        for task_id in ids:
+            self._engine.cancel(task_id)
+            self._alone = deque(work for work in self._alone if work.task_id != task_id)
+            self._waiting = deque(work for work in self._waiting if work.task_id != task_id)
+            self._events.append(GoneEvent(task_id))
+            self._forget(task_id)
+
+    def _admit_next(self) -> None:
+        """Admit all that waits; or, after a step that raised, the next of its tasks by itself."""
+        if self._alone:
+            if not self._held:
+                self._admit(self._alone.popleft())
+            return
+        while self._waiting:
+            self._admit(self._waiting.popleft())
+
+    def _admit(self, work: Work) -> None:
+        try:
+            self._engine.admit(work)
+        except TorchLoomError as error:
+            self._add(Failure(work.task_id, error))
+        else:
+            self._held[work.task_id] = work
+
+    def _step(self) -> None:
+        size = len(self._held)
+        started = time.perf_counter()
+        try:
+            for event in self._engine.step():
+                self._add(event)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything; its batch is settled
+            self._recover(error)
+        self._flush(time.perf_counter() - started, size)
+
+    def _recover(self, error: Exception) -> None:
+        """Empty the engine after a step that raised: try again alone, or fail, each of its tasks."""
+        _log.error("A step over %d tasks raised.", len(self._held), exc_info=error)
+        held = list(self._held.values())
+        for work in held:
+            self._engine.cancel(work.task_id)
+            can_retry = len(held) > 1 and work.task_id not in self._has_sent
+            if can_retry and not isinstance(error, BatchContractError):
+                del self._held[work.task_id]
+                self._alone.append(work)
+            else:
+                self._events.append(FailureEvent(work.task_id, to_error(error)))
+                self._forget(work.task_id)
+
+    def _add(self, event: Event) -> None:
+        if isinstance(event, Chunk):
+            self._has_sent.add(event.task_id)
+            if event.task_id in self._wants_chunks:
+                self._events.append(
+                    ChunkEvent(event.task_id, cast("dict[str, object]", event.data))
+                )
+            return
+        if isinstance(event, Result):
+            outputs = cast("dict[str, object]", event.outputs)
+            self._events.append(ResultEvent(event.task_id, outputs, dict(event.counts)))
+        else:
+            self._events.append(FailureEvent(event.task_id, to_error(event.error)))
+        self._forget(event.task_id)
+
+    def _forget(self, task_id: int) -> None:
+        self._held.pop(task_id, None)
+        self._wants_chunks.discard(task_id)
+        self._has_sent.discard(task_id)
+
+    def _flush(self, step_s: float, size: int) -> None:
+        events, self._events = self._events, []
+        if not events and not size:
+            return
+        try:
+            self._channel.send(Events(events, step_s, size))
+        except TypeError:
+            self._channel.send(Events([sendable(event) for event in events], step_s, size))
+
+
+def sendable(event: WireEvent) -> WireEvent:
+    """Give the event, or the failure that takes its place if its values cannot travel."""
+    try:
+        encode(Events([event], 0.0, 0))
+    except TypeError as error:
+        return FailureEvent(event.id, to_error(error))
+    return event
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process with its parent, where it can (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _pin(environment: Mapping[str, str]) -> None:
+    """Stay on the cores that the executor chose, where it chose any."""
+    cores = environment.get("TORCHLOOM_CORES")
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+
+
+def main() -> None:
+    """Serve the scheduler at the other end of the inherited socket."""
+    _die_with_parent()
+    _pin(os.environ)
+    # Ctrl-C reaches the whole process group; the server decides when workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker: %(message)s")
+    channel = SocketChannel(socket.socket(fileno=int(sys.argv[1])))
+    with contextlib.suppress(Hangup):
+        for frame in channel.receive(wait=True):
+            if isinstance(frame, Open):
+                engine = open_engine(frame, channel)
+                if engine is not None:
+                    Worker(engine, channel).serve()
+
+
+if __name__ == "__main__":
+    main()
