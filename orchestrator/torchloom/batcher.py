@@ -1,7 +1,8 @@
-"""Batcher: the pure decision which tasks go now, or how long to wait. Knows no clock and no replica.
+"""The pure decision which tasks go now, or how long to wait. Knows no clock and no replica.
 
-A replica that is idle gets what waits at once, with one exception: while tasks are arriving in a burst,
-so close to each other that the step's fixed cost outweighs the wait, the batch may still grow.
+A replica that is idle gets what waits at once, with one exception: while tasks are arriving in a
+burst, so close to each other that the step's fixed cost outweighs the wait, the batch may still
+grow.
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ def decide(
 ) -> Go | Wait:
     """Decide for one replica with `room` free places, while `queued` tasks (at least one) wait.
 
-    `oldest_at` is when the first of them came. Never waits beyond `policy.max_wait_s`, nor for a lone
-    caller: one who sends the next request only after the last answer leaves gaps as long as a step.
+    `oldest_at` is when the first of them came. Never waits beyond `policy.max_wait_s`, nor for a
+    lone caller: one who sends the next request only after the last answer leaves gaps as long as a
+    step.
     """
     limit = min(room, policy.max_size or cost.enough(room))
     if queued >= limit:

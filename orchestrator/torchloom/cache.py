@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,7 +67,10 @@ class _Flight:
 
 
 class ResultCache:
-    """Bounded by entries; the one used longest ago goes first. A cached stream replays as a stream."""
+    """Bounded by entries; the one used longest ago goes first.
+
+    A cached stream replays as a stream.
+    """
 
     def __init__(self, *, max_entries: int = 1024, now: Callable[[], float]) -> None:
         self._max_entries = max_entries
@@ -88,7 +91,8 @@ class ResultCache:
     ) -> tuple[Values, Outcome]:
         """Give the kept result, or join the identical call in flight, or execute.
 
-        An execution goes on while one caller is left who waits for it, and is cancelled with the last.
+        An execution goes on while one caller is left who waits for it, and is cancelled with the
+        last.
         """
         entry = self._entries.get(key)
         if entry is not None and entry.expires_at > self._now():

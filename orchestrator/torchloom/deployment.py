@@ -1,4 +1,7 @@
-"""Deployment: one version of one model as the scheduler sees it. Knows no kind and opens nothing."""
+"""Deployment: one version of one model as the scheduler sees it.
+
+Knows no kind and opens nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from torchloom.signature import Signature
 class Deployment:
     """A named, versioned model: how to open it, where, and under which limits.
 
-    `factory` is `package.module:function`, an EngineFactory that the worker imports; `config` is its
-    argument (JSON values only). `is_inline` engines run in a thread of the scheduler's own process:
-    for work too small to be worth a hop.
+    `factory` is `package.module:function`, an EngineFactory that the worker imports; `config` is
+    its argument (JSON values only). `is_inline` engines run in a thread of the scheduler's own
+    process: for work too small to be worth a hop.
     """
 
     name: str

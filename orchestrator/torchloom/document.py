@@ -16,9 +16,10 @@ def pointer_to(*parts: str | int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Plain data, and where its values (`marks`) and keys (`key_marks`) stand: (line, column) from 1.
+    """Plain data, and where its values (`marks`) and keys (`key_marks`) stand: line, column.
 
-    Marks are by absolute JSON pointer. `pointer` says which part of the whole this document is.
+    Both count from 1. Marks are by absolute JSON pointer. `pointer` says which part of the whole
+    this document is.
     """
 
     data: object
@@ -41,7 +42,7 @@ class Document:
         )
 
     def fault(self, message: str, *parts: str | int, at_key: bool = False) -> Fault:
-        """Make a fault at a part of this document, or at the nearest enclosing part that has a mark."""
+        """Make a fault at a part of this document, or at the nearest part around it with a mark."""
         pointer = self.pointer + pointer_to(*parts)
         marks = self.key_marks if at_key and pointer in self.key_marks else self.marks
         place = pointer

@@ -1,7 +1,7 @@
 """The contract of every engine: admit, step, cancel. Knows no framework, no process, no queue.
 
-An engine is a loaded model on one device, driven by one thread. An embedder admits up to a batch and
-one step finishes all of it; an LLM's step makes one token for every sequence that it holds.
+An engine is a loaded model on one device, driven by one thread. An embedder admits up to a batch
+and one step finishes all of it; an LLM's step makes one token for every sequence that it holds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a task's answer, as it comes: {"text": …}, {"item": …}, {"image": …} or {"data": …}."""
+    """A piece of a task's answer, as it comes: one of {"text": …}, {"image": …}, {"data": …}."""
 
     task_id: int
     data: Values
@@ -36,7 +36,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A task's whole answer. Nothing follows it. `counts` feeds metrics, e.g. {"prompt_tokens": 12}."""
+    """A task's whole answer.
+
+    Nothing follows it. `counts` feeds metrics, e.g. {"prompt_tokens": 12}.
+    """
 
     task_id: int
     outputs: Values
@@ -58,8 +61,9 @@ Event = Chunk | Result | Failure
 class Room:
     """How much an engine can hold.
 
-    `max_tasks` is the most tasks at once. A `is_continuous` engine takes new tasks between steps while
-    others are in the middle of theirs; any other is given a batch, and the next when that is finished.
+    `max_tasks` is the most tasks at once. A `is_continuous` engine takes new tasks between steps
+    while others are in the middle of theirs; any other is given a batch, and the next when that is
+    finished.
     """
 
     max_tasks: int
@@ -100,8 +104,8 @@ class Engine(Protocol):
 class BatchEngine:
     """An Engine around a function over a whole batch: one step finishes all that was admitted.
 
-    `forward` takes the batch and gives one output a task, in the same order. `validate`, where given,
-    raises InvalidInput for a task that must not join the batch.
+    `forward` takes the batch and gives one output a task, in the same order. `validate`, where
+    given, raises InvalidInput for a task that must not join the batch.
     """
 
     def __init__(

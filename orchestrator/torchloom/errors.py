@@ -13,7 +13,8 @@
     - BatchContractError              500  an engine answered with the wrong number of results
     - InvalidInput                    422  refused before any work: the caller's input
     - TaskFailed                      500  the model raised while it worked on this input
-    - NodeFailed                      500  a node of a run failed for good (takes its cause's status)
+    - NodeFailed                      500  a node of a run failed for good (takes its cause's
+    status)
     - WorkerDied                      503  the process ended in the middle of the task
   - SubmissionError
     - QueueFull                       503  with the seconds after which to try again
@@ -226,10 +227,14 @@ WIRE_ERRORS: Mapping[str, type[TorchLoomError]] = {
 }
 
 
+#: More names than these are not listed in a message.
+_MAX_LISTED = 12
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Give ` Did you mean 'x'?` for the closest known name, or the list of known ones, or nothing."""
+    """Give ` Did you mean 'x'?` for the closest known name, or a short list of all, or nothing."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" Did you mean {close[0]!r}?"
-    return f" Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
+    return f" Known: {', '.join(names)}." if 0 < len(names) <= _MAX_LISTED else ""

@@ -1,4 +1,4 @@
-"""EventLog: what happened in a run, in order, for any number of readers. Knows no meaning of events.
+"""EventLog: what happened in a run, in order, for any number of readers. Knows no event's meaning.
 
 Each reader has a cursor of its own into one list, so that a slow or dead reader costs nothing and
 holds up nobody, and one that comes back goes on where it was.
@@ -21,7 +21,10 @@ class RunEvent:
 
 
 class EventLog:
-    """Append-only until it is closed. Bounded by what a run can do: tokens and items have limits."""
+    """Append-only until it is closed.
+
+    Bounded by what a run can do: tokens and items have limits.
+    """
 
     def __init__(self) -> None:
         self._events: list[RunEvent] = []

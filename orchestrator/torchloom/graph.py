@@ -18,7 +18,7 @@ from torchloom.policy import CachePolicy, RetryPolicy
 from torchloom.signature import Schema, Signature
 
 
-class MissingValue(Exception):  # noqa: N818 - a signal, not an error: the reader is skipped
+class MissingValue(Exception):
     """A binding read a node that was skipped, without a `default()`."""
 
     def __init__(self, node: str) -> None:
@@ -33,10 +33,12 @@ class Binding(Protocol):
     reads: frozenset[str]
 
     def evaluate(self, scope: Mapping[str, object]) -> object:
-        """Work it out. `scope` holds `inputs`, a mapping for each finished node that it may read, and
-        `item`, `index` in a foreach; skipped nodes are absent.
+        """Work it out, purely and within bounds of time and size.
 
-        Pure and bounded. Raises MissingValue, or InvalidInput where the expression fails.
+        `scope` holds `inputs`, the outputs of each finished node, and in a foreach `item` and
+        `index`; skipped nodes are absent.
+
+        Raises MissingValue, or InvalidInput where the expression fails.
         """
         ...
 
@@ -63,7 +65,7 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class TemplateCall:
-    """Render a binding in the scheduler's process: the node's output is {"text": …} or {"value": …}."""
+    """Work a binding out in the scheduler's process: outputs {"text": …} or {"value": …}."""
 
     template: Binding
 
@@ -184,7 +186,7 @@ class Graph:
 
     @cached_property
     def readers(self) -> Counter[str]:
-        """How many nodes and outputs read each node's result; at zero left, the result is dropped."""
+        """How many nodes and outputs read each node's result; after the last it is dropped."""
         readers: Counter[str] = Counter()
         for node in self.nodes.values():
             readers.update(node.reads)

@@ -17,8 +17,8 @@ _PATTERN_TIMEOUT_S = 1.0
 class ItemCutter:
     """Takes text as it comes and gives each item when it is complete, then the rest at the end.
 
-    `lines` gives lines that are not blank, stripped. `json` gives the elements of the first JSON list.
-    A regex gives each match: its first group, or all of it.
+    `lines` gives lines that are not blank, stripped. `json` gives the elements of the first JSON
+    list. A regex gives each match: its first group, or all of it.
     """
 
     def __init__(self, items: Items) -> None:

@@ -103,8 +103,8 @@ class Orchestrator:
     ) -> None:
         """Load a model version; returns when it is warm and serves.
 
-        The same deployment again changes nothing. Raises Conflict for another one under the same name
-        and version, and what kept it from loading, with nothing left behind.
+        The same deployment again changes nothing. Raises Conflict for another one under the same
+        name and version, and what kept it from loading, with nothing left behind.
         """
         there = self._pools.find(deployment.name, deployment.version)
         if there is not None:
@@ -125,7 +125,10 @@ class Orchestrator:
     async def remove_model(
         self, name: str, version: int | None = None, *, grace_s: float = 30.0
     ) -> None:
-        """Drain one version, or all, then stop it. Raises UnknownModel; Conflict if it is needed."""
+        """Drain one version, or all, then stop it.
+
+        Raises UnknownModel; Conflict if it is needed.
+        """
         versions = self._pools.versions(name) if version is None else [version]
         pools = [self._pools.get(name, v) for v in versions]
         if len(pools) == len(self._pools.versions(name)):

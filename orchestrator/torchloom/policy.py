@@ -1,4 +1,7 @@
-"""Frozen limits that users set: batching, queue, retry, cache, replicas. Knows no clock and no state."""
+"""Frozen limits that users set: batching, queue, retry, cache, replicas.
+
+Knows no clock and no state.
+"""
 
 from __future__ import annotations
 

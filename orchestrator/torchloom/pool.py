@@ -312,6 +312,6 @@ class Pool:
             self._settle_queued(task, DeadlineExceeded("The deadline passed in the queue."))
 
     def check(self) -> None:
-        """Assert the invariant: accepted = queued + running + settled, and room is never negative."""
+        """Assert the invariant: accepted = queued + running + settled, and no negative room."""
         assert self._accepted == len(self.queue) + self._num_in_flight() + self._settled, self
         assert all(replica.credits >= 0 for replica in self.replicas), self

@@ -1,9 +1,12 @@
-"""Progress: which nodes of a run are pending, in flight, done, skipped. Pure sets; knows no clock."""
+"""Progress: which nodes of a run are pending, in flight, done, skipped.
+
+Pure sets; knows no clock.
+"""
 
 from __future__ import annotations
 
-from torchloom.graph import Graph
 from torchloom.engine import Values
+from torchloom.graph import Graph
 
 
 class Progress:

@@ -1,7 +1,7 @@
 """TaskQueue: the bounded queue of a pool; order by priority, tenant share, deadline and arrival.
 
-Knows no replica and no clock. Among tasks of the highest priority, the tenant that has had the least
-goes first; within a tenant, the earliest deadline, then the first come.
+Knows no replica and no clock. Among tasks of the highest priority, the tenant that has had the
+least goes first; within a tenant, the earliest deadline, then the first come.
 """
 
 from __future__ import annotations

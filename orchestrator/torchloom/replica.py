@@ -93,23 +93,23 @@ class Owner(Protocol):
     """What a replica tells its pool."""
 
     def on_room(self) -> None:
-        """There may be room for more."""
+        """Hand out more: there may be room."""
         ...
 
     def on_orphans(self, tasks: Sequence[Task]) -> None:
-        """These tasks lost their worker and are to be queued again."""
+        """Queue these tasks again: they have lost their worker."""
         ...
 
     def on_settled(self, task: Task) -> None:
-        """A task that was in flight is over."""
+        """Count a task that was in flight and is over."""
         ...
 
     def on_step(self, size: int, seconds: float) -> None:
-        """A step is over."""
+        """Learn from a step."""
         ...
 
     def on_progress(self, replica: Replica, what: str, fraction: float | None) -> None:
-        """Loading has come this far."""
+        """Hear how far loading has come."""
         ...
 
 

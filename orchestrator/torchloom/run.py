@@ -123,7 +123,10 @@ class Run:
         self._execution = asyncio.get_running_loop().create_task(self._run())
 
     async def result(self) -> Values:
-        """Wait for the outputs; raises the error for which it failed. Leaving does not cancel it."""
+        """Wait for the outputs; raises the error for which it failed.
+
+        Leaving does not cancel it.
+        """
         await self._is_over.wait()
         if self.error is not None:
             raise self.error
@@ -164,7 +167,8 @@ class Run:
         else:
             self._end(RunState.DONE, outputs=outputs)
         finally:
-            # A fault of ours must not leave a caller waiting; its trace is logged by the event loop.
+            # A fault of ours must not leave a caller waiting; its trace is logged by the event
+            # loop.
             if not self.is_over:
                 self._end(RunState.FAILED, error=TaskFailed("An internal error."))
 

@@ -91,8 +91,9 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series of a snapshot. Histograms have `counts` (one per bound, then infinity) and `value`
-    is their sum.
+    """One series of a snapshot.
+
+    A histogram has `counts`, one per bound and one for infinity, and its sum as `value`.
     """
 
     metric: Metric
@@ -102,7 +103,10 @@ class Series:
 
 
 class Stats:
-    """All series. Give labels in the order that METRICS declares; a series lives as long as this."""
+    """All series.
+
+    Give labels in the order that METRICS declares; a series lives as long as this.
+    """
 
     def __init__(self) -> None:
         self._histograms: dict[tuple[str, tuple[str, ...]], Histogram] = {}

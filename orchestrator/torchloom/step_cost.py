@@ -37,7 +37,7 @@ class StepCost:
         return self._s / self._weight if self._weight else 0.0
 
     def line(self) -> tuple[float, float] | None:
-        """Give (fixed_s, per_task_s), neither below 0, or None where the evidence is of one size."""
+        """Give (fixed_s, per_task_s), neither below 0; None if all the evidence is of one size."""
         spread = self._weight * self._nn - self._n * self._n
         if spread <= 1e-9 * max(self._weight * self._nn, 1e-9):
             return None

@@ -30,7 +30,10 @@ class Stored:
 
 
 class Store:
-    """A folder of documents. After a crash in the middle of a write, the old or the new one is there."""
+    """A folder of documents.
+
+    After a crash in the middle of a write, the old or the new one is there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -56,8 +56,8 @@ _ids = itertools.count(1)
 class Task:
     """One call: frozen input, one state, one future.
 
-    `deadline` and the times are in the clock's seconds. `on_chunk`, where given, gets every chunk; a
-    task that has shown a chunk to its caller is never run again. `outputs` awaits the answer.
+    `deadline` and the times are in the clock's seconds. `on_chunk`, where given, gets every chunk;
+    a task that has shown a chunk to its caller is never run again. `outputs` awaits the answer.
     """
 
     __slots__ = (

@@ -39,7 +39,7 @@ class NodeTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTimings:
-    """The length of a run, its nodes', and the critical path: the nodes that its length came from."""
+    """The length of a run and of its nodes, and the path of nodes that its length came from."""
 
     total_s: float
     nodes: Mapping[str, NodeTiming]

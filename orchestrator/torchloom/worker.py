@@ -99,7 +99,7 @@ class SocketChannel:
 
 
 def open_engine(frame: Open, channel: Channel) -> Engine | None:
-    """Open the engine that a frame describes and announce it; None, announced as well, if it fails."""
+    """Open the engine that a frame describes; announce that it is ready, or why it is not."""
     started = time.perf_counter()
 
     def report(what: str, fraction: float | None) -> None:
@@ -111,7 +111,7 @@ def open_engine(frame: Open, channel: Channel) -> Engine | None:
     except TorchLoomError as error:
         channel.send(Broken(to_error(error)))
         return None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a model's code may raise anything as it loads
         _log.exception("The engine could not be opened.")
         failure = ModelLoadError(f"{type(error).__name__}: {error}")
         channel.send(Broken(to_error(failure)))
@@ -131,8 +131,8 @@ def import_factory(path: str) -> EngineFactory:
 class Worker:
     """Drives one engine until the channel closes.
 
-    A step that raises fails nobody at once: each task that has sent nothing yet is tried again alone,
-    and then settled. Tasks that come meanwhile wait here.
+    A step that raises fails nobody at once: each task that has sent nothing yet is tried again
+    alone, and then settled. Tasks that come meanwhile wait here.
     """
 
     def __init__(self, engine: Engine, channel: Channel) -> None:
@@ -209,7 +209,7 @@ class Worker:
         self._flush(time.perf_counter() - started, size)
 
     def _recover(self, error: Exception) -> None:
-        """Empty the engine after a step that raised: try again alone, or fail, each of its tasks."""
+        """Empty the engine after a step that raised; try each task again alone, or fail it."""
         _log.error("A step over %d tasks raised.", len(self._held), exc_info=error)
         held = list(self._held.values())
         for work in held:
