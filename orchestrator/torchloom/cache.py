@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from torchloom.engine import Values
+from torchloom.errors import InvalidInput
 
 
 #: Takes each chunk of an answer as it comes.
@@ -38,9 +39,16 @@ def _to_plain(value: object) -> object:
 
 
 def hash_call(callee: str, inputs: Values, params: Values) -> str:
-    """Give the key of a call: the same for the same values, whatever the order of their names."""
+    """Give the key of a call: the same for the same values, whatever the order of their names.
+
+    Raises InvalidInput for values that cannot be compared so.
+    """
     document = [callee, dict(inputs), dict(params)]
-    text = json.dumps(document, sort_keys=True, default=_to_plain, ensure_ascii=False)
+    try:
+        text = json.dumps(document, sort_keys=True, default=_to_plain, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"A node with `cache` needs inputs that can be compared: {error}"
+        raise InvalidInput(message) from error
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

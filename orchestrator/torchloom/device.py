@@ -9,7 +9,7 @@ from typing import Self
 from torchloom.errors import DeviceUnavailable
 
 
-_PATTERN = re.compile(r"^(?P<kind>[a-z]+)(:(?P<unit>[A-Za-z0-9.]+))?$")
+_PATTERN = re.compile(r"(?P<kind>[a-z]+)(:(?P<unit>[A-Za-z0-9.]+))?")
 
 #: Kinds of device that have a backend. More arrive by entry point later.
 KNOWN_KINDS = ("auto", "cpu", "cuda")
@@ -25,7 +25,7 @@ class Device:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `cpu`, `cuda`, `cuda:0`, `auto`; raise DeviceUnavailable for anything else."""
-        match = _PATTERN.match(text)
+        match = _PATTERN.fullmatch(text)
         if match is None or match["kind"] not in KNOWN_KINDS:
             known = ", ".join((*KNOWN_KINDS, "cuda:0"))
             message = f"Unknown device {text!r}. Write one of: {known}."

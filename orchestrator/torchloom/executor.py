@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import signal
@@ -18,9 +19,17 @@ from typing import Protocol, cast
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.wire import AnyFrame, Close, Frame, FrameReader, Open, encode
+from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
 from torchloom.worker import Hangup, Worker, open_engine
 
+
+_log = logging.getLogger(__name__)
+
+#: A worker that has closed its link must have ended within this time, or it is killed.
+_EXIT_S = 5.0
+
+#: After its end, what a worker has sent is waited for no longer than this.
+_LAST_WORDS_S = 1.0
 
 #: Called with every frame of a worker.
 OnFrame = Callable[[AnyFrame], None]
@@ -54,7 +63,10 @@ class Executor(Protocol):
     async def start(
         self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
     ) -> Link:
-        """Start a worker, which opens the engine and reports by frames."""
+        """Start a worker, which opens the engine and reports by frames.
+
+        Raises OSError, RuntimeError or TypeError where none can be started.
+        """
         ...
 
 
@@ -69,6 +81,8 @@ class ProcessLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._is_closed = asyncio.Event()
+        self._exit_timer: asyncio.TimerHandle | None = None
 
     async def start(self, command: list[str], environment: dict[str, str]) -> None:
         """Start the process, which finds its end of the pair as the last argument."""
@@ -91,9 +105,19 @@ class ProcessLink(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hand every whole frame on."""
-        for frame in self._reader.feed(data):
-            self._on_frame(frame)
+        """Hand every whole frame on; a worker that sends anything else is killed."""
+        try:
+            for frame in self._reader.feed(data):
+                self._on_frame(frame)
+        except InvalidFrame:
+            _log.exception("Worker %s is broken; it is killed.", self.pid)
+            self.kill()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's face
+        """See to it that a process which nobody can talk to any more does not live on."""
+        self._is_closed.set()
+        if self._process is not None and self._process.returncode is None:
+            self._exit_timer = asyncio.get_running_loop().call_later(_EXIT_S, self.kill)
 
     def send(self, frame: Frame) -> None:
         """Send a frame."""
@@ -114,6 +138,12 @@ class ProcessLink(asyncio.Protocol):
     async def _report_end(self) -> None:
         assert self._process is not None
         code = await self._process.wait()
+        # What it sent before its end may still be on the way: the link closes after that.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._is_closed.wait()
+        if self._exit_timer is not None:
+            self._exit_timer.cancel()
         if self._transport is not None:
             self._transport.close()
         self._on_end(_name_exit(code))
@@ -135,11 +165,13 @@ class LocalExecutor:
     async def start(
         self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
     ) -> Link:
-        """Start a worker process."""
+        """Start a worker process. Raises OSError, and TypeError if its config cannot be sent."""
         link = ProcessLink(on_frame, on_end)
+        frame = Open(deployment.factory, dict(deployment.config), str(device))
+        encode(frame)  # before there is a process to leave behind
         command = [sys.executable, "-m", "torchloom.worker"]
         await link.start(command, self._environment(deployment))
-        link.send(Open(deployment.factory, dict(deployment.config), str(device)))
+        link.send(frame)
         return link
 
     def _environment(self, deployment: Deployment) -> dict[str, str]:
@@ -171,11 +203,13 @@ class ThreadLink:
         threading.Thread(target=self._serve, args=(frame,), name=name, daemon=True).start()
 
     def _serve(self, frame: Open) -> None:
-        with contextlib.suppress(Hangup):
-            engine = open_engine(frame, _ThreadChannel(self))
-            if engine is not None:
-                Worker(engine, _ThreadChannel(self)).serve()
-        self._post(self._end, "the thread ended")
+        try:
+            with contextlib.suppress(Hangup):
+                engine = open_engine(frame, _ThreadChannel(self))
+                if engine is not None:
+                    Worker(engine, _ThreadChannel(self)).serve()
+        finally:
+            self._post(self._end, "the thread ended")
 
     def _post(self, function: Callable[..., None], *arguments: object) -> None:
         # The loop may be gone when the server ends before the thread does.
@@ -220,7 +254,12 @@ class ThreadLink:
         """Hand a frame of the worker on (called in the thread)."""
         if self._is_dead:
             raise Hangup
-        self._post(self._on_frame, frame)
+        self._post(self._receive, frame)
+
+    def _receive(self, frame: AnyFrame) -> None:
+        # One that was on its way when the link was cut comes from nowhere.
+        if not self._ended.is_set():
+            self._on_frame(frame)
 
 
 class _ThreadChannel:

@@ -200,6 +200,11 @@ class Graph:
         defaults = {name: s["default"] for name, s in schemas.items() if "default" in s}
         return {**defaults, **inputs}
 
+    @property
+    def workflow_calls(self) -> list[WorkflowCall]:
+        """The calls of other workflows."""
+        return [n.call for n in self.nodes.values() if isinstance(n.call, WorkflowCall)]
+
     @cached_property
     def models(self) -> frozenset[str]:
         """Names of the models that its nodes call, fallbacks included."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torchloom.errors import UnknownRun
 from torchloom.run import Run
 
@@ -16,11 +18,11 @@ class History:
     def add(self, run: Run) -> None:
         """Take a run in, and forget what is too old."""
         self._runs[run.id] = run
-        if len(self._runs) <= self._max_size:
-            return
-        oldest = next((r for r in self._runs.values() if r.is_over), None)
-        if oldest is not None:
-            del self._runs[oldest.id]
+        surplus = len(self._runs) - self._max_size
+        if surplus > 0:
+            over = (r.id for r in self._runs.values() if r.is_over)
+            for run_id in list(itertools.islice(over, surplus)):
+                del self._runs[run_id]
 
     def get(self, run_id: str) -> Run:
         """Give a run; raises UnknownRun."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torchloom.cache import Outcome, ResultCache, Sink, hash_call
@@ -17,6 +17,7 @@ from torchloom.errors import (
     DeadlineExceeded,
     InvalidInput,
     ModelLoadError,
+    NodeFailed,
     NotServing,
     QueueFull,
     TaskFailed,
@@ -42,6 +43,12 @@ _CAUSES: Mapping[type[TorchLoomError], RetryCause] = {
     TaskFailed: "failed",
     WorkerDied: "worker_died",
 }
+
+
+def _cause(error: TorchLoomError) -> RetryCause | None:
+    while isinstance(error, NodeFailed):  # a node of a sub-workflow
+        error = error.cause
+    return _CAUSES.get(type(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +210,7 @@ class NodeRun:
                 return await self._attempt(scope, inputs, params, stream)
             except TorchLoomError as error:
                 has_begun = stream is not None and stream.has_begun
-                cause = _CAUSES.get(type(error))
+                cause = _cause(error)
                 if attempt >= policy.attempts or has_begun or cause not in policy.on:
                     raise
                 if self._watcher is not None:
@@ -227,13 +234,17 @@ class NodeRun:
         self, scope: Mapping[str, object], inputs: Values, params: Values, stream: _Stream | None
     ) -> Values:
         sink = stream.add if stream is not None else None
-        policy = self._node.cache
-        if policy is None:
-            return await self._call(scope, inputs, params, sink)
+        policy, options = self._node.cache, self._call_options()
+        # A template also reads what is not among its inputs, and costs less than a look-up.
+        if policy is None or isinstance(self._node.call, TemplateCall):
+            return await self._call(scope, inputs, params, sink=sink, options=options)
         key = hash_call(repr(self._node.call), inputs, params)
+        # Whoever comes first must not impose its deadline on those who share the call: each stops
+        # waiting by itself, and the call ends with the last.
+        shared = replace(options, deadline=None)
 
         def execute(shared_sink: Sink) -> Awaitable[Values]:
-            return self._call(scope, inputs, params, shared_sink)
+            return self._call(scope, inputs, params, sink=shared_sink, options=shared)
 
         outputs, outcome = await self._cache.get(key, policy.ttl_s, execute, sink)
         if self._watcher is not None:
@@ -241,31 +252,41 @@ class NodeRun:
         return outputs
 
     async def _call(
-        self, scope: Mapping[str, object], inputs: Values, params: Values, sink: Sink | None
+        self,
+        scope: Mapping[str, object],
+        inputs: Values,
+        params: Values,
+        *,
+        sink: Sink | None,
+        options: CallOptions,
     ) -> Values:
         call = self._node.call
         if isinstance(call, TemplateCall):
             value = call.template.evaluate({**scope, **inputs})
             return {"text": value} if isinstance(value, str) else {"value": value}
         if isinstance(call, WorkflowCall):
-            return await self._repeat(call, inputs)
-        return await self._call_model(call, inputs, params, sink)
+            return await self._repeat(call, inputs, options)
+        return await self._call_model(call, inputs, params, sink=sink, options=options)
 
-    async def _repeat(self, call: WorkflowCall, inputs: Values) -> Values:
+    async def _repeat(self, call: WorkflowCall, inputs: Values, options: CallOptions) -> Values:
         """Run the sub-workflow until its condition holds, each round on the last one's outputs."""
         outputs: Values = {}
         for _ in range(call.max_repeats):
             again = {name: value for name, value in outputs.items() if name in inputs}
-            options = self._call_options()
             outputs = await self._caller.call_workflow(call, {**inputs, **again}, options=options)
             if call.repeat_until is None or call.repeat_until.evaluate({"outputs": outputs}):
                 break
         return outputs
 
     async def _call_model(
-        self, call: ModelCall, inputs: Values, params: Values, sink: Sink | None
+        self,
+        call: ModelCall,
+        inputs: Values,
+        params: Values,
+        *,
+        sink: Sink | None,
+        options: CallOptions,
     ) -> Values:
-        options = self._call_options()
         return await self._caller.call_model(
             call, inputs, params, sink=sink, options=options, meter=self.meter
         )
@@ -281,7 +302,7 @@ class NodeRun:
             priority=options.priority if node.priority is None else node.priority,
             tenant=options.tenant,
             # The items of one foreach are one request's: they queue up instead of being refused.
-            waits_for_space=node.foreach is not None,
+            waits_for_space=options.waits_for_space or node.foreach is not None,
         )
 
     async def _fall_back(self, error: TorchLoomError, inputs: Values, params: Values) -> Values:
@@ -290,7 +311,10 @@ class NodeRun:
         if fallback is None:
             raise error
         if fallback.model is not None:
-            return await self._call_model(fallback.model, inputs, params, None)
+            options = self._call_options()
+            return await self._call_model(
+                fallback.model, inputs, params, sink=None, options=options
+            )
         return dict(fallback.value or {})
 
 

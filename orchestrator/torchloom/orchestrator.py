@@ -15,6 +15,7 @@ from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import (
     Conflict,
+    CyclicGraph,
     DeadlineExceeded,
     NotServing,
     UnknownModel,
@@ -54,7 +55,9 @@ class Orchestrator:
         self._executor = executor or LocalExecutor()
         self._inline_executor = inline_executor or InlineExecutor()
         self._now = now
-        self._pools: VersionTable[Pool] = VersionTable("Model", UnknownModel)
+        self._pools: VersionTable[Pool] = VersionTable(
+            "Model", UnknownModel, serves=lambda pool: pool.can_serve
+        )
         self._graphs: VersionTable[Graph] = VersionTable("Workflow", UnknownWorkflow)
         self._history = History(history_size)
         self._cache = ResultCache(max_entries=cache_size, now=now)
@@ -90,6 +93,10 @@ class Orchestrator:
             await run.wait()
         await asyncio.gather(*(pool.stop() for pool in self._pools))
 
+    def _refuse_if_draining(self) -> None:
+        if self.is_draining:
+            raise NotServing("The server is draining. Try again elsewhere.", retry_after_s=1.0)
+
     @property
     def is_ready(self) -> bool:
         """Tell whether new work is taken and every model version can serve."""
@@ -106,9 +113,11 @@ class Orchestrator:
         The same deployment again changes nothing. Raises Conflict for another one under the same
         name and version, and what kept it from loading, with nothing left behind.
         """
+        self._refuse_if_draining()
         there = self._pools.find(deployment.name, deployment.version)
         if there is not None:
             if there.deployment == deployment:
+                await there.wait_started()
                 return
             message = f"Model {deployment.label!r} exists already, with other content."
             raise Conflict(message)
@@ -118,7 +127,9 @@ class Orchestrator:
         try:
             await pool.start()
         except BaseException:
-            self._pools.remove(deployment.name, deployment.version)
+            # Someone may have removed it while it was loading.
+            if self._pools.find(deployment.name, deployment.version) is pool:
+                self._pools.remove(deployment.name, deployment.version)
             await pool.stop()
             raise
 
@@ -133,10 +144,14 @@ class Orchestrator:
         pools = [self._pools.get(name, v) for v in versions]
         if len(pools) == len(self._pools.versions(name)):
             self._refuse_if_needed(name)
-        for pool in pools:
-            await pool.drain(grace_s)
-            self._pools.remove(name, pool.deployment.version)
-            await pool.stop()
+        await asyncio.gather(*(self._take_out(pool, grace_s) for pool in pools))
+
+    async def _take_out(self, pool: Pool, grace_s: float) -> None:
+        name, version = pool.deployment.name, pool.deployment.version
+        await pool.drain(grace_s)
+        if self._pools.find(name, version) is pool:
+            self._pools.remove(name, version)
+        await pool.stop()
 
     def _refuse_if_needed(self, model: str) -> None:
         users = sorted({graph.label for graph in self._graphs if model in graph.models})
@@ -189,10 +204,22 @@ class Orchestrator:
         for model in sorted(graph.models - set(known)):
             message = f"Workflow {graph.name!r}: unknown model {model!r}.{nearest(model, known)}"
             raise UnknownModel(message)
-        for node in graph.nodes.values():
-            if isinstance(node.call, WorkflowCall):
-                self._graphs.get(node.call.workflow, node.call.version)
+        for call in graph.workflow_calls:
+            self._graphs.get(call.workflow, call.version)
+        self._refuse_recursion(graph, (graph,))
         self._graphs.put(graph.name, graph.version, graph)
+
+    def _refuse_recursion(self, graph: Graph, path: tuple[Graph, ...]) -> None:
+        """Refuse a graph that would call itself, by whatever way round."""
+        for call in path[-1].workflow_calls:
+            called = [g for g in self._graphs if g.name == call.workflow]
+            for callee in (*called, graph) if graph.name == call.workflow else called:
+                if call.version not in {None, callee.version}:
+                    continue
+                if callee is graph:
+                    way = " → ".join(g.label for g in (*path, graph))
+                    raise CyclicGraph(f"Workflow {graph.label!r} would call itself: {way}.")
+                self._refuse_recursion(graph, (*path, callee))
 
     async def remove_workflow(
         self, name: str, version: int | None = None, *, grace_s: float = 30.0
@@ -232,8 +259,7 @@ class Orchestrator:
 
     def start_run(self, graph: Graph, inputs: Values, *, options: RunOptions | None = None) -> Run:
         """Begin a run of a graph (see `pick_workflow`). The inputs have been validated."""
-        if self.is_draining:
-            raise NotServing("The server is draining. Try again elsewhere.", retry_after_s=1.0)
+        self._refuse_if_draining()
         run = self._new_run(graph, inputs, options or RunOptions())
         self._history.add(run)
         run.start()
@@ -273,8 +299,7 @@ class Orchestrator:
         A caller that is cancelled cancels the call. Raises what the model raises, and
         DeadlineExceeded.
         """
-        if self.is_draining:
-            raise NotServing("The server is draining. Try again elsewhere.", retry_after_s=1.0)
+        self._refuse_if_draining()
         options = options or RunOptions()
         timeout_s = options.timeout_s
         call_options = CallOptions(
@@ -327,7 +352,12 @@ class Orchestrator:
         """Run another workflow as a part of a run: it is not in the history."""
         graph = self._graphs.pick(call.workflow, call.version)
         left_s = None if options.deadline is None else max(options.deadline - self._now(), 0.0)
-        run_options = RunOptions(timeout_s=left_s, priority=options.priority, tenant=options.tenant)
+        run_options = RunOptions(
+            timeout_s=left_s,
+            priority=options.priority,
+            tenant=options.tenant,
+            waits_for_space=options.waits_for_space,
+        )
         run = self._new_run(graph, graph.with_defaults(inputs), run_options)
         run.start()
         try:

@@ -14,11 +14,19 @@ from typing import Literal
 from torchloom.batcher import Arrivals, Wait, decide
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.errors import Cancelled, DeadlineExceeded, NotServing, QueueFull, TorchLoomError
+from torchloom.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ModelLoadError,
+    NotServing,
+    QueueFull,
+    TorchLoomError,
+)
 from torchloom.executor import Executor
 from torchloom.policy import ReplicaPolicy
 from torchloom.queue import TaskQueue
-from torchloom.replica import Replica, ReplicaState, ReplicaStatus
+from torchloom.replica import Replica
+from torchloom.replica_state import ReplicaState, ReplicaStatus
 from torchloom.stats import Stats
 from torchloom.step_cost import StepCost
 from torchloom.task import Task, TaskState
@@ -71,6 +79,9 @@ class Pool:
         self._arrivals = Arrivals()
         self._timer: asyncio.TimerHandle | None = None
         self._is_dispatch_due = False
+        self._scaling = asyncio.Lock()
+        self._is_started = False
+        self._start_is_over = asyncio.Event()
         self._accepted = 0
         self._settled = 0
         self._space = asyncio.Event()
@@ -88,10 +99,29 @@ class Pool:
 
     async def start(self) -> None:
         """Start the least number of replicas; on any failure stop them all and raise it."""
-        await self.scale(self.deployment.replicas)
+        try:
+            await self.scale(self.deployment.replicas)
+            self._is_started = True
+        finally:
+            self._start_is_over.set()
+
+    async def wait_started(self) -> None:
+        """Wait for the end of a `start` that another caller awaits; raise if it has failed."""
+        await self._start_is_over.wait()
+        if not self._is_started:
+            raise ModelLoadError(f"Model {self.deployment.label!r} could not be loaded.")
+
+    @property
+    def can_serve(self) -> bool:
+        """Tell whether new tasks belong here: it has started, and is not on its way out."""
+        return self._is_started and not self.is_draining
 
     async def scale(self, policy: ReplicaPolicy) -> None:
         """Bring every device to `policy.min` replicas; those taken away drain first."""
+        async with self._scaling:
+            await self._scale(policy)
+
+    async def _scale(self, policy: ReplicaPolicy) -> None:
         added = []
         for device in self.deployment.devices:
             have = [r for r in self.replicas if r.wanted_device == device]
@@ -99,15 +129,18 @@ class Pool:
             for replica in have[policy.min :]:
                 await self._retire(replica)
         self.replicas += added
+        is_up = False
         try:
             async with asyncio.TaskGroup() as group:
                 for replica in added:
                     group.create_task(replica.start())
+            is_up = True
         except* TorchLoomError as failures:
-            for replica in added:
-                self.replicas.remove(replica)
-                await replica.stop()
             raise failures.exceptions[0] from None
+        finally:
+            if not is_up:
+                self.replicas = [r for r in self.replicas if r not in added]
+                await asyncio.gather(*(replica.stop() for replica in added))
 
     def _new_replica(self, device: Device) -> Replica:
         return Replica(self.deployment, device, self._executor, self, self._stats, now=self._now)
@@ -135,7 +168,7 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
         for task in self.queue.tasks():
-            self._settle_queued(task, Cancelled("The model is being stopped."))
+            self._settle_queued(task, NotServing("The model is being stopped."))
         await asyncio.gather(*(replica.stop(grace_s) for replica in self.replicas))
 
     @property
@@ -264,8 +297,7 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._drop_late()
-        while (first := self.queue.peek()) is not None:
+        while (first := self._peek()) is not None:
             replica = max(self.replicas, key=lambda r: r.credits, default=None)
             if replica is None or not replica.credits or (first.deaths and not replica.is_idle):
                 return
@@ -295,7 +327,7 @@ class Pool:
 
     def _send(self, replica: Replica, size: int) -> None:
         batch: list[Task] = []
-        while len(batch) < size and (task := self.queue.peek()) is not None:
+        while len(batch) < size and (task := self._peek()) is not None:
             # One that has been there when a worker died goes by itself.
             if task.deaths and batch:
                 break
@@ -303,13 +335,14 @@ class Pool:
         replica.dispatch(batch)
         self._space.set()
 
-    def _drop_late(self) -> None:
-        """Settle tasks at the head of the queue whose deadline has passed."""
+    def _peek(self) -> Task | None:
+        """Give the task that goes next, settling those on the way whose deadline has passed."""
         now = self._now()
         while (task := self.queue.peek()) is not None:
             if task.deadline is None or task.deadline > now:
-                return
+                break
             self._settle_queued(task, DeadlineExceeded("The deadline passed in the queue."))
+        return task
 
     def check(self) -> None:
         """Assert the invariant: accepted = queued + running + settled, and no negative room."""

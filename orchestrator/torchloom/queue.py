@@ -13,6 +13,9 @@ from torchloom.errors import QueueFull
 from torchloom.task import Task, TaskState
 
 
+#: So many entries of settled tasks may lie about before they are swept out.
+_MAX_SETTLED = 1000
+
 _Entry = tuple[int, float, int, Task]
 
 
@@ -33,6 +36,7 @@ class TaskQueue:
         self.max_size = max_size
         self._lines: dict[str, _Line] = {}
         self._size = 0
+        self._num_entries = 0
         self._served = 0.0
 
     def __len__(self) -> int:
@@ -64,6 +68,7 @@ class TaskQueue:
         deadline = math.inf if task.deadline is None else task.deadline
         heapq.heappush(line.entries, (-task.priority, deadline, task.id, task))
         self._size += 1
+        self._num_entries += 1
 
     def peek(self) -> Task | None:
         """Give the task that goes next, or None."""
@@ -75,18 +80,23 @@ class TaskQueue:
         line = self._next_line()
         if line is None:
             raise IndexError("The queue is empty.")
-        task = heapq.heappop(line.entries)[3]
+        task = self._pop(line)
         self._size -= 1
         line.served += 1.0
         self._served = max(self._served, line.served)
         return task
 
     def forget(self, task: Task) -> None:
-        """Count out a task that was settled while it waited; its entry goes when it is met."""
+        """Count out a task that was settled while it waited.
+
+        Its entry goes when it is met, or when such entries have become the greater part.
+        """
         if task.state is TaskState.QUEUED:
             message = f"{task!r} is still to be done."
             raise ValueError(message)
         self._size -= 1
+        if self._num_entries > 2 * self._size + _MAX_SETTLED:
+            self._sweep()
 
     def tasks(self) -> list[Task]:
         """List the tasks that wait, in no order."""
@@ -100,12 +110,23 @@ class TaskQueue:
         for tenant in list(self._lines):
             line = self._lines[tenant]
             while line.entries and line.entries[0][3].state is not TaskState.QUEUED:
-                heapq.heappop(line.entries)
+                self._pop(line)
             if not line.entries:
                 del self._lines[tenant]
             elif best is None or self._rank(line) < self._rank(best):
                 best = line
         return best
+
+    def _pop(self, line: _Line) -> Task:
+        self._num_entries -= 1
+        return heapq.heappop(line.entries)[3]
+
+    def _sweep(self) -> None:
+        """Drop the entries of all settled tasks."""
+        for line in self._lines.values():
+            line.entries = [e for e in line.entries if e[3].state is TaskState.QUEUED]
+            heapq.heapify(line.entries)
+        self._num_entries = self._size
 
     @staticmethod
     def _rank(line: _Line) -> tuple[int, float]:

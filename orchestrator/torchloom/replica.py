@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.engine import Room
-from torchloom.errors import Cancelled, ModelLoadError, TaskFailed, TorchLoomError, WorkerDied
+from torchloom.errors import (
+    InvalidInput,
+    ModelLoadError,
+    NotServing,
+    TorchLoomError,
+    WorkerDied,
+)
 from torchloom.executor import Executor, Link
+from torchloom.replica_series import ReplicaSeries
+from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
 from torchloom.wire import (
@@ -49,44 +55,6 @@ _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
 #: A cancelled task must leave its engine within this time, or the worker is killed as hung.
 HANG_S = 60.0
-
-
-class ReplicaState(Enum):
-    """Where a replica is."""
-
-    STARTING = "starting"
-    READY = "ready"
-    WAITING = "waiting"
-    DRAINING = "draining"
-    STOPPED = "stopped"
-
-
-#: What may follow what. WAITING: the worker has died; it is started again after a while.
-TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = {
-    ReplicaState.STARTING: frozenset(
-        {ReplicaState.READY, ReplicaState.WAITING, ReplicaState.STOPPED}
-    ),
-    ReplicaState.READY: frozenset(
-        {ReplicaState.WAITING, ReplicaState.DRAINING, ReplicaState.STOPPED}
-    ),
-    ReplicaState.WAITING: frozenset({ReplicaState.STARTING, ReplicaState.STOPPED}),
-    ReplicaState.DRAINING: frozenset({ReplicaState.STOPPED}),
-    ReplicaState.STOPPED: frozenset(),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaStatus:
-    """One replica as it stands."""
-
-    device: str
-    state: str
-    pid: int | None
-    in_flight: int
-    max_tasks: int
-    restarts: int
-    load_s: float
-    error: str | None
 
 
 class Owner(Protocol):
@@ -135,8 +103,8 @@ class Replica:
         self.error: TorchLoomError | None = None
         self.wanted_device = device
         self.in_flight: dict[int, Task] = {}
-        #: Cancelled tasks that the engine still holds, and since when.
-        self.leaving: dict[int, float] = {}
+        #: Cancelled tasks that the engine still holds, each with its timer against a hung engine.
+        self.leaving: dict[int, asyncio.TimerHandle] = {}
         self._executor = executor
         self._owner = owner
         self._stats = stats
@@ -146,8 +114,10 @@ class Replica:
         self._starting: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._has_served = False
+        self._is_loading = False
         self._failures = 0
-        self._bind_series()
+        self._series = ReplicaSeries(stats, deployment, self.device)
 
     def __repr__(self) -> str:
         """Say where it runs, its state and its load."""
@@ -183,17 +153,26 @@ class Replica:
 
     async def start(self) -> None:
         """Start the worker; returns when it is ready. Raises what kept it from loading."""
-        await self._launch()
+        self._begin()
+        assert self._starting is not None
+        await asyncio.shield(self._starting)
         await self._settled.wait()
         if self.error is not None:
             raise self.error
+        if not self._has_served:
+            raise NotServing(f"Model {self.deployment.label!r} was stopped while it was loading.")
+
+    def _begin(self) -> None:
+        self._is_loading = True
+        self._starting = asyncio.get_running_loop().create_task(self._launch())
 
     async def _launch(self) -> None:
-        self._link = await self._executor.start(
-            self.deployment, self.wanted_device, self._on_frame, self._on_end
-        )
-        if self.state is ReplicaState.STOPPED:
-            self._link.kill()
+        try:
+            self._link = await self._executor.start(
+                self.deployment, self.wanted_device, self._on_frame, self._on_end
+            )
+        except (OSError, RuntimeError, TypeError) as error:
+            self._on_end(f"it could not be started: {error}")
 
     def drain(self) -> None:
         """Take nothing new."""
@@ -210,38 +189,49 @@ class Replica:
             await self._emptied.wait()
 
     async def stop(self, grace_s: float = 5.0) -> None:
-        """End the worker: asked first, killed after the grace. Tasks still in flight fail."""
+        """End the worker: asked first, killed after the grace, or at once while it still loads.
+
+        Tasks still in flight fail.
+        """
         if self._timer is not None:
             self._timer.cancel()
         if self.state is not ReplicaState.STOPPED:
             self._move(ReplicaState.STOPPED)
             self._settled.set()
-        self._fail_all(self._take_in_flight(), Cancelled("The model is being stopped."))
-        if self._link is None:
+        self._fail_all(self._take_in_flight(), NotServing("The model is being stopped."))
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        link = self._link
+        if link is None:
             return
-        self._link.send(Close())
+        if self._is_loading:
+            link.kill()
+        link.send(Close())
         try:
-            await asyncio.wait_for(self._link.wait(), grace_s)
+            await asyncio.wait_for(link.wait(), grace_s)
         except TimeoutError:
             _log.warning("%r did not end when asked; it is killed.", self)
-            self._link.kill()
-            await self._link.wait()
+            link.kill()
+            await link.wait()
 
     def _on_end(self, how: str) -> None:
+        self._link = None
         orphans = self._take_in_flight()
-        self.leaving.clear()
-        if self.state in {ReplicaState.STOPPED, ReplicaState.DRAINING}:
-            label = self.deployment.label
-            self._fail_all(orphans, WorkerDied(f"The worker of {label!r} ended ({how})."))
+        for task_id in list(self.leaving):
+            self._let_go(task_id)
+        if self.state is ReplicaState.STOPPED:
             return
+        label = self.deployment.label
         if self.error is None:
-            label = self.deployment.label
             self.error = ModelLoadError(f"The worker of model {label!r} ended: {how}.")
         _log.error("%r: the worker ended: %s.", self, how)
-        self._move(ReplicaState.WAITING)
+        if self._has_served and self.state is not ReplicaState.DRAINING:
+            self._move(ReplicaState.WAITING)
+            self._schedule_restart()
+        else:
+            self._move(ReplicaState.STOPPED)
         self._settled.set()
         self._settle_orphans(orphans, how)
-        self._schedule_restart()
 
     def _settle_orphans(self, orphans: Sequence[Task], how: str) -> None:
         """Queue again what has shown nothing to its caller and has not killed too often."""
@@ -267,8 +257,8 @@ class Replica:
             return
         self._move(ReplicaState.STARTING)
         self.restarts += 1
-        self._restart_count.add()
-        self._starting = asyncio.get_running_loop().create_task(self._launch())
+        self._series.restarts.add()
+        self._begin()
 
     def _move(self, to: ReplicaState) -> None:
         assert to in TRANSITIONS[self.state], f"{self.state} to {to}"
@@ -283,7 +273,7 @@ class Replica:
         for task in tasks:
             task.move(TaskState.RUNNING)
             task.started_at = now
-            self._queue_seconds.observe(now - task.queued_at)
+            self._series.queue_seconds.observe(now - task.queued_at)
             self.in_flight[task.id] = task
             work.append((task.id, dict(task.inputs), dict(task.params), task.on_chunk is not None))
         assert self._link is not None
@@ -302,7 +292,7 @@ class Replica:
                 encode(Admit([item]))
             except TypeError as error:
                 task = self.in_flight.pop(item[0])
-                self._fail_all([task], TaskFailed(f"An input cannot be sent: {error}"))
+                self._fail_all([task], InvalidInput(f"An input cannot be sent: {error}"))
             else:
                 self._link.send(Admit([item]))
 
@@ -310,13 +300,19 @@ class Replica:
         """Forget a task in flight; its room comes back when the engine has let go of it."""
         if self.in_flight.pop(task.id, None) is None:
             return
-        self.leaving[task.id] = self._now()
         assert self._link is not None
         self._link.send(Cancel([task.id]))
-        asyncio.get_running_loop().call_later(HANG_S, self._kill_if_hung, task.id)
+        loop = asyncio.get_running_loop()
+        self.leaving[task.id] = loop.call_later(HANG_S, self._kill_hung)
+        self._emptied.set()
 
-    def _kill_if_hung(self, task_id: int) -> None:
-        if task_id in self.leaving and self._link is not None:
+    def _let_go(self, task_id: int) -> None:
+        timer = self.leaving.pop(task_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _kill_hung(self) -> None:
+        if self._link is not None:
             _log.error("%r holds a task cancelled %s s ago; it is killed as hung.", self, HANG_S)
             self._link.kill()
 
@@ -347,8 +343,9 @@ class Replica:
         self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
         self.load_s = frame.load_s
         self.error = None
+        self._has_served, self._is_loading = True, False
         self._failures = 0
-        self._bind_series()
+        self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
         if self.state is ReplicaState.STARTING:
             self._move(ReplicaState.READY)
             self._settled.set()
@@ -358,8 +355,7 @@ class Replica:
         for event in frame.events:
             self._on_event(event)
         if frame.size:
-            self._step_seconds.observe(frame.step_s)
-            self._batch_size.observe(frame.size)
+            self._series.observe_step(frame.size, frame.step_s)
             self._owner.on_step(frame.size, frame.step_s)
         self._owner.on_room()
 
@@ -370,25 +366,20 @@ class Replica:
                 task.add_chunk(event.data)
             return
         # A result may cross the cancellation of its task on the way.
-        self.leaving.pop(event.id, None)
+        self._let_go(event.id)
         if isinstance(event, GoneEvent):
             return
         task = self.in_flight.pop(event.id, None)
         if task is None:
             return
-        self._task_seconds.observe(self._now() - task.started_at)
+        self._series.task_seconds.observe(self._now() - task.started_at)
         if isinstance(event, ResultEvent):
-            self._count_tokens(event)
+            self._series.count_tokens(event.counts)
             task.finish(event.outputs)
         elif isinstance(event, FailureEvent):
             task.fail(from_error(event.error))
         self._owner.on_settled(task)
         self._emptied.set()
-
-    def _count_tokens(self, event: ResultEvent) -> None:
-        for name, count in event.counts.items():
-            kind = name.removesuffix("_tokens")
-            self._stats.counter("tokens", *self._labels, kind).add(count)
 
     def status(self) -> ReplicaStatus:
         """Take a picture of it."""
@@ -402,13 +393,3 @@ class Replica:
             load_s=self.load_s,
             error=self.error.message if self.error else None,
         )
-
-    def _bind_series(self) -> None:
-        labels = (self.deployment.name, str(self.deployment.version))
-        self._labels = labels
-        stats, device = self._stats, self.device
-        self._queue_seconds = stats.histogram("queue_seconds", *labels)
-        self._task_seconds = stats.histogram("task_seconds", *labels, device)
-        self._step_seconds = stats.histogram("step_seconds", *labels, device)
-        self._batch_size = stats.histogram("batch_size", *labels, device)
-        self._restart_count = stats.counter("worker_restarts", *labels)

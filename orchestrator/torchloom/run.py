@@ -6,9 +6,10 @@ What changes its state is decided in Progress (which nodes go next) and told in 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 
@@ -21,6 +22,9 @@ from torchloom.node_run import Caller, CallOptions, NodeRun, Skipped
 from torchloom.progress import Progress
 from torchloom.stats import Stats
 from torchloom.timings import NodeTiming, RunTimings, find_critical_path
+
+
+_log = logging.getLogger(__name__)
 
 
 class RunState(Enum):
@@ -43,11 +47,15 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a caller may say about a run. A run without a timeout may take as long as it takes."""
+    """What a caller may say about a run. A run without a timeout may take as long as it takes.
+
+    Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused.
+    """
 
     timeout_s: float | None = None
     priority: int = 0
     tenant: str = ""
+    waits_for_space: bool = False
     is_background: bool = False
     trace_parent: str | None = None
 
@@ -88,7 +96,10 @@ class Run:
         timeout_s = options.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
         self._call_options = CallOptions(
-            deadline=deadline, priority=options.priority, tenant=options.tenant
+            deadline=deadline,
+            priority=options.priority,
+            tenant=options.tenant,
+            waits_for_space=options.waits_for_space,
         )
 
     def __repr__(self) -> str:
@@ -121,6 +132,17 @@ class Run:
         started = {"run": self.id, "workflow": self.graph.name, "version": self.graph.version}
         self.log.add("run.started", started)
         self._execution = asyncio.get_running_loop().create_task(self._run())
+        self._execution.add_done_callback(self._see_end)
+
+    def _see_end(self, execution: asyncio.Task[None]) -> None:
+        """Leave no caller waiting: after a cancellation before it began, or a fault of ours."""
+        if self.is_over:
+            return
+        if execution.cancelled():
+            self._end(RunState.CANCELLED, error=Cancelled("The run was cancelled."))
+        else:
+            _log.error("%r ended by a fault.", self, exc_info=execution.exception())
+            self._end(RunState.FAILED, error=TaskFailed("An internal error."))
 
     async def result(self) -> Values:
         """Wait for the outputs; raises the error for which it failed.
@@ -166,11 +188,6 @@ class Run:
             self._end(RunState.FAILED, error=error)
         else:
             self._end(RunState.DONE, outputs=outputs)
-        finally:
-            # A fault of ours must not leave a caller waiting; its trace is logged by the event
-            # loop.
-            if not self.is_over:
-                self._end(RunState.FAILED, error=TaskFailed("An internal error."))
 
     async def _execute_nodes(self) -> None:
         try:
@@ -199,7 +216,7 @@ class Run:
             now=self._now,
         )
         try:
-            outputs = await node_run.execute(self._scope(), is_streamed=is_streamed)
+            outputs = await node_run.execute(self._scope(node.reads), is_streamed=is_streamed)
         except Skipped:
             self._progress.skip(node.name)
             self.log.add("node.skipped", {"node": node.name})
@@ -225,12 +242,14 @@ class Run:
         data: dict[str, object] = {"node": node.name, "seconds": now - started}
         self.log.add("node.finished", data if shown is None else {**data, "outputs": shown})
 
-    def _scope(self) -> dict[str, object]:
-        return {"inputs": self._inputs, **self._progress.results}
+    def _scope(self, reads: Iterable[str]) -> dict[str, object]:
+        """Give what a node reads and no more: whoever holds a result keeps it in memory."""
+        results = self._progress.results
+        return {"inputs": self._inputs, **{n: results[n] for n in reads if n in results}}
 
     def _collect(self) -> Values:
         """Work the outputs out; one that reads a skipped node is None."""
-        scope = self._scope()
+        scope = self._scope(self._progress.results)
         outputs: dict[str, object] = {}
         for name, binding in self.graph.outputs.items():
             try:

@@ -15,7 +15,8 @@ from pathlib import Path
 from torchloom.errors import InvalidInput
 
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_FILE = re.compile(rf"({_NAME.pattern})@([0-9]+)\.yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +65,15 @@ class Store:
 
     def documents(self, kind: str) -> Iterator[Stored]:
         """Give every document of a kind, by name and version."""
-        for path in sorted((self.folder / kind).glob("*@*.yaml")):
-            name, _, version = path.stem.rpartition("@")
-            if _NAME.match(name) and version.isdigit():
-                text = path.read_text(encoding="utf-8")
-                yield Stored(kind=kind, name=name, version=int(version), text=text, path=path)
+        matches = [_FILE.fullmatch(path.name) for path in (self.folder / kind).glob("*.yaml")]
+        found = sorted((match[1], int(match[2]), match[0]) for match in matches if match)
+        for name, version, file in found:
+            path = self.folder / kind / file
+            text = path.read_text(encoding="utf-8")
+            yield Stored(kind=kind, name=name, version=version, text=text, path=path)
 
     def _path(self, kind: str, name: str, version: int) -> Path:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             message = (
                 f"{name!r} cannot be a name: use letters, digits, '_', '-' and '.', up to 128."
             )

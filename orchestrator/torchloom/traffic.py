@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -13,7 +14,8 @@ class Traffic:
     """
 
     def __init__(self, weights: Mapping[int, float]) -> None:
-        if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        total = sum(weights.values())
+        if not (0 < total < math.inf and min(weights.values()) >= 0):
             raise ValueError("A split needs weights of at least 0, one of them above 0.")
         self.weights = dict(weights)
         self._credits = dict.fromkeys(weights, 0.0)

@@ -5,7 +5,7 @@ Serves models and workflows alike; knows neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from torchloom.errors import InvalidInput, TorchLoomError, nearest
@@ -16,11 +16,22 @@ T = TypeVar("T")
 
 
 class VersionTable(Generic[T]):
-    """Name → version → thing. Without a split, the highest version gets everything."""
+    """Name → version → thing. Without a split, the highest version that serves gets everything.
 
-    def __init__(self, noun: str, unknown: type[TorchLoomError]) -> None:
+    `serves` tells whether a thing can take requests now; if none can, the choice is the same as if
+    all could.
+    """
+
+    def __init__(
+        self,
+        noun: str,
+        unknown: type[TorchLoomError],
+        *,
+        serves: Callable[[T], bool] = lambda _: True,
+    ) -> None:
         self._noun = noun
         self._unknown = unknown
+        self._serves = serves
         self._things: dict[str, dict[int, T]] = {}
         self._splits: dict[str, Traffic] = {}
 
@@ -70,9 +81,14 @@ class VersionTable(Generic[T]):
 
     def pick(self, name: str, version: int | None = None) -> T:
         """Give the version that the next request goes to, which the split decides."""
-        if version is None and name in self._splits:
-            return self._versions(name)[self._splits[name].pick()]
-        return self.get(name, version)
+        if version is not None:
+            return self.get(name, version)
+        versions = self._versions(name)
+        if name in self._splits:
+            chosen = versions[self._splits[name].pick()]
+            if self._serves(chosen):
+                return chosen
+        return versions[self._highest(versions)]
 
     def set_split(self, name: str, weights: Mapping[int, float]) -> None:
         """Split traffic; raises InvalidInput for versions that are not there and bad weights."""
@@ -89,8 +105,12 @@ class VersionTable(Generic[T]):
         """Tell which share of the traffic a version gets, 0 to 1."""
         split = self._splits.get(name)
         if split is None:
-            return 1.0 if version == max(self._versions(name)) else 0.0
+            return 1.0 if version == self._highest(self._versions(name)) else 0.0
         return split.weights.get(version, 0.0) / sum(split.weights.values())
+
+    def _highest(self, versions: Mapping[int, T]) -> int:
+        serving = [version for version, thing in versions.items() if self._serves(thing)]
+        return max(serving or versions)
 
     def _versions(self, name: str) -> dict[int, T]:
         if name not in self._things:

@@ -18,8 +18,15 @@ from torchloom.errors import WIRE_ERRORS, Fault, TaskFailed, TorchLoomError
 _LENGTH = struct.Struct("<I")
 _ARRAY = 1
 
+#: The longest frame, in bytes: what its length can say.
+MAX_BYTES = 0xFFFF_FFFF
+
 #: Longest error message that travels, in characters.
 _MAX_MESSAGE = 2000
+
+
+class InvalidFrame(Exception):
+    """Bytes that are no frame: the other end is broken."""
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):
@@ -123,13 +130,14 @@ AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events
 
 
 def _encode_unknown(value: object) -> object:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OV":
         array = np.ascontiguousarray(value)
         head = msgspec.msgpack.encode((array.dtype.str, list(value.shape)))
         return msgspec.msgpack.Ext(_ARRAY, _LENGTH.pack(len(head)) + head + array.tobytes())
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.kind not in "OV":
         return value.item()
-    message = f"A value of type {type(value).__name__!r} cannot leave the worker."
+    kind = f"array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    message = f"A value of type {kind!r} cannot travel between processes."
     raise TypeError(message)
 
 
@@ -139,17 +147,36 @@ def _decode_extension(code: int, data: memoryview) -> object:
         raise ValueError(message)
     start = _LENGTH.size + _LENGTH.unpack_from(data)[0]
     dtype, shape = msgspec.msgpack.decode(data[_LENGTH.size : start])
-    return np.frombuffer(data, dtype=np.dtype(dtype), offset=start).reshape(shape)
+    if np.dtype(dtype).hasobject:
+        raise ValueError("Pointers do not travel.")
+    return np.ndarray(shape, np.dtype(dtype), data, offset=start)
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_unknown)
-_decoder = msgspec.msgpack.Decoder(AnyFrame, ext_hook=_decode_extension)
+_decoder: msgspec.msgpack.Decoder[AnyFrame] = msgspec.msgpack.Decoder(
+    AnyFrame, ext_hook=_decode_extension
+)
 
 
 def encode(frame: Frame) -> bytes:
     """Turn a frame into its bytes, length first. Raises TypeError for values that cannot travel."""
-    body = _encoder.encode(frame)
+    try:
+        body = _encoder.encode(frame)
+    except (OverflowError, RecursionError, ValueError) as error:
+        message = f"A value cannot travel between processes: {error}."
+        raise TypeError(message) from error
+    if len(body) > MAX_BYTES:
+        message = f"{len(body)} bytes cannot travel at once: the most is {MAX_BYTES}."
+        raise TypeError(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def _decode(body: bytes) -> AnyFrame:
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, TypeError, ValueError, struct.error) as error:
+        message = f"{len(body)} bytes are no frame: {error}"
+        raise InvalidFrame(message) from error
 
 
 class FrameReader:
@@ -159,7 +186,7 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[AnyFrame]:
-        """Take bytes in and give every frame that they complete."""
+        """Take bytes in and give every frame that they complete. Raises InvalidFrame."""
         self._buffer += data
         start = 0
         size = len(self._buffer)
@@ -168,7 +195,7 @@ class FrameReader:
             if end > size:
                 break
             # Arrays keep views of what they were decoded from: give each frame bytes of its own.
-            yield _decoder.decode(bytes(self._buffer[start + _LENGTH.size : end]))
+            yield _decode(bytes(self._buffer[start + _LENGTH.size : end]))
             start = end
         del self._buffer[:start]
 
@@ -180,8 +207,12 @@ def to_error(error: Exception) -> Error:
             {name: getattr(fault, name) for name in Fault.__dataclass_fields__}
             for fault in error.faults
         ]
-        return Error(type(error).__name__, error.message[:_MAX_MESSAGE], faults)
-    return Error(TaskFailed.__name__, f"{type(error).__name__}: {error}"[:_MAX_MESSAGE])
+        return Error(type(error).__name__, _sendable(error.message), faults)
+    return Error(TaskFailed.__name__, _sendable(f"{type(error).__name__}: {error}"))
+
+
+def _sendable(message: str) -> str:
+    return message[:_MAX_MESSAGE].encode("utf-8", "replace").decode("utf-8")
 
 
 def from_error(error: Error) -> TorchLoomError:

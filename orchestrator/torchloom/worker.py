@@ -1,7 +1,8 @@
 """The worker: opens one engine and drives it; admit, step, send events back.
 
-Knows no queue, no pool and no other worker. It has the one broad `except` of the core: where a step
-returns. Run as `python -m torchloom.worker FD`, it talks over the socket that it inherits.
+Knows no queue, no pool and no other worker. It has the only broad `except`s of the core: where a
+model's code returns. Run as `python -m torchloom.worker FD`, it talks over the socket that it
+inherits.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import ctypes
 import importlib
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -22,7 +22,7 @@ from typing import Protocol, cast
 
 from torchloom.deployment import EngineFactory
 from torchloom.device import Device
-from torchloom.engine import Chunk, Engine, Event, Failure, Result, Work
+from torchloom.engine import Chunk, Engine, Event, Result, Values, Work
 from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
 from torchloom.wire import (
     Admit,
@@ -81,9 +81,12 @@ class SocketChannel:
         """Give the frames that have come; with `wait`, at least one."""
         frames: list[AnyFrame] = []
         while not frames:
-            if not wait and not select.select([self._connection], [], [], 0)[0]:
+            try:
+                data = self._connection.recv(_RECEIVE_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
                 break
-            data = self._connection.recv(_RECEIVE_BYTES)
+            except OSError as error:
+                raise Hangup from error
             if not data:
                 raise Hangup
             frames.extend(self._reader.feed(data))
@@ -108,6 +111,7 @@ def open_engine(frame: Open, channel: Channel) -> Engine | None:
     try:
         factory = import_factory(frame.factory)
         engine = factory(frame.config, Device.parse(frame.device), report)
+        room = engine.room()
     except TorchLoomError as error:
         channel.send(Broken(to_error(error)))
         return None
@@ -116,7 +120,6 @@ def open_engine(frame: Open, channel: Channel) -> Engine | None:
         failure = ModelLoadError(f"{type(error).__name__}: {error}")
         channel.send(Broken(to_error(failure)))
         return None
-    room = engine.room()
     load_s = time.perf_counter() - started
     channel.send(Ready(engine.device, room.max_tasks, room.is_continuous, load_s))
     return engine
@@ -193,8 +196,8 @@ class Worker:
     def _admit(self, work: Work) -> None:
         try:
             self._engine.admit(work)
-        except TorchLoomError as error:
-            self._add(Failure(work.task_id, error))
+        except Exception as error:  # noqa: BLE001 - a model may raise anything; one task is settled
+            self._fail(work.task_id, error)
         else:
             self._held[work.task_id] = work
 
@@ -219,23 +222,25 @@ class Worker:
                 del self._held[work.task_id]
                 self._alone.append(work)
             else:
-                self._events.append(FailureEvent(work.task_id, to_error(error)))
-                self._forget(work.task_id)
+                self._fail(work.task_id, error)
 
     def _add(self, event: Event) -> None:
         if isinstance(event, Chunk):
-            self._has_sent.add(event.task_id)
+            # What nobody sees does not count as sent.
             if event.task_id in self._wants_chunks:
-                self._events.append(
-                    ChunkEvent(event.task_id, cast("dict[str, object]", event.data))
-                )
-            return
-        if isinstance(event, Result):
-            outputs = cast("dict[str, object]", event.outputs)
-            self._events.append(ResultEvent(event.task_id, outputs, dict(event.counts)))
+                self._has_sent.add(event.task_id)
+                self._events.append(ChunkEvent(event.task_id, _named(event.data)))
+        elif isinstance(event, Result):
+            outputs = _named(event.outputs)
+            counts = {name: int(count) for name, count in event.counts.items()}
+            self._events.append(ResultEvent(event.task_id, outputs, counts))
+            self._forget(event.task_id)
         else:
-            self._events.append(FailureEvent(event.task_id, to_error(event.error)))
-        self._forget(event.task_id)
+            self._fail(event.task_id, event.error)
+
+    def _fail(self, task_id: int, error: Exception) -> None:
+        self._events.append(FailureEvent(task_id, to_error(error)))
+        self._forget(task_id)
 
     def _forget(self, task_id: int) -> None:
         self._held.pop(task_id, None)
@@ -249,7 +254,17 @@ class Worker:
         try:
             self._channel.send(Events(events, step_s, size))
         except TypeError:
-            self._channel.send(Events([sendable(event) for event in events], step_s, size))
+            for event in events:
+                self._channel.send(Events([sendable(event)], 0.0, 0))
+            self._channel.send(Events([], step_s, size))
+
+
+def _named(values: Values) -> dict[str, object]:
+    """Give the values as the wire wants them; raise BatchContractError if they have no names."""
+    if isinstance(values, Mapping) and all(isinstance(name, str) for name in values):
+        return dict(values)
+    message = f"An engine gives values by name, as a dict; this one gave {type(values).__name__}."
+    raise BatchContractError(message)
 
 
 def sendable(event: WireEvent) -> WireEvent:
@@ -278,8 +293,10 @@ def main() -> None:
     """Serve the scheduler at the other end of the inherited socket."""
     _die_with_parent()
     _pin(os.environ)
-    # Ctrl-C reaches the whole process group; the server decides when workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # These reach the whole process group; the server decides when workers end, so as to drain.
+    # No SIG_IGN: what a model's code starts would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker: %(message)s")
     channel = SocketChannel(socket.socket(fileno=int(sys.argv[1])))
     with contextlib.suppress(Hangup):

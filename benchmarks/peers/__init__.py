@@ -1,0 +1,1 @@
+"""Peers, and sides that run beside the server, each in a process of its own."""

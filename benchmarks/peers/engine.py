@@ -1,0 +1,52 @@
+"""An engine driven in process: `python -m benchmarks.peers.engine FACTORY CONFIG`.
+
+Reads {"batch": [{"inputs", "params"}, …], "seconds"}: admits the batch, steps until all of it is
+answered, and does so again until the time is over. Answers {"per_s"}: tasks per second.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from torchloom.device import Device
+from torchloom.engine import Engine, Failure, Result, Values, Work
+from torchloom.worker import import_factory
+
+
+_ids = itertools.count(1)
+
+
+def drive(engine: Engine, batch: Sequence[Mapping[str, Values]]) -> list[Values]:
+    """Admit a batch, step until it is answered, and give the outputs in its order."""
+    works = [Work(next(_ids), task["inputs"], task.get("params", {})) for task in batch]
+    for work in works:
+        engine.admit(work)
+    outputs: dict[int, Values] = {}
+    while len(outputs) < len(works):
+        for event in engine.step():
+            if isinstance(event, Failure):
+                raise event.error
+            if isinstance(event, Result):
+                outputs[event.task_id] = event.outputs
+    return [outputs[work.task_id] for work in works]
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    factory, config = sys.argv[1:3]
+    engine = import_factory(factory)(json.loads(config), Device("cpu"), lambda *_: None)
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < order["seconds"]:
+            count += len(drive(engine, order["batch"]))
+        print(json.dumps({"per_s": count / (time.perf_counter() - began)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

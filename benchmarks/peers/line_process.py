@@ -1,0 +1,50 @@
+"""A process that answers JSON lines with JSON lines: how peers and in-process sides are driven."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+
+class LineProcess:
+    """`python -m MODULE ARGUMENTS`, as a context; it says it is ready with its first line."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", module, *arguments]
+
+    def __enter__(self) -> Self:
+        """Start it and wait for its first line."""
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._read()
+        return self
+
+    def ask(self, **order: object) -> dict[str, float]:
+        """Send an order and give the answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._command[2]} ended with {self._process.wait()}.")
+        answer: dict[str, float] = json.loads(line)
+        return answer
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it by ending its input."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)

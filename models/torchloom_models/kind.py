@@ -1,0 +1,262 @@
+"""Kind: what each kind of model takes and gives, and who opens it. Imports no framework.
+
+The checker, the OpenAPI documents and the docs read this table; `spec.py` checks model files by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torchloom.signature import Schema, Signature
+from torchloom_models.schema import (
+    BOOLEAN,
+    COUNT,
+    NUMBER,
+    OBJECT,
+    POSITIVE,
+    STRING,
+    STRINGS,
+    VECTOR,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of model: its signature, its factory, and the keys of a model file that are its own.
+
+    `fields` holds a schema for each key that only this kind knows; they arrive in the engine's config
+    under their own names. `required_fields` must be written. `is_inline` is where its engines run
+    unless the model file says `inline:` (which only kinds with `can_inline` may).
+    """
+
+    name: str
+    summary: str
+    factory: str
+    signature: Signature
+    fields: Mapping[str, Schema] = field(default_factory=dict)
+    required_fields: frozenset[str] = frozenset()
+    is_inline: bool = False
+    can_inline: bool = False
+
+
+_USAGE: Schema = {
+    "type": "object",
+    "properties": {"prompt": COUNT, "cached": COUNT, "completion": COUNT},
+    "required": ["prompt", "cached", "completion"],
+}
+
+_MESSAGE: Schema = {
+    "type": "object",
+    "properties": {
+        "role": {"type": "string", "enum": ["system", "user", "assistant", "tool"]},
+        "content": STRING,
+    },
+    "required": ["role", "content"],
+}
+
+_LLM_PARAMS: Mapping[str, Schema] = {
+    "max_tokens": {
+        **POSITIVE,
+        "description": "The most tokens to write; left out, as many as the context has room for.",
+    },
+    "min_tokens": {**COUNT, "default": 0, "description": "No end and no stop before this many."},
+    "temperature": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 100,
+        "description": "0 takes the likeliest token each time.",
+    },
+    "top_k": {**COUNT, "description": "Draw from the k likeliest tokens; 0 means from all."},
+    "top_p": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "description": "Draw from the likeliest tokens that together reach this probability.",
+    },
+    "min_p": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "Leave out tokens less likely than this share of the likeliest one's.",
+    },
+    "repetition_penalty": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "Over 1 makes tokens of the prompt and the answer less likely; 1 is off.",
+    },
+    "presence_penalty": {
+        "type": "number",
+        "minimum": -2,
+        "maximum": 2,
+        "default": 0,
+        "description": "Taken from the logit of every token that the answer holds.",
+    },
+    "frequency_penalty": {
+        "type": "number",
+        "minimum": -2,
+        "maximum": 2,
+        "default": 0,
+        "description": "Taken from the logit of a token once for each time the answer holds it.",
+    },
+    "logit_bias": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[0-9]+$"},
+        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+        "default": {},
+        "description": "Added to logits, by token id.",
+    },
+    "seed": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2**63 - 1,
+        "description": "The same seed, prompt and parameters give the same answer.",
+    },
+    "stop": {
+        "oneOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16},
+        ],
+        "default": [],
+        "description": "The answer ends before the first of these strings.",
+    },
+    "ignore_eos": {**BOOLEAN, "default": False, "description": "Go on past the end token."},
+}
+
+_LLM = Kind(
+    name="llm",
+    summary="A causal language model that writes text, token by token.",
+    factory="torchloom_models.llm.engine:open_llm",
+    signature=Signature(
+        inputs={
+            "prompt": {"type": "string", "minLength": 1},
+            "messages": {"type": "array", "items": _MESSAGE, "minItems": 1},
+        },
+        one_of=(frozenset({"prompt", "messages"}),),
+        params=_LLM_PARAMS,
+        outputs={
+            "text": STRING,
+            "finish_reason": {"type": "string", "enum": ["stop", "length"]},
+            "usage": _USAGE,
+        },
+        chunks={"type": "object", "properties": {"text": STRING}},
+    ),
+    fields={
+        "max_sequences": {**POSITIVE, "description": "How many sequences it holds at once."},
+        "max_length": {**POSITIVE, "description": "The longest sequence, prompt and answer."},
+        "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
+    },
+)
+
+_EMBEDDER = Kind(
+    name="embedder",
+    summary="A text encoder that turns texts into vectors.",
+    factory="torchloom_models.embedder:open_embedder",
+    signature=Signature(
+        inputs={"text": STRING, "texts": STRINGS},
+        one_of=(frozenset({"text", "texts"}),),
+        params={
+            "truncate": {
+                **BOOLEAN,
+                "default": True,
+                "description": "Cut texts that are too long; false refuses them.",
+            },
+            "prompt_name": {
+                **STRING,
+                "description": "Which of the model's own prompts goes before each text.",
+            },
+        },
+        outputs={"embedding": VECTOR, "embeddings": {"type": "array", "items": VECTOR}},
+    ),
+    fields={
+        "max_length": {**POSITIVE, "description": "The longest text, in tokens."},
+        "max_batch_tokens": {**POSITIVE, "description": "The most tokens in one forward pass."},
+        "pooling": {"type": "string", "enum": ["mean", "cls", "last", "max"]},
+        "normalize": {**BOOLEAN, "description": "Scale each vector to length 1."},
+    },
+)
+
+_INDEX = Kind(
+    name="index",
+    summary="A vector index that finds the documents nearest to a question.",
+    factory="torchloom_models.index:open_index",
+    signature=Signature(
+        inputs={
+            "vector": VECTOR,
+            "text": {"type": "string", "minLength": 1},
+            "top_k": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 4},
+            "filter": OBJECT,
+        },
+        one_of=(frozenset({"vector", "text"}),),
+        outputs={
+            "documents": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "id": STRING,
+                        "text": STRING,
+                        "score": NUMBER,
+                        "metadata": OBJECT,
+                    },
+                    "required": ["id", "text", "score", "metadata"],
+                },
+            }
+        },
+    ),
+    is_inline=True,
+    can_inline=True,
+)
+
+_MODULE = Kind(
+    name="module",
+    summary="Any torch.nn.Module, or a program that torch.export saved.",
+    factory="torchloom_models.module:open_module",
+    signature=Signature(is_open=True),
+    fields={
+        "class": {**STRING, "description": "`package.module:Class`, in an allowed module."},
+        "arguments": {**OBJECT, "description": "Keyword arguments of the class."},
+        "inputs": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {
+                    "shape": {
+                        "type": "array",
+                        "items": {"oneOf": [POSITIVE, {"type": "null"}]},
+                    },
+                    "dtype": STRING,
+                },
+                "required": ["shape", "dtype"],
+                "additionalProperties": False,
+            },
+            "description": "Shape of one item (null where it varies) and dtype, by input name.",
+        },
+        "outputs": {**STRINGS, "minItems": 1, "description": "Names for what forward returns."},
+        "batch_dim": {
+            "oneOf": [{"type": "integer", "const": 0}, {"type": "null"}],
+            "default": 0,
+            "description": "0: tasks are stacked along dimension 0. null: one task at a time.",
+        },
+    },
+)
+
+_FUNCTION = Kind(
+    name="function",
+    summary="A Python function of an allowed module; a generator streams what it yields.",
+    factory="torchloom_models.function:open_function",
+    signature=Signature(
+        is_open=True,
+        outputs={"value": {}, "items": {"type": "array"}},
+        chunks={"type": "object", "properties": {"data": {}}},
+    ),
+    fields={"function": {**STRING, "description": "`package.module:name`."}},
+    required_fields=frozenset({"function"}),
+    can_inline=True,
+)
+
+#: Every kind that this package serves, by name.
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {kind.name: kind for kind in (_LLM, _EMBEDDER, _INDEX, _MODULE, _FUNCTION)}
+)

@@ -1,0 +1,207 @@
+"""Model files: a document becomes a Deployment, or all that is wrong with it. Loads nothing.
+
+What is common to all kinds is here; what a kind adds is in its table. Knows no YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from torchloom.departure import SchemaCheck
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.document import Document
+from torchloom.errors import DeviceUnavailable, Fault, InvalidModel, nearest
+from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
+from torchloom.signature import Schema
+from torchloom_models.kind import KINDS, Kind
+from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
+
+
+def _object(properties: Mapping[str, Schema]) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+_SECONDS: Schema = {"type": "number", "minimum": 0, "maximum": 3600}
+
+_COMPILE: Schema = {
+    "oneOf": [
+        {"type": "string", "enum": ["auto", "eager", "inductor"]},
+        _object(
+            {
+                "backend": {"type": "string", "enum": ["auto", "eager", "inductor"]},
+                "mode": {
+                    "type": "string",
+                    "enum": ["default", "max-autotune", "max-autotune-no-cudagraphs"],
+                },
+                "dynamic": BOOLEAN,
+                "buckets": {"type": "array", "items": POSITIVE, "minItems": 1, "maxItems": 32},
+            }
+        ),
+    ]
+}
+
+#: What every model file may say.
+COMMON_FIELDS: Mapping[str, Schema] = {
+    "name": {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$",
+        "$comment": (
+            "A name is made of letters, digits, '_', '.' and '-', starts with a letter or "
+            "digit, and has 128 characters at most."
+        ),
+    },
+    "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    "description": STRING,
+    "kind": STRING,
+    "source": {"type": "string", "minLength": 1},
+    "dtype": {"type": "string", "enum": ["auto", "float32", "bfloat16", "float16"]},
+    "devices": {"type": "array", "items": STRING, "minItems": 1, "maxItems": 64},
+    "compile": _COMPILE,
+    "replicas": {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": 256},
+            _object({"min": {**POSITIVE, "maximum": 256}, "max": {**POSITIVE, "maximum": 256}}),
+        ]
+    },
+    "batching": _object({"max_size": {**POSITIVE, "maximum": 4096}, "max_wait_s": _SECONDS}),
+    "queue": _object(
+        {
+            "max_size": {**POSITIVE, "maximum": 1_000_000},
+            "overflow": {"type": "string", "enum": ["reject", "wait"]},
+        }
+    ),
+    "warmup": BOOLEAN,
+    "threads": {**POSITIVE, "maximum": 1024},
+    "inline": BOOLEAN,
+    "params": {"type": "object"},
+}
+
+
+def parse_model(document: Document, *, base: Path) -> Deployment:
+    """Check a model file whole and make its deployment.
+
+    A `source` that is a path is relative to `base`. Raises InvalidModel with every fault.
+    """
+    kind = _find_kind(document)
+    departures = _check_of(kind.name).find(document.data)
+    faults = [document.fault(d.message, *d.path, at_key=d.at_key) for d in departures]
+    data = cast("Mapping[str, object]", document.data)
+    bad = {d.path[0] for d in departures if d.path}
+    devices = () if "devices" in bad else _read_devices(document, data, faults)
+    if "replicas" not in bad and _replicas(data).max < _replicas(data).min:
+        faults.append(document.fault("`max` must not be below `min`.", "replicas"))
+    if data.get("inline") is True and not kind.can_inline:
+        message = f"Models of kind {kind.name!r} cannot be inline: they run in a worker."
+        faults.append(document.fault(message, "inline"))
+    if faults:
+        raise _invalid(document, faults)
+    return _deploy(kind, data, devices, base)
+
+
+def _find_kind(document: Document) -> Kind:
+    """Give the kind that the rest of the file is checked by; without one nothing can be said."""
+    data = document.data
+    known = ", ".join(sorted(KINDS))
+    if not isinstance(data, dict):
+        raise _invalid(document, [document.fault("A model file is a mapping of keys to values.")])
+    name = data.get("kind")
+    if name is None:
+        fault = document.fault(f"The key 'kind' is missing. There are: {known}.")
+        raise _invalid(document, [fault])
+    if not isinstance(name, str) or name not in KINDS:
+        suggestion = nearest(str(name), KINDS)
+        suggestion = suggestion if "Did you mean" in suggestion else f" There are: {known}."
+        fault = document.fault(f"There is no kind {name!r} of model.{suggestion}", "kind")
+        raise _invalid(document, [fault])
+    return KINDS[name]
+
+
+@cache
+def _check_of(kind: str) -> SchemaCheck:
+    table = KINDS[kind]
+    params = {"type": "object", "properties": dict(table.signature.params)}
+    properties = {**COMMON_FIELDS, **table.fields}
+    properties["params"] = {**params, "additionalProperties": table.signature.is_open}
+    required = ["name", "kind", *sorted(table.required_fields)]
+    return SchemaCheck({**_object(properties), "required": required})
+
+
+def _read_devices(
+    document: Document, data: Mapping[str, object], faults: list[Fault]
+) -> tuple[Device, ...]:
+    devices = []
+    for place, text in enumerate(cast("list[str]", data.get("devices", ["auto"]))):
+        try:
+            devices.append(Device.parse(text))
+        except DeviceUnavailable as error:
+            faults.append(document.fault(error.message, "devices", place))
+    if len(set(devices)) < len(devices):
+        message = "A device is named twice. For more workers on a device, set `replicas`."
+        faults.append(document.fault(message, "devices"))
+    return tuple(devices)
+
+
+def _invalid(document: Document, faults: list[Fault]) -> InvalidModel:
+    name = document.data.get("name") if isinstance(document.data, dict) else None
+    whose = f"Model {name!r}" if isinstance(name, str) else "The model file"
+    count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return InvalidModel(f"{whose} has {count}: {faults[0]}", faults=faults)
+
+
+def _replicas(data: Mapping[str, object]) -> ReplicaPolicy:
+    value = data.get("replicas", 1)
+    if isinstance(value, int):
+        return ReplicaPolicy(min=value, max=value)
+    bounds = cast("Mapping[str, int]", value)
+    least = bounds.get("min", 1)
+    return ReplicaPolicy(min=least, max=bounds.get("max", least))
+
+
+def _queue(data: Mapping[str, object]) -> QueuePolicy:
+    fields = cast("dict[str, int]", data.get("queue", {}))
+    return QueuePolicy(**fields)  # type: ignore[arg-type]  # the schema has checked the types
+
+
+def _deploy(
+    kind: Kind, data: Mapping[str, object], devices: tuple[Device, ...], base: Path
+) -> Deployment:
+    batching = BatchPolicy(**cast("dict[str, int]", data.get("batching", {})))
+    return Deployment(
+        name=str(data["name"]),
+        version=cast("int", data.get("version", 1)),
+        kind=kind.name,
+        factory=kind.factory,
+        config=_config(kind, data, batching, base),
+        signature=kind.signature,
+        devices=devices,
+        replicas=_replicas(data),
+        batching=batching,
+        queue=_queue(data),
+        params=cast("Mapping[str, object]", data.get("params", {})),
+        threads=cast("int | None", data.get("threads")),
+        is_inline=cast("bool", data.get("inline", kind.is_inline)),
+    )
+
+
+def _config(
+    kind: Kind, data: Mapping[str, object], batching: BatchPolicy, base: Path
+) -> dict[str, object]:
+    """Give what the engine's factory gets: plain JSON values, with an absolute source."""
+    config: dict[str, object] = {
+        "name": data["name"],
+        "version": data.get("version", 1),
+        "dtype": data.get("dtype", "auto"),
+        "compile": data.get("compile", "auto"),
+        "warmup": data.get("warmup", True),
+    }
+    config |= {name: data[name] for name in kind.fields if name in data}
+    if batching.max_size is not None:
+        config["max_size"] = batching.max_size
+    source = data.get("source")
+    if isinstance(source, str):
+        config["source"] = source if "://" in source else str((base / source).resolve())
+    return config

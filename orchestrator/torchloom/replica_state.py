@@ -1,0 +1,46 @@
+"""Where a replica is, what may follow what, and a picture of one. Knows no worker and no pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ReplicaState(Enum):
+    """Where a replica is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+#: What may follow what. WAITING: the worker has died; it is started again after a while, but not
+#: one that has never been ready: that is given up.
+TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = {
+    ReplicaState.STARTING: frozenset(
+        {ReplicaState.READY, ReplicaState.WAITING, ReplicaState.STOPPED}
+    ),
+    ReplicaState.READY: frozenset(
+        {ReplicaState.WAITING, ReplicaState.DRAINING, ReplicaState.STOPPED}
+    ),
+    ReplicaState.WAITING: frozenset({ReplicaState.STARTING, ReplicaState.STOPPED}),
+    ReplicaState.DRAINING: frozenset({ReplicaState.STOPPED}),
+    ReplicaState.STOPPED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """One replica as it stands."""
+
+    device: str
+    state: str
+    pid: int | None
+    in_flight: int
+    max_tasks: int
+    restarts: int
+    load_s: float
+    error: str | None

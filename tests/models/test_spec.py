@@ -1,0 +1,134 @@
+"""Model files become deployments, or all that is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from torchloom.device import Device
+from torchloom.document import Document
+from torchloom.errors import InvalidModel
+from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
+from torchloom_models.kind import KINDS
+from torchloom_models.spec import parse_model
+
+
+BASE = Path("/srv/models")
+
+FULL = {
+    "name": "llama",
+    "version": 3,
+    "kind": "llm",
+    "source": "weights/llama",
+    "dtype": "bfloat16",
+    "devices": ["cpu", "cuda:0"],
+    "compile": {"backend": "inductor", "buckets": [1, 4]},
+    "replicas": {"min": 1, "max": 2},
+    "batching": {"max_size": 16, "max_wait_s": 0.005},
+    "queue": {"max_size": 100, "overflow": "wait"},
+    "warmup": False,
+    "params": {"max_tokens": 256},
+    "threads": 2,
+    "max_length": 512,
+}
+
+
+def faults_of(data: object) -> list[str]:
+    """Give the messages of what is wrong with a model file."""
+    with pytest.raises(InvalidModel) as caught:
+        parse_model(Document(data=data, file="model.yaml"), base=BASE)
+    return [fault.message for fault in caught.value.faults]
+
+
+def test_reads_every_key() -> None:
+    """Each key of a model file lands in its place in the deployment."""
+    deployment = parse_model(Document(data=FULL), base=BASE)
+
+    assert deployment.label == "llama@3"
+    assert deployment.devices == (Device("cpu"), Device("cuda", "0"))
+    assert deployment.replicas == ReplicaPolicy(min=1, max=2)
+    assert deployment.batching == BatchPolicy(max_size=16, max_wait_s=0.005)
+    assert deployment.queue == QueuePolicy(max_size=100, overflow="wait")
+    assert deployment.params == {"max_tokens": 256}
+    assert deployment.threads == 2
+    assert deployment.config == {
+        "name": "llama",
+        "version": 3,
+        "source": "/srv/models/weights/llama",
+        "dtype": "bfloat16",
+        "compile": {"backend": "inductor", "buckets": [1, 4]},
+        "warmup": False,
+        "max_length": 512,
+        "max_size": 16,
+    }
+
+
+def test_has_a_default_for_every_key_that_may_be_left_out() -> None:
+    """A name and a kind are enough."""
+    deployment = parse_model(Document(data={"name": "m", "kind": "module"}), base=BASE)
+
+    assert deployment.version == 1
+    assert deployment.devices == (Device("auto"),)
+    assert deployment.factory == KINDS["module"].factory
+
+
+@pytest.mark.parametrize("source", ["hf://org/name@abc", "package://pkg/dir"])
+def test_leaves_sources_that_are_no_paths_alone(source: str) -> None:
+    """Only a path is taken relative to the file."""
+    data = {"name": "m", "kind": "llm", "source": source}
+
+    assert parse_model(Document(data=data), base=BASE).config["source"] == source
+
+
+def test_gives_every_fault_at_once() -> None:
+    """One answer names all that is to be mended."""
+    faults = faults_of(
+        {
+            "name": "bad name",
+            "kind": "llm",
+            "devcies": ["cpu"],
+            "dtype": "float31",
+            "batching": {"max_size": 0},
+            "params": {"temperatur": 1},
+        }
+    )
+
+    assert len(faults) == 5
+    assert any("'devices'" in fault for fault in faults)
+    assert any("'temperature'" in fault for fault in faults)
+
+
+def test_says_where_a_fault_is() -> None:
+    """A fault has the line and column of its value."""
+    document = Document(
+        data={"name": "m", "kind": "llm", "dtype": "float31"},
+        file="m.yaml",
+        marks={"/dtype": (3, 8)},
+    )
+
+    with pytest.raises(InvalidModel) as caught:
+        parse_model(document, base=BASE)
+
+    (fault,) = caught.value.faults
+    assert (fault.file, fault.line, fault.column) == ("m.yaml", 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ([], "mapping"),
+        ({"name": "m"}, "'kind' is missing"),
+        ({"name": "m", "kind": "lm"}, "'llm'"),
+        ({"name": "m", "kind": "oracle"}, "embedder, function, index, llm, module"),
+        ({"kind": "llm"}, "'name' is missing"),
+        ({"name": "m", "kind": "function"}, "'function' is missing"),
+        ({"name": "m", "kind": "llm", "devices": ["gpu"]}, "'gpu'"),
+        ({"name": "m", "kind": "llm", "devices": ["cpu", "cpu"]}, "named twice"),
+        ({"name": "m", "kind": "llm", "replicas": {"min": 3, "max": 1}}, "below"),
+        ({"name": "m", "kind": "llm", "inline": True}, "cannot be inline"),
+    ],
+)
+def test_refuses_what_cannot_work(data: object, words: str) -> None:
+    """Each refusal says what is wrong and how to mend it."""
+    assert words in " ".join(faults_of(data))
