@@ -1,0 +1,1 @@
+"""Files and models for the tests of workflow files."""
