@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from torchloom.signature import Schema, Signature
+from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.schema import (
     BOOLEAN,
     COUNT,
@@ -26,9 +27,10 @@ from torchloom_models.schema import (
 class Kind:
     """A kind of model: its signature, its factory, and the keys of a model file that are its own.
 
-    `fields` holds a schema for each key that only this kind knows; they arrive in the engine's config
-    under their own names. `required_fields` must be written. `is_inline` is where its engines run
-    unless the model file says `inline:` (which only kinds with `can_inline` may).
+    `fields` holds a schema for each key that only this kind knows; they arrive in the engine's
+    config under their own names. `required_fields` must be written. `is_inline` is where its
+    engines run unless the model file says `inline:` (which only kinds with `can_inline` may).
+    `has_files`: its `source` is one of those that `source.py` knows.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Kind:
     signature: Signature
     fields: Mapping[str, Schema] = field(default_factory=dict)
     required_fields: frozenset[str] = frozenset()
+    has_files: bool = True
     is_inline: bool = False
     can_inline: bool = False
 
@@ -147,6 +150,7 @@ _LLM = Kind(
         "max_length": {**POSITIVE, "description": "The longest sequence, prompt and answer."},
         "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
     },
+    required_fields=frozenset({"source"}),
 )
 
 _EMBEDDER = Kind(
@@ -175,20 +179,23 @@ _EMBEDDER = Kind(
         "pooling": {"type": "string", "enum": ["mean", "cls", "last", "max"]},
         "normalize": {**BOOLEAN, "description": "Scale each vector to length 1."},
     },
+    required_fields=frozenset({"source"}),
 )
 
 _INDEX = Kind(
     name="index",
     summary="A vector index that finds the documents nearest to a question.",
-    factory="torchloom_models.index:open_index",
+    factory="torchloom_models.index.engine:open_index",
     signature=Signature(
         inputs={
             "vector": VECTOR,
-            "text": {"type": "string", "minLength": 1},
-            "top_k": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 4},
-            "filter": OBJECT,
+            "top_k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 4},
+            "filter": {
+                **OBJECT,
+                "description": "Metadata field → value, or field → {operator: value}.",
+            },
         },
-        one_of=(frozenset({"vector", "text"}),),
+        required=frozenset({"vector"}),
         outputs={
             "documents": {
                 "type": "array",
@@ -205,6 +212,9 @@ _INDEX = Kind(
             }
         },
     ),
+    fields=INDEX_FIELDS,
+    required_fields=frozenset({"source"}),
+    has_files=False,
     is_inline=True,
     can_inline=True,
 )

@@ -19,6 +19,7 @@ from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
 from torchloom.signature import Schema
 from torchloom_models.kind import KINDS, Kind
 from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
+from torchloom_models.source import find_fault
 
 
 def _object(properties: Mapping[str, Schema]) -> Schema:
@@ -97,6 +98,9 @@ def parse_model(document: Document, *, base: Path) -> Deployment:
     if data.get("inline") is True and not kind.can_inline:
         message = f"Models of kind {kind.name!r} cannot be inline: they run in a worker."
         faults.append(document.fault(message, "inline"))
+    if kind.has_files and isinstance(data.get("source"), str):
+        fault = find_fault(str(data["source"]))
+        faults += [document.fault(fault, "source")] if fault else []
     if faults:
         raise _invalid(document, faults)
     return _deploy(kind, data, devices, base)

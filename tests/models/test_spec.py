@@ -87,6 +87,7 @@ def test_gives_every_fault_at_once() -> None:
         {
             "name": "bad name",
             "kind": "llm",
+            "source": "hf://org/name",
             "devcies": ["cpu"],
             "dtype": "float31",
             "batching": {"max_size": 0},
@@ -94,7 +95,8 @@ def test_gives_every_fault_at_once() -> None:
         }
     )
 
-    assert len(faults) == 5
+    assert len(faults) == 6
+    assert any("revision" in fault for fault in faults)
     assert any("'devices'" in fault for fault in faults)
     assert any("'temperature'" in fault for fault in faults)
 
@@ -102,7 +104,7 @@ def test_gives_every_fault_at_once() -> None:
 def test_says_where_a_fault_is() -> None:
     """A fault has the line and column of its value."""
     document = Document(
-        data={"name": "m", "kind": "llm", "dtype": "float31"},
+        data={"name": "m", "kind": "module", "dtype": "float31"},
         file="m.yaml",
         marks={"/dtype": (3, 8)},
     )
@@ -122,6 +124,8 @@ def test_says_where_a_fault_is() -> None:
         ({"name": "m", "kind": "lm"}, "'llm'"),
         ({"name": "m", "kind": "oracle"}, "embedder, function, index, llm, module"),
         ({"kind": "llm"}, "'name' is missing"),
+        ({"name": "m", "kind": "embedder"}, "'source' is missing"),
+        ({"name": "m", "kind": "module", "source": "s3://bucket"}, "the sort 's3'"),
         ({"name": "m", "kind": "function"}, "'function' is missing"),
         ({"name": "m", "kind": "llm", "devices": ["gpu"]}, "'gpu'"),
         ({"name": "m", "kind": "llm", "devices": ["cpu", "cpu"]}, "named twice"),

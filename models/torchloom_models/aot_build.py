@@ -1,0 +1,121 @@
+"""AotBuild: the child process that turns an exported program into a package. Knows no engine.
+
+Run as `python -m torchloom_models.aot_build FOLDER`: reads program.pt2 and order.json in FOLDER,
+writes code.pt2. It ends by itself when its parent goes away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, _inductor, nn
+from torch.export import ExportedProgram
+
+from torchloom_models.compiler import CompileFailed
+
+
+_PROGRAM = "program.pt2"
+_ORDER = "order.json"
+_LOG = "build.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOrder:
+    """What the child is told. `mode` is one of torch.compile's; `threads` goes into the code."""
+
+    threads: int
+    niceness: int
+    mode: str
+
+
+class AotBuild:
+    """One build, in one folder that it may use as it likes."""
+
+    #: The name of the finished package inside the folder.
+    PACKAGE: ClassVar[str] = "code.pt2"
+
+    def __init__(self, folder: Path, order: BuildOrder, *, inductor_folder: Path) -> None:
+        self._folder = folder
+        self._order = order
+        self._inductor_folder = inductor_folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, program: ExportedProgram) -> None:
+        """Write what the child needs, run it, and tidy up. Raises CompileFailed."""
+        torch.export.save(program, self._folder / _PROGRAM)
+        order = json.dumps(asdict(self._order))
+        (self._folder / _ORDER).write_text(order, encoding="utf-8")
+        code = self._run_child()
+        if code != 0:
+            raise CompileFailed(f"inductor failed: {self._last_words() or f'exit code {code}'}")
+        for name in (_PROGRAM, _ORDER, _LOG):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End the child, if it runs. The build then fails."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def _run_child(self) -> int:
+        command = [sys.executable, "-m", "torchloom_models.aot_build", str(self._folder)]
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(self._inductor_folder)}
+        with (
+            (self._folder / _LOG).open("wb") as log,
+            # stdin stays open as long as this process lives: that is how the child knows.
+            subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
+            ) as self._process,
+        ):
+            return self._process.wait()
+
+    def _last_words(self) -> str:
+        lines = (self._folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(line for line in lines if line.strip())[-2000:]
+
+
+def main(folder: Path) -> None:
+    """Build the package. Whatever goes wrong ends the process with a traceback in its log."""
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    order = BuildOrder(**json.loads((folder / _ORDER).read_text(encoding="utf-8")))
+    os.nice(order.niceness)
+    torch.set_num_threads(order.threads)
+    program = torch.export.load(folder / _PROGRAM)
+    state = {name: _filled(tensor) for name, tensor in program.state_dict.items()}
+    program._state_dict = state  # noqa: SLF001 - the setter forbids what is meant here
+    options = {} if order.mode == "default" else _inductor.list_mode_options(order.mode)
+    options |= {
+        "aot_inductor.package_constants_in_so": False,
+        # One package a build: a header compiled for the next one only takes disk and time.
+        "aot_inductor.precompile_headers": False,
+    }
+    with torch.no_grad():
+        _inductor.aoti_compile_and_package(
+            program, package_path=str(folder / AotBuild.PACKAGE), inductor_configs=options
+        )
+
+
+def _filled(tensor: Tensor) -> Tensor:
+    """Put memory behind a shape. Its values are never read, so the system never gives it."""
+    if not tensor.is_meta:
+        return tensor
+    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _leave_with_parent() -> None:
+    """Wait for the end of stdin, which the parent holds open. No buffer: its lock outlives us."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

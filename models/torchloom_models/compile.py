@@ -1,0 +1,279 @@
+"""CompiledCallable: a module that is compiled for each layout it meets, and is eager until then.
+
+For engines:
+
+    settings = CompileSettings.from_config(config.get("compile", "auto"))
+    batch, length = Dim("batch", max=64), Dim("length", max=512)
+    encode = CompiledCallable(
+        module, settings=settings, key=key,
+        folder=folder,                                          # config["artefacts"], or None
+        dims=[{0: batch, 1: length}, {0: batch, 1: length}],    # None: every size is fixed
+    )
+    encode.warm_up([(ids, mask)], report)          # before ready; raises ModelLoadError
+    vectors = encode(ids, mask)                    # compiled, or eager while the layout compiles
+    encode.close()
+
+What is asked of callers:
+- `module` is an `nn.Module` in eval mode whose forward takes tensors alone, by position, and gives
+  a tensor, or a tuple or dict of tensors. Numbers that change between calls must be tensors.
+- forward may write to its arguments in place (a KV cache); compiled code does so too. Give each
+  layer a buffer of its own: one stacked buffer is slow.
+- A layout is the dtypes, shapes and strides of all arguments. A size that `dims` names may vary
+  within one piece of code. Any other size that is new compiles in the background while calls run
+  eagerly: pad to buckets (`buckets.py`), so that there are few. Arguments are on the key's device.
+  What `warm_up` gets decides what the code is tuned for: typical sizes, 2 or more where they vary.
+- Calls come from one thread at a time. `pending` says how many layouts still compile; `wait()`
+  returns when none does.
+Compiled code gives what eager code gives, up to the order of sums: within 1e-5 relative in float32,
+1e-2 in bfloat16. Everything runs in inference mode. Knows no kind of model.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from torchloom.deployment import Report
+from torchloom.errors import ModelLoadError
+from torchloom_models.aot import AotCompiler
+from torchloom_models.artefact import ArtefactKey, ArtefactStore
+from torchloom_models.compiler import Code, CompileFailed, Compiler, Dim, Dims
+from torchloom_models.jit import JitCompiler
+
+
+__all__ = ["ArtefactKey", "CompileSettings", "CompiledCallable", "Dim"]
+
+_log = logging.getLogger(__name__)
+
+Backend = Literal["auto", "eager", "inductor"]
+Mode = Literal["default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileSettings:
+    """What the model file says under `compile:`.
+
+    `auto` compiles where it can and says where it cannot; `inductor` compiles, or the model does
+    not start. `dynamic: false` gives each bucket code of its own. `buckets` are lengths or batch
+    sizes, as the kind says.
+    """
+
+    backend: Backend = "auto"
+    mode: Mode = "default"
+    dynamic: bool = True
+    buckets: tuple[int, ...] = ()
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Read `auto`, `eager`, `inductor` or a mapping, as checked by `spec.parse_model`."""
+        if isinstance(value, Mapping):
+            return cls(**{**value, "buckets": tuple(sorted(value.get("buckets", ())))})
+        return cls(backend=cast("Backend", value))
+
+
+class CompiledCallable:
+    """A module behind the rules above."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        settings: CompileSettings,
+        key: ArtefactKey,
+        folder: Path | None = None,
+        dims: Dims | None = None,
+    ) -> None:
+        self._module = module
+        self._settings = settings
+        self._key = key
+        self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="torchloom-"))
+        self._routes = self._plan(cast("Path", folder or self._temporary), dims)
+        #: By layout: code, or None while there is none (still compiling, or failed for good).
+        self._codes: dict[Hashable, Code | None] = {}
+        self._lock = threading.Lock()
+        self._is_idle = threading.Condition(self._lock)
+        self._num_pending = 0
+        self._orders: queue.SimpleQueue[Sequence[Tensor] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._failures: list[str] = []
+        self._is_closed = False
+
+    def __call__(self, *arguments: Tensor) -> object:
+        """Run forward: compiled where there is code for this layout, eagerly otherwise."""
+        with torch.inference_mode():
+            if not self._routes:
+                return self._module(*arguments)
+            layout = self._routes[0].layout_of(arguments)
+            code = self._codes.get(layout)
+            if code is not None:
+                return code(arguments)
+            if layout not in self._codes:
+                self._compile_later(layout, arguments)
+            return self._module(*arguments)
+
+    def warm_up(self, examples: Sequence[tuple[Tensor, ...]], report: Report) -> None:
+        """Compile for each example and call it, so that what it writes in place is written to them.
+
+        Raises ModelLoadError where a call fails, or where `inductor` was asked for by name and does
+        not compile.
+        """
+        for number, example in enumerate(examples):
+            report(f"compiling {self._key.part}", number / len(examples))
+            self._compile_now(example)
+            try:
+                with torch.inference_mode():
+                    self(*example)
+            except Exception as error:
+                message = f"The warm-up of {self._key.part!r} failed: {error}"
+                raise ModelLoadError(message) from error
+        report(f"compiled {self._key.part}", 1.0)
+
+    @property
+    def pending(self) -> int:
+        """How many layouts compile, or wait for it."""
+        return self._num_pending
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether there is compiled code for any layout."""
+        return any(code is not None for code in self._codes.values())
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why layouts run eagerly for good."""
+        return tuple(self._failures)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Return when nothing compiles any more (True), or when the time is over (False)."""
+        with self._is_idle:
+            return self._is_idle.wait_for(lambda: self._num_pending == 0, timeout_s)
+
+    def close(self) -> None:
+        """End what still compiles, and remove artefacts that were not to be kept."""
+        self._is_closed = True
+        for route in self._routes:
+            route.close()
+        if self._thread is not None:
+            self._orders.put(None)
+            self._thread.join()
+            self._thread = None
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def __repr__(self) -> str:
+        """Say what is compiled."""
+        compiled = sum(code is not None for code in self._codes.values())
+        route = self._routes[0].name if self._routes else "eager"
+        counts = f"{compiled} compiled, {self.pending} pending"
+        return f"<CompiledCallable {self._key.part}: {route}, {counts}>"
+
+    def _plan(self, folder: Path, dims: Dims | None) -> list[Compiler]:
+        """List the routes to code, best first. None: eager."""
+        settings = self._settings
+        if settings.backend == "eager":
+            return []
+        if not settings.dynamic:
+            dims = None
+        just_in_time = JitCompiler(
+            self._module, folder=folder / "inductor", dims=dims, mode=settings.mode
+        )
+        if self._key.device.partition(":")[0] != "cpu":
+            return [just_in_time]
+        if not has_cpp_compiler():
+            self._give_up("there is no C++ compiler (g++ or clang++) on this machine")
+            return []
+        ahead = AotCompiler(
+            self._module, store=ArtefactStore(folder), key=self._key, dims=dims, mode=settings.mode
+        )
+        return [ahead, just_in_time]
+
+    def _compile_now(self, arguments: tuple[Tensor, ...]) -> None:
+        """Compile in this thread, unless there is code already, or no route to it."""
+        if not self._routes or self._routes[0].layout_of(arguments) in self._codes:
+            return
+        try:
+            layout, code = self._compile(_blank(arguments), is_background=False)
+        except CompileFailed as error:
+            self._codes[self._routes[0].layout_of(arguments)] = None
+            self._give_up(str(error))
+        else:
+            self._codes[layout] = code
+
+    def _compile(
+        self, arguments: Sequence[Tensor], *, is_background: bool
+    ) -> tuple[Hashable, Code]:
+        """Take the first route that leads to code; a route that fails is not tried again."""
+        while True:
+            route = self._routes[0]
+            try:
+                code = route.compile(arguments, is_background=is_background)
+            except CompileFailed as error:
+                if self._is_closed or len(self._routes) == 1:
+                    raise
+                _log.warning("%s: %s; trying %s", self._key.part, error, self._routes[1].name)
+                self._routes.pop(0)
+            else:
+                return route.layout_of(arguments), code
+
+    def _give_up(self, reason: str) -> None:
+        """Serve eagerly and say so; but not where the user asked for compiled code by name."""
+        if self._settings.backend == "inductor":
+            message = (
+                f"{self._key.part!r} did not compile: {reason}. "
+                "Mend it, or write `compile: auto` or `compile: eager` in the model file."
+            )
+            raise ModelLoadError(message)
+        self._failures.append(reason)
+        _log.warning("%s runs eagerly: %s", self._key.part, reason)
+
+    def _compile_later(self, layout: Hashable, arguments: Sequence[Tensor]) -> None:
+        self._codes[layout] = None
+        with self._lock:
+            self._num_pending += 1
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._compile_orders, name=f"compile {self._key.part}", daemon=True
+            )
+            self._thread.start()
+        self._orders.put(_blank(arguments))
+
+    def _compile_orders(self) -> None:
+        """Work off one order after the other until None comes: the background thread."""
+        while (arguments := self._orders.get()) is not None:
+            try:
+                layout, code = self._compile(arguments, is_background=True)
+                self._codes[layout] = code
+                _log.info("%s: new code took over (%s)", self._key.part, self)
+            except CompileFailed as error:
+                if not self._is_closed:
+                    self._failures.append(str(error))
+                    _log.exception("%s runs eagerly for a new layout", self._key.part)
+            finally:
+                with self._is_idle:
+                    self._num_pending -= 1
+                    self._is_idle.notify_all()
+
+
+def has_cpp_compiler() -> bool:
+    """Say whether inductor would find a C++ compiler: `CXX`, or g++ or clang++ on the path."""
+    names = (os.environ.get("CXX", ""), "g++", "clang++")
+    return any(shutil.which(name) for name in names if name)
+
+
+def _blank(arguments: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Give memory of the same layouts, so that compiling neither sees nor touches real values."""
+    return tuple(
+        torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+        for tensor in arguments
+    )

@@ -1,0 +1,234 @@
+"""The embedder kind: texts in, vectors out, any number of texts from any number of tasks at once.
+
+Texts that are too long are cut as the model's own configuration says, unless `truncate: false`. An
+empty text has a vector as well: that of the model's special tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torchloom.deployment import Report
+from torchloom.device import Device
+from torchloom.engine import BatchEngine, Values, Work
+from torchloom.errors import InvalidInput, nearest
+from torchloom_models.buckets import bucket_of, powers_of_two
+from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.encoder import Encoder, load_encoder
+from torchloom_models.encoder_folder import EncoderFolder, read_encoder_folder
+from torchloom_models.hardware import DtypeName, place_of
+from torchloom_models.source import resolve_source
+from torchloom_models.text_batch import Packing, Pass
+from torchloom_models.text_tokenizer import TextTokenizer
+from torchloom_models.weights import digest_of_folder
+
+
+Vectors = NDArray[np.float32]
+
+#: How many tasks a batch holds, unless the model file says.
+_MAX_TASKS = 64
+
+#: The most tokens of a pass, by kind of device. A CPU is busy with few; more only take memory.
+_MAX_TOKENS = {"cpu": 4096, "cuda": 65_536}
+
+#: What a pass costs beside its tokens, in tokens.
+_PASS_TOKENS = {"cpu": 64, "cuda": 4096}
+
+#: Lengths are padded to multiples of this where one piece of code serves all of them.
+_LENGTH_STEP = 8
+
+#: The shape that code is tuned for where it serves many.
+_TYPICAL_ROWS, _TYPICAL_LENGTH = 8, 64
+
+
+def open_embedder(config: Mapping[str, object], device: Device, report: Report) -> BatchEngine:
+    """Load, compile and warm up an embedder.
+
+    Raises ModelLoadError, InvalidModel or DeviceUnavailable.
+    """
+    place = place_of(device)
+    source = resolve_source(str(config["source"]), report)
+    folder = _configured(read_encoder_folder(source), config)
+    report("loading the weights", None)
+    encoder = load_encoder(
+        folder, dtype=cast("DtypeName", config.get("dtype", "auto")), place=place
+    )
+    tokenizer = TextTokenizer.from_folder(
+        folder.transformer,
+        max_lengths=_lengths(folder, encoder),
+        is_lower_case=folder.is_lower_case,
+    )
+    settings = CompileSettings.from_config(config.get("compile", "auto"))
+    packing = _packing(config, settings, tokenizer.max_length, place)
+    compiled = _compiled(encoder, settings, packing, config, digest_of_folder(source), place)
+    if config.get("warmup", True):
+        compiled.warm_up(_examples(settings, packing, place), report)
+    embedder = Embedder(compiled, tokenizer, packing, folder, settings=settings, place=place)
+    return BatchEngine(
+        embedder.embed,
+        max_tasks=cast("int", config.get("max_size", _MAX_TASKS)),
+        device=place,
+        validate=embedder.validate,
+        close=compiled.close,
+    )
+
+
+class Embedder:
+    """Turns tasks into vectors: tokenises, packs, encodes, and puts everything back in order."""
+
+    def __init__(
+        self,
+        encode: CompiledCallable,
+        tokenizer: TextTokenizer,
+        packing: Packing,
+        folder: EncoderFolder,
+        *,
+        settings: CompileSettings,
+        place: str,
+    ) -> None:
+        self._encode = encode
+        self._tokenizer = tokenizer
+        self._packing = packing
+        self._prompts = folder.prompts
+        self._default_prompt = folder.default_prompt
+        self._rows = () if settings.dynamic else powers_of_two(1, packing.max_rows)
+        self._place = place
+
+    def validate(self, work: Work) -> None:
+        """Refuse what is no text, before any work. Raises InvalidInput."""
+        texts = self._texts(work)
+        if work.params.get("truncate", True) is False:
+            place = self._tokenizer.find_too_long(texts)
+            if place is not None:
+                message = (
+                    f"Text {place} has more than the {self._tokenizer.max_length} tokens that the "
+                    "model takes. Shorten it, split it, or leave out `truncate: false`."
+                )
+                raise InvalidInput(message)
+
+    def embed(self, works: Sequence[Work]) -> list[Values]:
+        """Give each task's `embedding` [dim] or `embeddings` [texts, dim], in float32."""
+        texts = [self._texts(work) for work in works]
+        ids = self._tokenizer.encode([text for of_task in texts for text in of_task])
+        vectors = self._vectors(ids)
+        ends = np.cumsum([len(of_task) for of_task in texts])[:-1]
+        return [
+            {"embedding": part[0]} if "text" in work.inputs else {"embeddings": part}
+            for work, part in zip(works, np.split(vectors, ends), strict=True)
+        ]
+
+    def _texts(self, work: Work) -> list[str]:
+        given = [name for name in ("text", "texts") if work.inputs.get(name) is not None]
+        if len(given) != 1:
+            raise InvalidInput("An embedder takes either `text` or `texts`.")
+        value = work.inputs[given[0]]
+        texts = [value] if given == ["text"] else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
+            wanted = "a string" if given == ["text"] else "a list of strings"
+            raise InvalidInput(f"The input {given[0]!r} must be {wanted}.")
+        prompt = self._prompt(work.params.get("prompt_name", self._default_prompt))
+        return [prompt + text for text in texts]
+
+    def _prompt(self, name: object) -> str:
+        if name is None:
+            return ""
+        if name not in self._prompts:
+            known = nearest(str(name), self._prompts) or " It has none."
+            raise InvalidInput(f"The model has no prompt {name!r}.{known}")
+        return self._prompts[str(name)]
+
+    def _vectors(self, ids: Sequence[Sequence[int]]) -> Vectors:
+        found: Vectors | None = None
+        for each in self._packing.pack([len(text) for text in ids]):
+            part = self._run(each, ids)
+            if found is None:
+                found = np.empty((len(ids), part.shape[1]), np.float32)
+            found[list(each.places)] = part
+        return np.empty((0, 0), np.float32) if found is None else found
+
+    def _run(self, each: Pass, ids: Sequence[Sequence[int]]) -> Vectors:
+        """Run one pass: texts padded on the right, and rows of one token where rows are padded."""
+        num_rows = bucket_of(len(each.places), self._rows) if self._rows else len(each.places)
+        tokens = np.full((num_rows, each.length), self._tokenizer.pad_id, np.int64)
+        mask = np.zeros((num_rows, each.length), np.int64)
+        mask[:, 0] = 1
+        for row, place in enumerate(each.places):
+            tokens[row, : len(ids[place])] = ids[place]
+            mask[row, : len(ids[place])] = 1
+        vectors = self._encode(
+            torch.from_numpy(tokens).to(self._place), torch.from_numpy(mask).to(self._place)
+        )
+        found: Vectors = cast("torch.Tensor", vectors).cpu().numpy()
+        return found[: len(each.places)]
+
+
+def _configured(folder: EncoderFolder, config: Mapping[str, object]) -> EncoderFolder:
+    """Let the model file override what the folder says."""
+    if "pooling" in config:
+        folder = replace(folder, poolings=(str(config["pooling"]),))
+    if "normalize" in config:
+        folder = replace(folder, is_normalized=bool(config["normalize"]))
+    if "max_length" in config:
+        folder = replace(folder, max_length=cast("int", config["max_length"]))
+    return folder
+
+
+def _lengths(folder: EncoderFolder, encoder: Encoder) -> list[int]:
+    positions = encoder.max_positions
+    return [length for length in (folder.max_length, positions) if length is not None]
+
+
+def _packing(
+    config: Mapping[str, object], settings: CompileSettings, max_length: int, place: str
+) -> Packing:
+    kind = place.partition(":")[0]
+    max_tokens = cast("int", config.get("max_batch_tokens", _MAX_TOKENS[kind]))
+    if settings.buckets:
+        lengths = [length for length in settings.buckets if length < max_length] + [max_length]
+    elif settings.dynamic:
+        lengths = [*range(_LENGTH_STEP, max_length, _LENGTH_STEP), max_length]
+    else:
+        lengths = list(powers_of_two(min(16, max_length), max_length))
+    return Packing(
+        lengths=lengths,
+        max_tokens=max_tokens,
+        max_rows=max(max_tokens // lengths[0], 1),
+        pass_tokens=_PASS_TOKENS[kind],
+    )
+
+
+def _compiled(
+    encoder: Encoder,
+    settings: CompileSettings,
+    packing: Packing,
+    config: Mapping[str, object],
+    digest: str,
+    place: str,
+) -> CompiledCallable:
+    rows = Dim("rows", max=packing.max_rows)
+    length = Dim("length", max=packing.lengths[-1])
+    artefacts = config.get("artefacts")
+    return CompiledCallable(
+        encoder,
+        settings=settings,
+        key=ArtefactKey(model=digest, dtype=str(encoder.dtype), device=place, part="encode"),
+        folder=Path(str(artefacts)) if artefacts else None,
+        dims=[{0: rows, 1: length}, {0: rows, 1: length}],
+    )
+
+
+def _examples(
+    settings: CompileSettings, packing: Packing, place: str
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Give what to compile before the first request: one for all, or one row of each length."""
+    typical = (min(_TYPICAL_ROWS, packing.max_rows), min(_TYPICAL_LENGTH, packing.lengths[-1]))
+    shapes = [typical] if settings.dynamic else [(1, length) for length in packing.lengths]
+    ones = [torch.ones(shape, dtype=torch.long, device=place) for shape in shapes]
+    return [(each, each.clone()) for each in ones]

@@ -1,0 +1,43 @@
+"""Hardware: which of torch's devices a worker runs on, and in which dtype. Knows no model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from torchloom.device import Device
+from torchloom.errors import DeviceUnavailable
+
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def place_of(device: Device) -> str:
+    """Give torch's name for a device: `cpu`, or `cuda:0`. `auto` is CUDA where there is any.
+
+    Raises DeviceUnavailable for a device that is not there.
+    """
+    if device.kind == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device.kind == "cpu":
+        return "cpu"
+    count = torch.cuda.device_count()
+    number = int(device.unit) if device.unit.isdigit() else 0
+    if number >= count or (device.unit and not device.unit.isdigit()):
+        there = ", ".join(["cpu", *(f"cuda:{each}" for each in range(count))])
+        message = f"There is no device {str(device)!r} here: torch sees {there}."
+        raise DeviceUnavailable(message)
+    return f"cuda:{number}"
+
+
+def dtype_of(name: DtypeName, *, place: str, stored: torch.dtype | None) -> torch.dtype:
+    """Give torch's dtype. `auto` is float32 on a CPU, and elsewhere that of the stored weights."""
+    named = {
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }
+    if name != "auto":
+        return named[name]
+    return torch.float32 if place == "cpu" or stored is None else stored

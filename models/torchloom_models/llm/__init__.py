@@ -1,0 +1,1 @@
+"""The kind `llm`: causal language models behind admit/step/cancel, batched continuously."""

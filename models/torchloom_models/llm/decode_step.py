@@ -1,0 +1,119 @@
+"""DecodeStep: one token more for each row, compiled. Knows no scheduling and no sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from torchloom.deployment import Report
+from torchloom_models.buckets import bucket_of, powers_of_two, rounded_up
+from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.llm.attention import DecodeCache
+from torchloom_models.llm.kv_cache import KvCache
+
+
+#: Passes attend to a multiple of so many positions; the shortest, where each length is compiled.
+_LENGTH_STEP = 64
+
+
+class DecodeModule(nn.Module):
+    """The pass itself: tensors in, tensors out."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, tokens: torch.Tensor, positions: torch.Tensor, *buffers: torch.Tensor
+    ) -> torch.Tensor:
+        """Give logits [rows, vocabulary] for tokens [rows] at positions [rows].
+
+        `buffers` is a view of the KvCache; the tokens' keys and values are written to it.
+        """
+        output = self.model(
+            input_ids=tokens[:, None],
+            position_ids=positions[:, None],
+            past_key_values=DecodeCache(buffers, positions),
+            use_cache=True,
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+
+class DecodeStep:
+    """The pass in two compiled forms: for one row, and for any number of more.
+
+    Code for one row multiplies a vector where the other multiplies a matrix. Where sizes are
+    dynamic both serve every length, and nothing is padded that need not be.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        cache: KvCache,
+        *,
+        settings: CompileSettings,
+        key: ArtefactKey,
+        folder: Path | None,
+    ) -> None:
+        module = DecodeModule(model)
+        self._cache = cache
+        self._is_dynamic = settings.dynamic
+        self._row_buckets = powers_of_two(1, cache.num_slots)
+        self._length_buckets = settings.buckets or powers_of_two(
+            min(2 * _LENGTH_STEP, cache.max_length), cache.max_length
+        )
+        length = Dim("length", min=2, max=cache.max_length)
+        rows = Dim("rows", min=2, max=max(cache.num_slots, 2))
+        num_buffers = 2 * cache.num_layers
+        self._one, self._many = (
+            CompiledCallable(
+                module,
+                settings=settings,
+                key=ArtefactKey(
+                    model=key.model, dtype=key.dtype, device=key.device, part=f"decode-{part}"
+                ),
+                folder=folder,
+                dims=[batch, batch, *[{**batch, 2: length}] * num_buffers],
+            )
+            for part, batch in (("one", {}), ("many", {0: rows}))
+        )
+
+    def __call__(
+        self, tokens: torch.Tensor, positions: torch.Tensor, buffers: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """Run the pass; see DecodeModule."""
+        step = self._one if tokens.shape[0] == 1 else self._many
+        return cast("torch.Tensor", step(tokens, positions, *buffers))
+
+    def padded_rows(self, num_rows: int) -> int:
+        """Give the number of rows that a pass over so many is run with."""
+        return num_rows if self._is_dynamic else bucket_of(num_rows, self._row_buckets)
+
+    def padded_length(self, length: int) -> int:
+        """Give the length that a pass over so many positions is run with."""
+        if self._is_dynamic:
+            return rounded_up(length, _LENGTH_STEP, self._cache.max_length)
+        return bucket_of(length, self._length_buckets)
+
+    def warm_up(self, report: Report) -> None:
+        """Compile for one row and for many, before the first request."""
+        length = self.padded_length(4 * _LENGTH_STEP)
+        self._one.warm_up([self._example(1, length)], report)
+        if self._cache.num_slots > 1:
+            self._many.warm_up([self._example(self._cache.num_slots, length)], report)
+
+    def _example(self, num_rows: int, length: int) -> tuple[torch.Tensor, ...]:
+        buffers = self._cache.view(num_rows, length)
+        zeros = torch.zeros(num_rows, dtype=torch.long, device=buffers[0].device)
+        return (zeros, zeros.clone(), *buffers)
+
+    def close(self) -> None:
+        """End what still compiles."""
+        self._one.close()
+        self._many.close()

@@ -1,0 +1,135 @@
+"""LlmEngine: the step loop of a language model: decide, run, account. Knows no process.
+
+A step is one pass: either a few waiting prompts, or one token for every sequence that runs. The two
+take turns, so that a heap of new prompts never holds up the running answers for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Group
+
+import torch
+
+from torchloom.deployment import Report
+from torchloom.device import Device
+from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
+from torchloom.errors import TaskFailed
+from torchloom_models.llm.model_runner import ModelRunner
+from torchloom_models.llm.request import RequestReader
+from torchloom_models.llm.sampler import Sampler
+from torchloom_models.llm.scheduler import Scheduler
+from torchloom_models.llm.sequence import Sequence
+
+
+class LlmEngine:
+    """Sequences that join and leave between steps, on one model."""
+
+    def __init__(
+        self,
+        *,
+        reader: RequestReader,
+        scheduler: Scheduler,
+        runner: ModelRunner,
+        sampler: Sampler,
+        max_prefill_tokens: int,
+        device: str,
+    ) -> None:
+        self.device = device
+        self._reader = reader
+        self._scheduler = scheduler
+        self._runner = runner
+        self._sampler = sampler
+        self._room = Room(max_tasks=scheduler.num_slots, is_continuous=True)
+        self._max_prefill_tokens = max_prefill_tokens
+        self._sequences: dict[int, Sequence] = {}
+
+    def room(self) -> Room:
+        """Say how many sequences it holds at once."""
+        return self._room
+
+    def admit(self, work: Work) -> None:
+        """Take a request in; its prompt runs in one of the next steps. Raises InvalidInput."""
+        sequence = self._reader.read(work)
+        self._sequences[work.task_id] = sequence
+        self._scheduler.add(sequence)
+
+    def step(self) -> list[Event]:
+        """Run one pass: waiting prompts, or one token for each sequence that runs, in turn."""
+        self._compact()
+        sequences = self._scheduler.next_prefill(self._max_prefill_tokens)
+        if sequences:
+            return self._account(sequences, self._runner.prefill(sequences))
+        sequences = self._scheduler.next_decode()
+        if sequences:
+            logits = self._runner.decode(sequences, self._scheduler.num_rows)
+            return self._account(sequences, logits)
+        return []
+
+    def cancel(self, task_id: int) -> None:
+        """Forget a request; its slot is free at once."""
+        sequence = self._sequences.pop(task_id, None)
+        if sequence is not None:
+            self._scheduler.remove(sequence)
+
+    def close(self) -> None:
+        """End what still compiles."""
+        self._runner.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not self._sequences
+
+    def check(self) -> None:
+        """Assert that slots and sequences agree: for tests, between steps."""
+        self._scheduler.check()
+
+    def _compact(self) -> None:
+        for move in self._scheduler.compact():
+            self._runner.move(move.source, move.target, move.sequence.length)
+
+    def _account(self, sequences: Group[Sequence], logits: torch.Tensor) -> list[Event]:
+        """Draw a token for each sequence, and say what came of it."""
+        events: list[Event] = []
+        drawn = self._sampler.sample(logits, sequences)
+        for sequence, token in zip(sequences, drawn, strict=True):
+            if token is None:
+                events.append(self._fail(sequence))
+                continue
+            text = sequence.append(token)
+            if text:
+                events.append(Chunk(sequence.task_id, {"text": text}))
+            if sequence.finish_reason is not None:
+                self.cancel(sequence.task_id)
+                events.append(_result(sequence))
+        return events
+
+    def _fail(self, sequence: Sequence) -> Failure:
+        assert sequence.slot is not None, repr(sequence)
+        self._runner.clear(sequence.slot)
+        self.cancel(sequence.task_id)
+        message = f"The model gave NaN or infinity for token {sequence.length} of this sequence."
+        return Failure(sequence.task_id, TaskFailed(message))
+
+    def __repr__(self) -> str:
+        """Say who waits and who runs."""
+        return f"<LlmEngine on {self.device}: {self._scheduler!r}>"
+
+
+def _result(sequence: Sequence) -> Result:
+    num_prompt, num_written = len(sequence.prompt), len(sequence.tokens)
+    outputs: Mapping[str, object] = {
+        "text": sequence.text,
+        "finish_reason": sequence.finish_reason,
+        "usage": {"prompt": num_prompt, "cached": 0, "completion": num_written},
+    }
+    counts = {"prompt_tokens": num_prompt, "completion_tokens": num_written}
+    return Result(sequence.task_id, outputs, counts)
+
+
+def open_llm(config: Mapping[str, object], device: Device, report: Report) -> LlmEngine:
+    """Open an engine of the kind `llm`: load it, compile it, warm it up."""
+    from torchloom_models.llm.opening import open_engine  # noqa: PLC0415 - it makes LlmEngines
+
+    return open_engine(config, device, report)

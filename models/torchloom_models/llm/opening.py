@@ -1,0 +1,145 @@
+"""Opens an engine of the kind `llm`: finds the parts, sizes them, compiles and warms up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from torchloom.deployment import Report
+from torchloom.device import Device
+from torchloom.errors import DeviceUnavailable, ModelLoadError
+from torchloom_models.compile import ArtefactKey, CompileSettings
+from torchloom_models.llm.checkpoint import Checkpoint
+from torchloom_models.llm.context import choose_max_length
+from torchloom_models.llm.decode_step import DecodeStep
+from torchloom_models.llm.engine import LlmEngine
+from torchloom_models.llm.kv_cache import KvCache, token_bytes
+from torchloom_models.llm.model_runner import ModelRunner, probe_layers
+from torchloom_models.llm.request import RequestReader
+from torchloom_models.llm.sampler import Sampler
+from torchloom_models.llm.sampling_params import SamplingParams
+from torchloom_models.llm.scheduler import Scheduler
+from torchloom_models.llm.tokenizer import Tokenizer
+
+
+#: How many sequences an engine holds where the model file does not say.
+_MAX_SEQUENCES = 16
+
+#: The most tokens of new prompts in one pass, by kind of device: some tenths of a second.
+_MAX_PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
+
+
+def open_engine(config: Mapping[str, object], device: Device, report: Report) -> LlmEngine:
+    """Open an engine. `config` holds what a model file says, and where compiled code is kept.
+
+    Raises ModelLoadError or DeviceUnavailable.
+    """
+    place = _place(device)
+    report("loading the weights", None)
+    checkpoint = Checkpoint(Path(str(config["source"])))
+    dtype = checkpoint.dtype(cast("str", config.get("dtype", "auto")), place)
+    model = checkpoint.load_model(dtype, place)
+    cache = _make_cache(model, checkpoint, config, place)
+    artefacts = config.get("artefacts")
+    step = DecodeStep(
+        model,
+        cache,
+        settings=CompileSettings.from_config(config.get("compile", "auto")),
+        key=ArtefactKey(model=checkpoint.digest, dtype=str(dtype), device=place),
+        folder=Path(str(artefacts)) if artefacts else None,
+    )
+    if config.get("warmup", True):
+        step.warm_up(report)
+    return _assemble(checkpoint, config, ModelRunner(model, cache, step, device=place), place)
+
+
+def _place(device: Device) -> str:
+    """Give the name that torch has for a device."""
+    if device.kind == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device.kind == "cuda":
+        unit = int(device.unit or 0)
+        if unit >= torch.cuda.device_count():
+            message = f"There is no device {str(device)!r}: torch sees {torch.cuda.device_count()}."
+            raise DeviceUnavailable(message)
+        return f"cuda:{unit}"
+    return "cpu"
+
+
+def _make_cache(
+    model: PreTrainedModel, checkpoint: Checkpoint, config: Mapping[str, object], place: str
+) -> KvCache:
+    try:
+        layers = probe_layers(model)
+    except (NotImplementedError, AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"{type(model).__name__} cannot be served: {error}"
+        raise ModelLoadError(message) from error
+    num_slots = cast("int", config.get("max_sequences") or config.get("max_size") or _MAX_SEQUENCES)
+    max_length = choose_max_length(
+        model_length=checkpoint.max_length,
+        wished=cast("int | None", config.get("max_length")),
+        bytes_per_token=token_bytes(layers, model.dtype),
+        num_slots=num_slots,
+        device=place,
+    )
+    return KvCache(
+        layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device=place
+    )
+
+
+def _assemble(
+    checkpoint: Checkpoint, config: Mapping[str, object], runner: ModelRunner, place: str
+) -> LlmEngine:
+    tokenizer = Tokenizer.from_folder(
+        checkpoint.folder, chat_template=cast("str | None", config.get("chat_template"))
+    )
+    generation = checkpoint.load_generation()
+    end_tokens = _end_tokens(generation, tokenizer)
+    reader = RequestReader(
+        tokenizer,
+        defaults=_defaults(generation),
+        max_length=runner.max_length,
+        vocabulary_size=checkpoint.vocabulary_size,
+        end_tokens=end_tokens,
+    )
+    scheduler = Scheduler(
+        num_slots=runner.num_slots,
+        bucket_of_prompt=runner.padded_prompt,
+        bucket_of_rows=runner.padded_rows,
+    )
+    sampler = Sampler(
+        vocabulary_size=checkpoint.vocabulary_size, end_tokens=sorted(end_tokens), device=place
+    )
+    return LlmEngine(
+        reader=reader,
+        scheduler=scheduler,
+        runner=runner,
+        sampler=sampler,
+        max_prefill_tokens=_MAX_PREFILL_TOKENS[place.partition(":")[0]],
+        device=place,
+    )
+
+
+def _end_tokens(generation: GenerationConfig, tokenizer: Tokenizer) -> frozenset[int]:
+    """Give the tokens that end an answer: the model's own, or else the tokenizer's."""
+    named = generation.eos_token_id
+    if named is None:
+        named = tokenizer.eos_token_id
+    if named is None:
+        return frozenset()
+    return frozenset([named] if isinstance(named, int) else named)
+
+
+def _defaults(generation: GenerationConfig) -> SamplingParams:
+    """Give the parameters that the model comes with: greedy, unless it says that it draws."""
+    names = ["repetition_penalty"]
+    if generation.do_sample:
+        names += ["temperature", "top_k", "top_p", "min_p"]
+    values = {name: getattr(generation, name, None) for name in names}
+    if generation.do_sample and values["temperature"] is None:
+        values["temperature"] = 1.0
+    return SamplingParams().updated(values)

@@ -1,0 +1,116 @@
+"""Sequence: one request, from its prompt to its last token. Knows no batch and no tensors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence as Tokens
+from typing import Literal
+
+from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.sampling_params import SamplingParams
+from torchloom_models.llm.stop import StopMatcher
+
+
+FinishReason = Literal["stop", "length"]
+
+
+class Sequence:
+    """A prompt, the tokens written so far, and the text that may be sent.
+
+    `slot` is set by the scheduler while there is one; `finish_reason` is None until the end.
+    `max_tokens` is what the parameters and the context allow.
+    """
+
+    __slots__ = (
+        "_detokenizer",
+        "_end_tokens",
+        "_matcher",
+        "_random",
+        "_sent",
+        "finish_reason",
+        "max_tokens",
+        "params",
+        "prompt",
+        "slot",
+        "task_id",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        task_id: int,
+        prompt: Tokens[int],
+        params: SamplingParams,
+        *,
+        max_tokens: int,
+        end_tokens: frozenset[int],
+        detokenizer: Detokenizer,
+    ) -> None:
+        self.task_id = task_id
+        self.prompt = prompt
+        self.params = params
+        self.max_tokens = max_tokens
+        self.tokens: list[int] = []
+        self.slot: int | None = None
+        self.finish_reason: FinishReason | None = None
+        self._end_tokens = frozenset() if params.ignore_eos else end_tokens
+        self._detokenizer = detokenizer
+        self._matcher = StopMatcher(params.stop)
+        self._random = random.Random(params.seed)  # noqa: S311 - it draws tokens, not secrets
+        self._sent: list[str] = []
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and answer together."""
+        return len(self.prompt) + len(self.tokens)
+
+    @property
+    def position(self) -> int:
+        """Where the newest token of the answer stands, counted from 0."""
+        return len(self.prompt) + len(self.tokens) - 1
+
+    @property
+    def text(self) -> str:
+        """What was sent so far."""
+        return "".join(self._sent)
+
+    @property
+    def may_end(self) -> bool:
+        """Whether `min_tokens` are written."""
+        return len(self.tokens) >= self.params.min_tokens
+
+    def draw(self) -> float:
+        """Give the next number of this sequence's own random stream, in [0, 1): one a token."""
+        return self._random.random()
+
+    def append(self, token: int) -> str:
+        """Take the next token; give the text that may be sent now. May set `finish_reason`."""
+        self.tokens.append(token)
+        if token in self._end_tokens:
+            return self._finish("stop", "")
+        text = self._detokenizer.push(token)
+        if text:
+            text, is_stopped = self._match(text)
+            if is_stopped:
+                self.finish_reason = "stop"
+        if self.finish_reason is None and len(self.tokens) >= self.max_tokens:
+            return self._finish("length", text)
+        if text:
+            self._sent.append(text)
+        return text
+
+    def _match(self, text: str) -> tuple[str, bool]:
+        # Text written before `min_tokens` can neither be nor begin a stop string.
+        return self._matcher.push(text) if self.may_end else (text, False)
+
+    def _finish(self, reason: FinishReason, text: str) -> str:
+        self.finish_reason = reason
+        text += self._matcher.flush()
+        self._sent.append(text)
+        return text
+
+    def __repr__(self) -> str:
+        """Say where it stands."""
+        place = "waiting" if self.slot is None else f"slot {self.slot}"
+        state = self.finish_reason or place
+        return f"<Sequence {self.task_id}: {len(self.prompt)}+{len(self.tokens)} tokens, {state}>"

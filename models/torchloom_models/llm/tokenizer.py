@@ -1,0 +1,120 @@
+"""Tokenizer: prompts and conversations to tokens, and tokens to text. Knows no model and no params.
+
+Chat templates are run by transformers in Jinja's immutable sandbox; whatever they raise is the
+caller's InvalidInput.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from jinja2 import TemplateError
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from torchloom.errors import InvalidInput, ModelLoadError, nearest
+from torchloom_models.llm.detokenizer import Detokenizer
+
+
+#: Who may speak in a conversation.
+ROLES = ("assistant", "developer", "system", "tool", "user")
+
+#: What templates raise: their own `raise_exception`, the sandbox, and Python errors inside them.
+_TEMPLATE_ERRORS = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+class Tokenizer:
+    """A model's tokenizer and chat template."""
+
+    def __init__(self, inner: PreTrainedTokenizerBase, *, chat_template: str | None = None) -> None:
+        self._inner = inner
+        if chat_template is not None:
+            inner.chat_template = chat_template
+        # The Rust tokenizer itself, where there is one: decoding through the wrapper costs ten
+        # times as much, and is done for each token.
+        self._fast = getattr(inner, "backend_tokenizer", None)
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, chat_template: str | None = None) -> Self:
+        """Load it from a model's folder. Raises ModelLoadError."""
+        try:
+            inner = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+            message = f"The tokenizer in {str(folder)!r} could not be loaded: {error}"
+            raise ModelLoadError(message) from error
+        return cls(inner, chat_template=chat_template)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The end token that the tokenizer names, if any."""
+        token: int | None = self._inner.eos_token_id
+        return token
+
+    def encode(self, prompt: str) -> list[int]:
+        """Give the tokens of raw text, with the special tokens that the model wants around it."""
+        tokens: list[int] = self._inner(prompt)["input_ids"]
+        return tokens
+
+    def encode_messages(self, messages: Sequence[object]) -> list[int]:
+        """Give the tokens of a conversation, up to where the model's answer begins.
+
+        Raises InvalidInput for a message that is not well formed, and when the template refuses.
+        """
+        if not self._inner.chat_template:
+            message = (
+                "This model has no chat template: give it a 'prompt' in place of 'messages', "
+                "or write a 'chat_template' in the model file."
+            )
+            raise InvalidInput(message)
+        conversation = [_read_message(index, entry) for index, entry in enumerate(messages)]
+        try:
+            text = self._inner.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=True
+            )
+        except _TEMPLATE_ERRORS as error:
+            raise InvalidInput(f"The chat template refuses these messages: {error}") from error
+        # The template has written the special tokens itself.
+        tokens: list[int] = self._inner(text, add_special_tokens=False)["input_ids"]
+        return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Give the text of tokens, special ones left out."""
+        if self._fast is not None:
+            fast_text: str = self._fast.decode(tokens, skip_special_tokens=True)
+            return fast_text
+        text = self._inner.decode(list(tokens), skip_special_tokens=True)
+        assert isinstance(text, str)
+        return text
+
+    def detokenizer(self) -> Detokenizer:
+        """Give a decoder for one answer that grows token by token."""
+        return Detokenizer(self.decode)
+
+
+def _read_message(index: int, entry: object) -> dict[str, str]:
+    place = f"messages[{index}]"
+    if not isinstance(entry, Mapping):
+        raise InvalidInput(f"{place} must be an object with 'role' and 'content'.")
+    unknown = sorted(str(key) for key in entry if key not in ("role", "content"))
+    if unknown:
+        hint = nearest(unknown[0], ("role", "content"))
+        raise InvalidInput(f"{place} has an unknown key {unknown[0]!r}.{hint}")
+    role = entry.get("role")
+    if role not in ROLES:
+        raise InvalidInput(f"{place} has an unknown role {role!r}.{nearest(str(role), ROLES)}")
+    content = entry.get("content")
+    if not isinstance(content, str):
+        kind = type(content).__name__
+        raise InvalidInput(f"{place} must have text as its 'content', not {kind}.")
+    return {"role": str(role), "content": content}

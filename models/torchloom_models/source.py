@@ -1,0 +1,129 @@
+"""Source: where a model's files come from; a word in a model file becomes a folder or a file.
+
+A path, `hf://org/name@revision`, or `package://import_name/folder`. Knows no kind and reads no
+weights; `weights.py` looks at those.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+from pathlib import Path
+
+from tqdm import tqdm  # type: ignore[import-untyped]  # no stubs among our dependencies
+
+from torchloom.deployment import Report
+from torchloom.errors import InvalidModel, ModelLoadError
+
+
+_HUB = re.compile(
+    r"hf://(?P<repository>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?"
+)
+_PACKAGE = re.compile(r"package://(?P<package>[A-Za-z_]\w*)(/(?P<path>[^\s]+))?")
+
+#: What is fetched from a hub: weights that are data, configuration, tokenizers. No code.
+HUB_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
+
+
+def find_fault(source: str) -> str | None:
+    """Say what is wrong with the words of a source, or None. Looks at no file and no network."""
+    scheme, separator, _ = source.partition("://")
+    match scheme if separator else "":
+        case "":
+            return None
+        case "hf":
+            return _find_hub_fault(source)
+        case "package":
+            example = f"{source!r} is no package source. Write package://import_name/folder."
+            return None if _PACKAGE.fullmatch(source) else example
+        case _:
+            known = "a path, hf://… or package://…"
+            return f"There is no source of the sort {scheme!r}. Write {known}."
+
+
+def _find_hub_fault(source: str) -> str | None:
+    match = _HUB.fullmatch(source)
+    if match is None:
+        return f"{source!r} is no hub source. Write hf://organisation/name@revision."
+    if match["revision"] is None:
+        return (
+            f"{source!r} names no revision, so that it would change under you. "
+            f"Write {source}@<commit, tag or branch>, best a commit."
+        )
+    return None
+
+
+def resolve_source(source: str, report: Report) -> Path:
+    """Give the folder or file of a source, downloading what the hub's cache does not hold.
+
+    Honours HF_HOME, HF_TOKEN and HF_HUB_OFFLINE. Raises InvalidModel for words that are no source,
+    ModelLoadError where there is nothing.
+    """
+    fault = find_fault(source)
+    if fault is not None:
+        raise InvalidModel(fault)
+    if source.startswith("hf://"):
+        return _download(source, report)
+    path = _find_in_package(source) if source.startswith("package://") else Path(source)
+    if not path.exists():
+        message = f"The source {source!r} does not exist. Paths are relative to the model file."
+        raise ModelLoadError(message)
+    return path
+
+
+def _find_in_package(source: str) -> Path:
+    match = _PACKAGE.fullmatch(source)
+    assert match is not None, "find_fault has seen to it"
+    spec = importlib.util.find_spec(match["package"])
+    if spec is None or not spec.submodule_search_locations:
+        message = (
+            f"The source {source!r} names the package {match['package']!r}, which is not "
+            "installed here. Install it, or name another source."
+        )
+        raise ModelLoadError(message)
+    roots = [Path(place).resolve() for place in spec.submodule_search_locations]
+    paths = [(root / (match["path"] or "")).resolve() for root in roots]
+    if not all(path.is_relative_to(root) for path, root in zip(paths, roots, strict=True)):
+        raise InvalidModel(f"The source {source!r} leads out of its package.")
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def _download(source: str, report: Report) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - slow, and few sources need it
+
+    match = _HUB.fullmatch(source)
+    assert match is not None, "find_fault has seen to it"
+    report(f"fetching {match['repository']}", None)
+    try:
+        folder = snapshot_download(
+            match["repository"],
+            revision=match["revision"],
+            allow_patterns=list(HUB_PATTERNS),
+            tqdm_class=_reporting_bar(report, f"downloading {match['repository']}"),
+        )
+    except (OSError, ValueError) as error:
+        message = (
+            f"The source {source!r} could not be fetched: {error} Look at its name and revision, "
+            "at the network, and at HF_TOKEN if the model is gated; or put its files into a folder "
+            "and name that."
+        )
+        raise ModelLoadError(message) from error
+    return Path(folder)
+
+
+def _reporting_bar(report: Report, what: str) -> type[tqdm]:
+    """Make a progress bar that draws nothing and reports the bytes that came instead."""
+
+    class ReportingBar(tqdm):  # type: ignore[misc]  # tqdm has no types
+        def __init__(self, *arguments: object, **options: object) -> None:
+            options.pop("name", None)
+            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            drawn: bool | None = super().update(n)
+            if self.unit == "B" and self.total:
+                report(what, min(self.n / self.total, 1.0))
+            return drawn
+
+    return ReportingBar
