@@ -1,0 +1,85 @@
+"""The composition root: puts core, packages, routes and documents together. Opens no socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Request, Response, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, NotFoundException
+
+from torchloom.errors import nearest
+from torchloom.orchestrator import Orchestrator
+from torchloom.pool import OnProgress
+from torchloom.store import Store
+from torchloom_api.document_page import create_assets_router, create_openapi_config
+from torchloom_api.errors import PROBLEM, Problem
+from torchloom_api.native import devices, health, models, runs, workflows
+from torchloom_api.native.access import guard_listener
+from torchloom_api.native.request import to_exchange
+from torchloom_api.reader import Reader
+from torchloom_api.registrar import Registrar
+from torchloom_api.restoration import Restoration
+from torchloom_api.service import Service
+from torchloom_api.settings import Settings
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, *, reader: Reader | None = None, on_progress: OnProgress | None = None
+) -> AsyncIterator[Service]:
+    """Make the parts of a server; at the end every run is cancelled and every worker ended."""
+    orchestrator = Orchestrator(history_size=settings.history_size)
+    reader = reader or Reader(settings)
+    store = Store(settings.store_folder)
+    registrar = Registrar(orchestrator, store, reader, on_progress=on_progress)
+    async with orchestrator:
+        yield Service(
+            settings=settings,
+            orchestrator=orchestrator,
+            registrar=registrar,
+            restoration=Restoration(orchestrator, store, reader, registrar),
+        )
+
+
+def create_app(service: Service) -> Litestar:
+    """Make the Litestar application: every route and the documents. `Edge` goes in front."""
+    api = Router(
+        "/api",
+        route_handlers=[
+            *workflows.ROUTES,
+            *models.ROUTES,
+            *runs.ROUTES,
+            *devices.ROUTES,
+            *health.ROUTES,
+        ],
+    )
+    return Litestar(
+        route_handlers=[api, health.get_metrics, create_assets_router()],
+        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
+        guards=[guard_listener],
+        exception_handlers={Exception: _to_response},
+        openapi_config=create_openapi_config(service),
+        logging_config=None,
+        request_max_body_size=None,
+    )
+
+
+def _to_response(request: Request[object, object, State], error: Exception) -> Response[bytes]:
+    """Answer with a problem document, as Edge does for what does not come through Litestar."""
+    path = request.scope["path"]
+    if isinstance(error, NotFoundException):
+        known = {route.path for route in request.app.routes if "{" not in route.path}
+        error = NotFoundException(detail=f"There is no route {path!r}.{nearest(path, known)}")
+    exchange = to_exchange(request)
+    problem = Problem.from_error(error, instance=exchange.path, request_id=exchange.id)
+    allowed = error.headers if isinstance(error, HTTPException) else None
+    headers = {name.decode(): value.decode() for name, value in problem.headers}
+    return Response(
+        problem.encode(),
+        status_code=problem.status,
+        media_type=PROBLEM.decode(),
+        headers={**headers, **(allowed or {})},
+    )

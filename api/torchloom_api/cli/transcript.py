@@ -1,0 +1,114 @@
+"""Transcript: a run as it is printed while it goes on. Knows no server and starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeGuard
+
+from rich.console import Console
+from rich.markup import escape
+
+from torchloom_api.cli.failure import Failure
+from torchloom_api.cli.run_event import RunEvent
+from torchloom_api.cli.screen import error_screen, print_documents, screen
+
+
+class Transcript:
+    """Prints text as it streams, then what else came out, then how long each node took.
+
+    A label stands before text once the run streams more than one node or item.
+    """
+
+    def __init__(self, out: Console = screen, notes: Console = error_screen) -> None:
+        self.outputs: Mapping[str, object] | None = None
+        self._out = out
+        self._notes = notes
+        self._texts: dict[tuple[str, object], list[str]] = {}
+        self._current: tuple[str, object] | None = None
+
+    def show(self, event: RunEvent) -> None:
+        """Print what an event brings. Raises Failure for a run that failed."""
+        match event.type:
+            case "node.chunk":
+                self._show_chunk(event.data)
+            case "node.retried":
+                self._show_retry(event.data)
+            case "run.finished":
+                self._finish(event.data)
+            case "run.failed":
+                self._end_line()
+                raise _to_failure(event.data)
+            case _:
+                pass
+
+    def _show_chunk(self, data: Mapping[str, object]) -> None:
+        place = (str(data.get("node")), data.get("index"))
+        if "text" not in data:
+            if "image" in data:
+                self._note(f"{_label(place)}: a picture")
+            return
+        if place != self._current:
+            self._end_line()
+            if self._texts or place[1] is not None:
+                self._out.print(f"[bold]{escape(_label(place))}:[/] ", end="", highlight=False)
+            self._current = place
+        text = str(data["text"])
+        self._texts.setdefault(place, []).append(text)
+        self._out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+
+    def _show_retry(self, data: Mapping[str, object]) -> None:
+        self._note(f"{data.get('node')}: attempt {data.get('attempt')} after: {data.get('error')}")
+
+    def _finish(self, data: Mapping[str, object]) -> None:
+        self._end_line()
+        outputs = data.get("outputs")
+        self.outputs = outputs if isinstance(outputs, Mapping) else {}
+        streamed = {"".join(pieces).strip() for pieces in self._texts.values()}
+        for name, value in self.outputs.items():
+            if not (isinstance(value, str) and value.strip() in streamed):
+                self._show_output(name, value)
+        self._show_timings(data.get("timings"))
+
+    def _show_output(self, name: str, value: object) -> None:
+        if isinstance(value, str):
+            self._out.print(f"[bold]{escape(name)}:[/] {escape(value)}", highlight=False)
+        elif _is_documents(value):
+            self._out.print(f"[bold]{escape(name)}:[/]", highlight=False)
+            print_documents(value, self._out)
+        else:
+            self._out.print(f"[bold]{escape(name)}:[/] ", end="", highlight=False)
+            self._out.print_json(data=value)
+
+    def _show_timings(self, timings: object) -> None:
+        if not isinstance(timings, Mapping):
+            return
+        nodes = timings.get("nodes")
+        parts = [f"{timings.get('total_s', 0):.2f} s"]
+        if isinstance(nodes, Mapping):
+            parts += [f"{name} {node.get('run_s') or 0:.2f}" for name, node in nodes.items()]
+        self._notes.print(f"[dim]{escape(' · '.join(parts))}[/]", highlight=False)
+
+    def _note(self, text: str) -> None:
+        self._end_line()
+        self._notes.print(f"[yellow]{escape(text)}[/]", highlight=False)
+
+    def _end_line(self) -> None:
+        if self._current is not None:
+            self._out.print()
+            self._current = None
+
+
+def _label(place: tuple[str, object]) -> str:
+    node, index = place
+    return node if index is None else f"{node}[{index}]"
+
+
+def _is_documents(value: object) -> TypeGuard[list[Mapping[str, object]]]:
+    return isinstance(value, list) and all(isinstance(i, Mapping) and "text" in i for i in value)
+
+
+def _to_failure(data: Mapping[str, object]) -> Failure:
+    error = data.get("error")
+    problem = error if isinstance(error, Mapping) else {"detail": str(error)}
+    status = problem.get("status")
+    return Failure.from_problem(status if isinstance(status, int) else 500, problem)

@@ -1,0 +1,109 @@
+"""Exchange: one request and its answer over raw ASGI. Knows no route and nothing of models."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from litestar.types import HTTPScope, Message, Receive, Send
+
+from torchloom_api.tracing import Trace
+
+
+#: What an id from a client may look like; anything else is replaced.
+_REQUEST_ID: Final = re.compile(rb"^[A-Za-z0-9._:/+=@-]{1,128}$")
+
+#: The key under which the exchange travels in the ASGI scope.
+SCOPE_KEY: Final = "torchloom.exchange"
+
+Header = tuple[bytes, bytes]
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Exchange:
+    """A request, read at most once, and its answer, begun at most once.
+
+    Every answer carries the request's id and its place in the trace.
+    """
+
+    __slots__ = (
+        "_stamp",
+        "headers",
+        "id",
+        "path",
+        "receive",
+        "route",
+        "scope",
+        "send",
+        "status",
+        "trace",
+    )
+
+    def __init__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.path = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.headers.get(b"x-request-id")
+        is_usable = given is not None and _REQUEST_ID.match(given) is not None
+        self.id = given.decode() if given and is_usable else os.urandom(12).hex()
+        self.trace = Trace.from_header(self.headers.get(b"traceparent"))
+        #: The pattern of the route that answers, for metrics.
+        self.route = "unknown"
+        #: The status that was sent; 0 before.
+        self.status = 0
+        self._stamp: list[Header] = [
+            (b"x-request-id", self.id.encode()),
+            (b"traceparent", str(self.trace).encode()),
+        ]
+
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether an answer is under way, so that no other can be given."""
+        return self.status != 0
+
+    def close_after(self) -> None:
+        """Have the client close the connection after this answer."""
+        self._stamp.append((b"connection", b"close"))
+
+    async def begin(self, status: int, headers: Iterable[Header]) -> None:
+        """Send status and headers."""
+        self.status = status
+        await self.send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*headers, *self._stamp],
+            }
+        )
+
+    async def write(self, body: bytes, *, is_last: bool = False) -> None:
+        """Send a part of the body. Waits while the client reads more slowly than we write."""
+        await self.send({"type": "http.response.body", "body": body, "more_body": not is_last})
+
+    async def respond(
+        self, status: int, body: bytes, media_type: bytes, headers: Iterable[Header] = ()
+    ) -> None:
+        """Send a whole answer."""
+        size = str(len(body)).encode()
+        start = [(b"content-type", media_type), (b"content-length", size), *headers]
+        await self.begin(status, start)
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def send_stamped(self, message: Message) -> None:
+        """Pass an answer of another ASGI application on, with our headers in it."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *self._stamp]
+        await self.send(message)
+
+    async def closed(self) -> None:
+        """Wait until the client has closed the connection; what is left of a body is dropped."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,91 @@
+"""Machine: the devices that are plugged in here. Asks the system, and imports no framework."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import psutil
+
+
+_MIB: Final = 1024 * 1024
+
+#: Seconds that the driver's tool may take.
+_TIMEOUT_S: Final = 5.0
+
+_QUERY: Final = "--query-gpu=index,name,memory.total,memory.free,utilization.gpu"
+
+
+class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A device, named as model files name it. Sizes in bytes; `load` is 0 to 1."""
+
+    device: str
+    name: str
+    memory: int | None = None
+    free_memory: int | None = None
+    cores: int | None = None
+    load: float | None = None
+
+
+async def find_devices() -> Sequence[DeviceView]:
+    """List the CPU and every CUDA device that the driver tells of. `load` is 0 to 1."""
+    return [_describe_cpu(), *await _find_cuda()]
+
+
+def _describe_cpu() -> DeviceView:
+    memory = psutil.virtual_memory()
+    cores = (
+        len(psutil.Process().cpu_affinity() or []) if hasattr(psutil.Process, "cpu_affinity") else 0
+    )
+    return DeviceView(
+        device="cpu",
+        name=platform.processor() or platform.machine(),
+        memory=memory.total,
+        free_memory=memory.available,
+        cores=cores or psutil.cpu_count(),
+        load=psutil.cpu_percent() / 100.0,
+    )
+
+
+async def _find_cuda() -> list[DeviceView]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    process = await asyncio.create_subprocess_exec(
+        tool,
+        _QUERY,
+        "--format=csv,noheader,nounits",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return []
+    return read_devices(output.decode(errors="replace"))
+
+
+def read_devices(text: str) -> list[DeviceView]:
+    """Read what `nvidia-smi` prints, a line each: index, name, MiB, MiB free, percent busy."""
+    rows = [[part.strip() for part in line.split(",")] for line in text.splitlines()]
+    return [
+        _to_device(row) for row in rows if len(row) == len(_QUERY.split(",")) and row[0].isdigit()
+    ]
+
+
+def _to_device(row: Sequence[str]) -> DeviceView:
+    index, name, total, free, busy = row
+    return DeviceView(
+        device=f"cuda:{index}",
+        name=name,
+        memory=int(total) * _MIB if total.isdigit() else None,
+        free_memory=int(free) * _MIB if free.isdigit() else None,
+        load=int(busy) / 100.0 if busy.isdigit() else None,
+    )

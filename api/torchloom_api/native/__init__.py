@@ -1,0 +1,1 @@
+"""The native API (`/api`): registration, runs, models, devices, health, documents."""

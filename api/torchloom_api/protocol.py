@@ -1,0 +1,82 @@
+"""GuardedProtocol: uvicorn's HTTP/1.1, with limits on clients that are slow. Knows no ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """Cuts a connection whose head does not come, or whose client does not take its answer.
+
+    Buffers stay bounded all the while: uvicorn stops its application at the high-water mark.
+    """
+
+    #: Seconds for the head of a request, and seconds in which a client must take a full buffer.
+    max_header_s: ClassVar[float] = 10.0
+    max_stall_s: ClassVar[float] = 60.0
+
+    _is_in_head: bool = True
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._stop_head_timer()
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came. A head that came whole, as nearly all do, costs no timer."""
+        super().data_received(data)
+        if self._is_in_head and self._head_timer is None:
+            self._start_head_timer()
+
+    def on_message_begin(self) -> None:
+        """Note that a head begins."""
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Note that the head is there."""
+        self._is_in_head = False
+        if self._head_timer is not None:
+            self._stop_head_timer()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that reads more slowly than we write."""
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(self.max_stall_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Note that the client has caught up."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.max_header_s, self.transport.abort)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+def guard(*, max_header_s: float, max_stall_s: float) -> type[GuardedProtocol]:
+    """Make a protocol with these limits; uvicorn wants a class."""
+    limits = {"max_header_s": max_header_s, "max_stall_s": max_stall_s}
+    return type("GuardedProtocol", (GuardedProtocol,), limits)

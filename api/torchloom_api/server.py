@@ -1,0 +1,195 @@
+"""Server: listeners, signals, and the order in which things start and end. Knows no route.
+
+SIGTERM or SIGINT drains: what was accepted is finished within the grace, new work is refused. A
+second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+import uvloop
+
+from torchloom.pool import OnProgress
+from torchloom_api.app import create_app, open_service
+from torchloom_api.edge import Edge
+from torchloom_api.protocol import guard
+from torchloom_api.service import Service
+from torchloom_api.settings import Address, InvalidSettings, Settings
+
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+#: Seconds that an idle connection is kept open.
+_KEEP_ALIVE_S: Final = 75
+
+_BACKLOG: Final = 2048
+
+#: Is told the URL of each scope once its listener is bound, and again (ready) once all serves.
+OnUrls = Callable[[Mapping[str, str]], None]
+
+
+class Listener(uvicorn.Server):
+    """One listener of several: the process's signals belong to none of them."""
+
+    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]  # it captures nothing
+        """Leave signals alone."""
+        return nullcontext()
+
+
+def run_server(
+    settings: Settings,
+    files: Sequence[Path] = (),
+    *,
+    on_progress: OnProgress | None = None,
+    on_bound: OnUrls | None = None,
+    on_ready: OnUrls | None = None,
+) -> None:
+    """Serve until a signal. Raises what keeps the server from starting, with the model's name."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(
+            serve(settings, files, on_progress=on_progress, on_bound=on_bound, on_ready=on_ready)
+        )
+
+
+async def serve(
+    settings: Settings,
+    files: Sequence[Path] = (),
+    *,
+    on_progress: OnProgress | None = None,
+    on_bound: OnUrls | None = None,
+    on_ready: OnUrls | None = None,
+) -> None:
+    """Serve until a signal, on the running event loop."""
+    with _signalled() as stop, _bound(settings) as sockets:
+        async with (
+            open_service(settings, on_progress=on_progress) as service,
+            _listening(service, sockets),
+        ):
+            urls = _to_urls(settings, sockets)
+            if on_bound is not None:
+                on_bound(urls)
+            if await _start(service, files, stop):
+                if on_ready is not None:
+                    on_ready(urls)
+                await stop.wait()
+            _log.info("draining, for %s s at most", settings.grace_s)
+            await service.orchestrator.drain(settings.grace_s)
+
+
+async def _start(service: Service, files: Sequence[Path], stop: asyncio.Event) -> bool:
+    """Load everything; False where a signal came first. Raises what keeps a file from serving."""
+    starting = asyncio.create_task(service.start(files))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return False
+    starting.result()
+    return True
+
+
+@contextmanager
+def _signalled() -> Iterator[asyncio.Event]:
+    """Give an event that the first signal sets; the second ends the process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            # Workers are told by the kernel when this process is gone.
+            os._exit(128 + number)
+        stop.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield stop
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[dict[Address, socket.socket]]:
+    """Bind every address, before anything is loaded."""
+    sockets: dict[Address, socket.socket] = {}
+    try:
+        for address in settings.listeners:
+            sockets[address] = _bind(address)
+        yield sockets
+    finally:
+        for bound in sockets.values():
+            bound.close()
+
+
+def _bind(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address.host, address.port))
+    except OSError as error:
+        bound.close()
+        message = f"Cannot listen on {address}: {error.strerror or error}."
+        raise InvalidSettings(message) from error
+    return bound
+
+
+@asynccontextmanager
+async def _listening(
+    service: Service, sockets: Mapping[Address, socket.socket]
+) -> AsyncIterator[None]:
+    """Answer requests on every listener; at the end, let those in hand finish."""
+    settings = service.settings
+    app = create_app(service)
+    listeners: dict[asyncio.Task[None], Listener] = {}
+    async with app.lifespan():
+        for address, scopes in settings.listeners.items():
+            listener = Listener(_to_config(Edge(service, app, scopes), settings))
+            task = asyncio.create_task(listener.serve([sockets[address]]))
+            listeners[task] = listener
+        try:
+            yield
+        finally:
+            for listener in listeners.values():
+                listener.should_exit = True
+            await asyncio.gather(*listeners)
+
+
+def _to_config(edge: Edge, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        edge,
+        http=guard(max_header_s=settings.max_header_s, max_stall_s=settings.max_stall_s),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.grace_s)),
+    )
+
+
+def _to_urls(settings: Settings, sockets: Mapping[Address, socket.socket]) -> dict[str, str]:
+    """Give the URL of each scope, with the port that was really bound."""
+    urls: dict[str, str] = {}
+    for scope, address in settings.addresses.items():
+        port = sockets[address].getsockname()[1]
+        urls[scope] = f"http://{Address(address.host, port)}"
+    return urls

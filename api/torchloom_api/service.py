@@ -1,0 +1,62 @@
+"""Service: what every route works with. Knows no route; `app.py` puts it together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from torchloom.errors import NotServing
+from torchloom.orchestrator import Orchestrator
+from torchloom_api.input import InputChecks
+from torchloom_api.metrics import MetricsPage, RequestMeter
+from torchloom_api.registrar import Registrar
+from torchloom_api.restoration import Restoration
+from torchloom_api.settings import Settings
+
+
+#: States of a model in which it answers.
+_SERVING: Final = ("ready", "degraded")
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """A server's parts. `is_started` turns true once everything that was registered serves."""
+
+    settings: Settings
+    orchestrator: Orchestrator
+    registrar: Registrar
+    restoration: Restoration
+    checks: InputChecks = field(default_factory=InputChecks)
+    requests: RequestMeter = field(default_factory=RequestMeter)
+    metrics: MetricsPage = field(init=False)
+    is_started: bool = False
+
+    def __post_init__(self) -> None:
+        """Point the metrics page at what it reads."""
+        self.metrics = MetricsPage((self.orchestrator.snapshot, self.requests.snapshot))
+
+    async def start(self, files: Iterable[Path]) -> None:
+        """Bring files and kept registrations into service. Raises what ends the start."""
+        await self.restoration.start(files)
+        self.is_started = True
+
+    def require_started(self) -> None:
+        """Refuse work until everything serves; raises NotServing."""
+        if not self.is_started:
+            message = "The server is starting: its models are still being loaded."
+            raise NotServing(message, retry_after_s=1.0)
+
+    def require_ready(self) -> None:
+        """Refuse to be sent work while something is broken or draining; NotServing says what."""
+        if self.orchestrator.is_draining:
+            raise NotServing("The server is draining.", retry_after_s=1.0)
+        broken = [
+            f"{f.name}@{f.version}: {f.error.message}" for f in self.registrar.failed if f.is_kept
+        ]
+        states = [(status.deployment.label, status.state) for status in self.orchestrator.models()]
+        broken += [f"{label}: {state}" for label, state in states if state not in _SERVING]
+        if broken:
+            message = f"Not everything that is registered serves: {'; '.join(broken)}"
+            raise NotServing(message, retry_after_s=5.0)

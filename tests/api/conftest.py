@@ -1,0 +1,101 @@
+"""A service over the real core, with engines in threads, and a client that speaks ASGI to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from torchloom_api.app import create_app, open_service
+from torchloom_api.edge import Edge
+from torchloom_api.service import Service
+from torchloom_api.settings import Settings
+
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from double import DoubleReader
+
+
+ALL = frozenset({"inference", "management", "metrics"})
+
+ECHO = """
+name: echo
+factory: echo
+"""
+
+SAY = """
+name: say
+version: 1
+description: Says it back.
+inputs:
+  value: {type: string, minLength: 1, maxLength: 100}
+  times: {type: integer, default: 1, minimum: 1}
+nodes:
+  first: {model: echo, inputs: {value: $inputs.value}}
+  second: {model: echo, inputs: {value: $first.value}}
+outputs: {said: $second.value}
+stream: [second]
+"""
+
+STREAM = """
+name: stream
+inputs: {count: {type: integer, default: 3}}
+nodes: {words: {model: streamer, inputs: {count: $inputs.count}}}
+outputs: {text: $words.text}
+stream: [words]
+models: {streamer: {factory: streamer}}
+"""
+
+ENDLESS = """
+name: endless
+inputs: {}
+nodes: {forever: {model: endless, inputs: {}}}
+outputs: {text: $forever.text}
+stream: [forever]
+models: {endless: {factory: endless}}
+"""
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """A started service with an empty store."""
+    settings = Settings(store=str(tmp_path / "store"), grace_s=5.0)
+    async with open_service(settings, reader=DoubleReader()) as service:
+        await service.start([])
+        yield service
+        service.orchestrator.check()
+
+
+@pytest.fixture
+def edge(service: Service) -> Edge:
+    """The ASGI application of one listener that serves everything."""
+    return Edge(service, create_app(service), ALL)
+
+
+@pytest.fixture
+async def client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of it, without sockets."""
+    transport = httpx.ASGITransport(app=edge, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+Register = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def register(service: Service) -> Register:
+    """Register models and workflows from their texts."""
+
+    async def add(*texts: str) -> None:
+        for text in texts:
+            if "nodes" in text:
+                await service.registrar.add_workflow(text)
+            else:
+                await service.registrar.add_model(text)
+
+    return add

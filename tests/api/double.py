@@ -1,0 +1,134 @@
+"""A Reader for tests: tiny documents, no models package and no expression language.
+
+A workflow's nodes read their inputs by `$inputs.NAME` and `$NODE.NAME`; anything else is a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torchloom.deployment import Deployment
+from torchloom.document import Document
+from torchloom.errors import InvalidModel, InvalidWorkflow, nearest
+from torchloom.graph import Binding, Constant, Graph, ModelCall, Node, WorkflowCall
+from torchloom.orchestrator import Orchestrator
+from torchloom.policy import QueuePolicy
+from torchloom.signature import Signature
+from torchloom_api.reader import Draft
+from torchloom_workflows.loader import load_document
+
+
+class Reference:
+    """`$inputs.question`, `$query.embedding`."""
+
+    def __init__(self, text: str) -> None:
+        self._owner, _, self._key = text[1:].partition(".")
+        self.reads = frozenset() if self._owner == "inputs" else frozenset({self._owner})
+
+    def evaluate(self, scope: Mapping[str, object]) -> object:
+        return scope[self._owner][self._key]  # type: ignore[index]  # a test's own document
+
+
+def _bind(value: object) -> Binding:
+    is_reference = isinstance(value, str) and value.startswith("$")
+    return Reference(value) if is_reference else Constant(value)
+
+
+ANY = Signature(is_open=True)
+
+
+class DoubleReader:
+    """Reads `{name, version, factory}` and `{name, version, inputs, nodes, outputs, stream}`."""
+
+    def is_workflow(self, text: bytes, file: Path) -> bool:
+        return isinstance(self._load(text, str(file)), dict) and b"nodes" in text
+
+    def read_model(self, text: str | bytes, file: Path | None) -> Deployment:
+        document = load_document(text, str(file) if file else None, error=InvalidModel)
+        return self._to_model(document)
+
+    def read_workflow(
+        self, text: str | bytes, file: Path | None, orchestrator: Orchestrator
+    ) -> Draft:
+        document = load_document(text, str(file) if file else None)
+        data = document.data
+        if not isinstance(data, dict):
+            raise InvalidWorkflow("A workflow is a mapping.", faults=[document.fault("no mapping")])
+        models = tuple(
+            self._to_model(document.part("models", name), name) for name in data.get("models", {})
+        )
+        self._refuse_unknown(document, {m.name for m in models}, orchestrator)
+        text = text.decode() if isinstance(text, bytes) else text
+        return Draft(graph=self._to_graph(data, text), models=models)
+
+    def _load(self, text: str | bytes, file: str | None) -> object:
+        return load_document(text, file).data
+
+    def _to_model(self, document: Document, name: str = "") -> Deployment:
+        data = document.data
+        known = ("name", "version", "factory", "signature", "queue")
+        faults = (
+            [
+                document.fault(f"Unknown key {k!r}.{nearest(k, known)}", k, at_key=True)
+                for k in data
+                if k not in known
+            ]
+            if isinstance(data, dict)
+            else [document.fault("A model is a mapping.")]
+        )
+        if faults:
+            raise InvalidModel(f"The model file is not valid: {faults[0]}", faults=faults)
+        assert isinstance(data, dict)
+        return Deployment(
+            name=data.get("name", name),
+            version=data.get("version", 1),
+            kind="test",
+            factory=f"engines:open_{data['factory']}",
+            signature=to_signature(data["signature"]) if "signature" in data else ANY,
+            queue=QueuePolicy(max_size=data.get("queue", 1000)),
+            is_inline=True,
+        )
+
+    def _refuse_unknown(
+        self, document: Document, brought: set[str], orchestrator: Orchestrator
+    ) -> None:
+        known = brought | {status.deployment.name for status in orchestrator.models()}
+        nodes = document.data["nodes"]  # type: ignore[index]  # a test's own document
+        faults = [
+            document.fault(
+                f"unknown model {n['model']!r}.{nearest(n['model'], known)}", "nodes", k, "model"
+            )
+            for k, n in nodes.items()
+            if "model" in n and n["model"] not in known
+        ]
+        if faults:
+            raise InvalidWorkflow(f"The workflow is not valid: {faults[0]}", faults=faults)
+
+    def _to_graph(self, data: dict[str, object], text: str) -> Graph:
+        nodes = {
+            name: Node(
+                name=name,
+                call=ModelCall(n["model"]) if "model" in n else WorkflowCall(n["workflow"]),
+                inputs={k: _bind(v) for k, v in n.get("inputs", {}).items()},
+            )
+            for name, n in data["nodes"].items()  # type: ignore[attr-defined]  # a test's own document
+        }
+        return Graph(
+            name=str(data["name"]),
+            version=int(str(data.get("version", 1))),
+            description=str(data.get("description", "")),
+            signature=to_signature(data),
+            nodes=nodes,
+            outputs={k: _bind(v) for k, v in data.get("outputs", {}).items()},  # type: ignore[attr-defined]  # the same
+            stream=tuple(data.get("stream", ())),  # type: ignore[arg-type]  # the same
+            source=text,
+        )
+
+
+def to_signature(data: Mapping[str, object]) -> Signature:
+    """Read `inputs` with JSON Schemas; those without a default are required."""
+    inputs = data.get("inputs", {})
+    assert isinstance(inputs, dict)
+    required = frozenset(n for n, schema in inputs.items() if "default" not in schema)
+    return Signature(inputs=inputs, required=required)

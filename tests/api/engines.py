@@ -1,0 +1,136 @@
+"""Small real engines for the tests of the API. Opened by name, in threads or in worker processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from torchloom.device import Device
+from torchloom.engine import BatchEngine, Chunk, Engine, Event, Result, Room, Values, Work
+from torchloom.errors import InvalidInput, ModelLoadError, TaskFailed
+
+
+#: The smallest PNG: one pixel.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
+    "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+)
+
+
+class Endless:
+    """Holds tasks for ever, one chunk a step, and knows which were cancelled."""
+
+    #: Shared by the process: task ids that were cancelled, and an event for each change.
+    cancelled: list[int]
+    changed = threading.Event()
+
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self._tasks: list[int] = []
+
+    def room(self) -> Room:
+        return Room(max_tasks=4096, is_continuous=True)
+
+    def admit(self, work: Work) -> None:
+        self._tasks.append(work.task_id)
+
+    def step(self) -> Iterable[Event]:
+        time.sleep(0.005)  # a forward pass takes its time
+        return [Chunk(task, {"text": "tick "}) for task in self._tasks]
+
+    def cancel(self, task_id: int) -> None:
+        if task_id in self._tasks:
+            self._tasks.remove(task_id)
+            Endless.cancelled.append(task_id)
+            Endless.changed.set()
+
+    def close(self) -> None:
+        pass
+
+
+Endless.cancelled = []
+
+
+class Streamer:
+    """Gives `count` chunks, one a step, then the whole text."""
+
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, list[str]] = {}
+        self._left: dict[int, int] = {}
+
+    def room(self) -> Room:
+        return Room(max_tasks=256, is_continuous=True)
+
+    def admit(self, work: Work) -> None:
+        self._tasks[work.task_id] = []
+        self._left[work.task_id] = int(str(work.inputs.get("count", 3)))
+
+    def step(self) -> Iterable[Event]:
+        for task in list(self._tasks):
+            said = self._tasks[task]
+            if self._left[task] == 0:
+                self.cancel(task)
+                yield Result(task, {"text": "".join(said)}, {"completion_tokens": len(said)})
+                continue
+            self._left[task] -= 1
+            said.append(f"word{len(said)} ")
+            yield Chunk(task, {"text": said[-1]})
+
+    def cancel(self, task_id: int) -> None:
+        self._tasks.pop(task_id, None)
+        self._left.pop(task_id, None)
+
+    def close(self) -> None:
+        pass
+
+
+def _answer(work: Work) -> Values:
+    match work.inputs.get("want"):
+        case "array":
+            return {"value": np.arange(6, dtype=np.float32).reshape(2, 3)}
+        case "bytes":
+            return {"value": b"\x00\xff"}
+        case "png":
+            return {"value": PNG}
+        case "nan":
+            return {"value": np.array([np.nan, 1.0])}
+        case "object":
+            return {"value": object()}
+        case "fail":
+            raise TaskFailed("the model broke on this input")
+    return {"value": work.inputs.get("value"), "params": dict(work.params)}
+
+
+def _validate(work: Work) -> None:
+    if work.inputs.get("want") == "refuse":
+        raise InvalidInput("this engine refuses it")
+
+
+def _forward(batch: Sequence[Work]) -> list[Values]:
+    return [_answer(work) for work in batch]
+
+
+def open_echo(config: Mapping[str, object], device: Device, report: object) -> Engine:
+    """Give `value` back, or what `want` asks for."""
+    return BatchEngine(_forward, max_tasks=64, validate=_validate)
+
+
+def open_endless(config: Mapping[str, object], device: Device, report: object) -> Engine:
+    """Never come to an end."""
+    return Endless()
+
+
+def open_streamer(config: Mapping[str, object], device: Device, report: object) -> Engine:
+    """Stream words."""
+    return Streamer()
+
+
+def open_broken(config: Mapping[str, object], device: Device, report: object) -> Engine:
+    """Do not load."""
+    raise ModelLoadError("the weights are missing")
