@@ -29,8 +29,10 @@ class MissingValue(Exception):
 class Binding(Protocol):
     """A value that is worked out from the results of earlier nodes."""
 
-    #: Names of the nodes that it reads.
-    reads: frozenset[str]
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of the nodes that it reads."""
+        ...
 
     def evaluate(self, scope: Mapping[str, object]) -> object:
         """Work it out, purely and within bounds of time and size.
@@ -65,7 +67,7 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class TemplateCall:
-    """Work a binding out in the scheduler's process: outputs {"text": …} or {"value": …}."""
+    """Work a binding out in the scheduler's process: gives `value`, a string as `text` too."""
 
     template: Binding
 

@@ -263,7 +263,7 @@ class NodeRun:
         call = self._node.call
         if isinstance(call, TemplateCall):
             value = call.template.evaluate({**scope, **inputs})
-            return {"text": value} if isinstance(value, str) else {"value": value}
+            return {"value": value, **({"text": value} if isinstance(value, str) else {})}
         if isinstance(call, WorkflowCall):
             return await self._repeat(call, inputs, options)
         return await self._call_model(call, inputs, params, sink=sink, options=options)

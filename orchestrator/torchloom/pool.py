@@ -168,7 +168,7 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
         for task in self.queue.tasks():
-            self._settle_queued(task, NotServing("The model is being stopped."))
+            self._settle_queued(task, NotServing("The model is being stopped.", retry_after_s=1.0))
         await asyncio.gather(*(replica.stop(grace_s) for replica in self.replicas))
 
     @property

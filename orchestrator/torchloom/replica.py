@@ -198,7 +198,8 @@ class Replica:
         if self.state is not ReplicaState.STOPPED:
             self._move(ReplicaState.STOPPED)
             self._settled.set()
-        self._fail_all(self._take_in_flight(), NotServing("The model is being stopped."))
+        stopped = NotServing("The model is being stopped.", retry_after_s=1.0)
+        self._fail_all(self._take_in_flight(), stopped)
         if self._starting is not None:
             await asyncio.wait([self._starting])
         link = self._link
@@ -339,6 +340,8 @@ class Replica:
             self.error = from_error(frame.error)
 
     def _on_ready(self, frame: Ready) -> None:
+        if self.state is not ReplicaState.STARTING:
+            return
         self.device = frame.device
         self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
         self.load_s = frame.load_s
@@ -346,10 +349,9 @@ class Replica:
         self._has_served, self._is_loading = True, False
         self._failures = 0
         self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
-        if self.state is ReplicaState.STARTING:
-            self._move(ReplicaState.READY)
-            self._settled.set()
-            self._owner.on_room()
+        self._move(ReplicaState.READY)
+        self._settled.set()
+        self._owner.on_room()
 
     def _on_events(self, frame: Events) -> None:
         for event in frame.events:

@@ -1,0 +1,65 @@
+"""What tests of several areas share: a real server, started as users start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+
+#: Runs a command line from the top folder; gives the server's address once it is ready.
+Serve = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Start servers, each on a free port; at the end, each must end by itself with code 0."""
+    logs = tmp_path_factory.mktemp("servers")
+    with ExitStack() as stack:
+        yield lambda command: stack.enter_context(_served(command, logs))
+
+
+@contextmanager
+def _served(command: str, logs: Path) -> Iterator[str]:
+    log = logs / f"{len(list(logs.iterdir()))}.log"
+    program = [sys.executable, "-m", "torchloom_api.cli", *command.split()[1:], "--port=0"]
+    with log.open("w") as errors:
+        server = subprocess.Popen(
+            program, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, process_group=0
+        )
+        try:
+            yield _wait_until_ready(server, log)
+        finally:
+            _end(server, log)
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], log: Path) -> str:
+    """Read what the server prints until it says where it is; it prints that when all serves."""
+    assert server.stdout is not None
+    for line in server.stdout:
+        ready, _, url = line.decode().strip().partition(": ")
+        if ready == "Ready":
+            return url
+    pytest.fail(f"The server ended before it was ready:\n{log.read_text()}")
+
+
+def _end(server: subprocess.Popen[bytes], log: Path) -> None:
+    server.terminate()
+    try:
+        code = server.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        raise
+    finally:
+        if server.stdout is not None:
+            server.stdout.close()
+    assert code == 0, log.read_text()

@@ -1,0 +1,126 @@
+"""The RAG example in a real server, called as its README says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+RAG = ROOT / "examples" / "rag"
+REFUSAL = "The passages do not say."
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[[str], str]) -> str:
+    """Build the index and serve the example, by the README's two commands."""
+    build = ["index", "build", "examples/rag/rag.yaml"]
+    subprocess.run([sys.executable, "-m", "torchloom_api.cli", *build], cwd=ROOT, check=True)
+    return serve("torchloom serve examples/rag/rag.yaml")
+
+
+def _ask(url: str, **inputs: object) -> dict[str, object]:
+    answer = httpx.post(f"{url}/api/workflows/rag/runs", json=inputs, timeout=120)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, object] = answer.json()
+    return body
+
+
+def test_answers_from_the_handbook_with_its_sources(url: str) -> None:
+    """The answer is the handbook's, and the passage that holds it is among the sources."""
+    outputs = _ask(url, question="How much does a mooring cost?")["outputs"]
+    assert outputs["answer"].strip() == "14 crowns."
+    assert len(outputs["sources"]) == 3
+    assert any("14 crowns a night" in source["text"] for source in outputs["sources"])
+
+
+def test_says_so_when_the_handbook_does_not_tell(url: str) -> None:
+    """A question that no passage answers is refused, not made up."""
+    outputs = _ask(url, question="How many windows does the canteen have?")["outputs"]
+    assert outputs["answer"].strip() == REFUSAL
+
+
+def test_streams_the_answer_in_pieces(url: str) -> None:
+    """Tokens come one after the other, before the run is over, and make up the answer."""
+    pieces: list[str] = []
+    kinds: list[str] = []
+    body = {"question": "Who built the outer mole?"}
+    with (
+        httpx.Client(base_url=url, timeout=120) as http,
+        connect_sse(http, "POST", "/api/workflows/rag/runs", json=body) as stream,
+    ):
+        for event in stream.iter_sse():
+            if event.data:
+                kinds.append(event.event)
+                data = event.json()
+                if event.event == "node.chunk":
+                    pieces.append(data["text"])
+    assert kinds[0] == "run.started"
+    assert kinds[-1] == "run.finished"
+    assert len(pieces) > 3
+    assert "".join(pieces) == data["outputs"]["answer"]
+    assert data["outputs"]["answer"].strip() == "Corvan Ashdrift."
+
+
+def test_takes_the_number_of_passages(url: str) -> None:
+    """`top_k` is how many passages the LLM sees, and how many sources come back."""
+    outputs = _ask(url, question="Who built the outer mole?", top_k=1)["outputs"]
+    assert len(outputs["sources"]) == 1
+
+
+def test_refuses_inputs_that_the_workflow_does_not_declare(url: str) -> None:
+    """A wrong input is the client's fault, with its place in the body."""
+    answer = httpx.post(f"{url}/api/workflows/rag/runs", json={"question": "", "top_k": 99})
+    assert answer.status_code == 422
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == {"/question", "/top_k"}
+
+
+def test_is_called_by_its_client_script(url: str) -> None:
+    """client.py prints the answer and numbers its sources."""
+    command = [sys.executable, str(RAG / "client.py"), "Who built the outer mole?", "--url", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer, *sources = done.stdout.splitlines()
+    assert answer.strip() == "Corvan Ashdrift."
+    assert [line.split()[0] for line in sources] == ["[1]", "[2]", "[3]"]
+
+
+def test_is_called_by_torchloom_run(url: str) -> None:
+    """`torchloom run --json` gives the outputs alone, for a script to read."""
+    question = "question=Who built the outer mole?"
+    command = [sys.executable, "-m", "torchloom_api.cli", "run", "rag", "--input", question]
+    done = subprocess.run(
+        [*command, "--server", url, "--json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["answer"].strip() == "Corvan Ashdrift."
+
+
+def test_answers_most_of_its_questions(url: str) -> None:
+    """Over the handbook's own questions, the pipeline is right far more often than not."""
+    lines = (RAG / "questions.jsonl").read_text().splitlines()[::4]
+    cases = [json.loads(line) for line in lines]
+    right = 0
+    for case in cases:
+        outputs = _ask(url, question=case["question"])["outputs"]
+        right += outputs["answer"].strip() == (case["answer"] or REFUSAL)
+    assert right / len(cases) >= 0.7
+
+
+def test_demo_runs_once_and_leaves_nothing_behind() -> None:
+    """`make demo ONCE=1` asks its questions, ends with code 0, and its server is gone."""
+    command = [sys.executable, str(RAG / "demo.py"), "--once", "--port=18080"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "14 crowns." in done.stdout
+    assert REFUSAL in done.stdout
+    (address,) = {line.split()[-1] for line in done.stdout.splitlines() if line[:6] == "Ready:"}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/api/health/live")

@@ -1,0 +1,293 @@
+"""Executors: workers as processes and as threads, and how their ends are told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvloop
+from loom_fakes.engines import PATIENCE_S, Gate, deploy
+from loom_fakes.recorder import Recorder
+
+from torchloom import executor as executor_module
+from torchloom.device import Device
+from torchloom.engine import BatchEngine
+from torchloom.executor import (
+    Executor,
+    InlineExecutor,
+    Link,
+    LocalExecutor,
+    ProcessLink,
+    ThreadLink,
+)
+from torchloom.wire import (
+    Admit,
+    AnyFrame,
+    Broken,
+    Cancel,
+    Close,
+    Events,
+    Progress,
+    Ready,
+    ResultEvent,
+)
+
+
+CPU = Device("cpu")
+
+#: A process that does what follows with `connection`, its end of the link.
+_SCRIPT = "import os, socket, sys; connection = socket.socket(fileno=int(sys.argv[1])); "
+
+
+def _is_ready(frame: AnyFrame) -> bool:
+    return isinstance(frame, Ready)
+
+
+def _is_events(frame: AnyFrame) -> bool:
+    return isinstance(frame, Events)
+
+
+async def _start(executor: Executor, factory: str = "open_echo") -> tuple[Link, Recorder]:
+    recorder = Recorder()
+    link = await executor.start(deploy(factory), CPU, recorder.on_frame, recorder.on_end)
+    return link, recorder
+
+
+async def _start_script(script: str) -> tuple[ProcessLink, Recorder]:
+    recorder = Recorder()
+    link = ProcessLink(recorder.on_frame, recorder.on_end)
+    await link.start([sys.executable, "-c", _SCRIPT + script], dict(os.environ))
+    return link, recorder
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("executor", [LocalExecutor(), InlineExecutor()], ids=["process", "thread"])
+@pytest.mark.usefixtures("worker_path")
+async def test_serves_and_ends_when_asked(executor: Executor) -> None:
+    """Both runtimes keep one contract: progress, ready, events, and one end."""
+    link, recorder = await _start(executor)
+    ready = await recorder.wait_for(_is_ready)
+    assert isinstance(ready, Ready)
+    assert (ready.device, ready.max_tasks) == ("cpu", 8)
+    assert recorder.frames[0] == Progress("opening", 0.5)
+    link.send(Admit([(5, {"text": "a"}, {"seed": 1}, False)]))
+    events = await recorder.wait_for(_is_events)
+    assert isinstance(events, Events)
+    (result,) = events.events
+    assert isinstance(result, ResultEvent)
+    assert (result.id, result.outputs["text"], result.outputs["params"]) == (5, "a", {"seed": 1})
+    assert link.pid in {None, result.outputs["pid"]}
+    link.send(Close())
+    await link.wait()
+    assert await recorder.wait_end() in {"exit code 0", "the thread ended"}
+    link.send(Close())
+    link.kill()
+
+
+@pytest.mark.parametrize("executor", [LocalExecutor(), InlineExecutor()], ids=["process", "thread"])
+@pytest.mark.parametrize("factory", ["open_broken", "open_buggy"])
+@pytest.mark.usefixtures("worker_path")
+async def test_ends_after_an_engine_that_does_not_open(executor: Executor, factory: str) -> None:
+    """Why it did not open is heard before the end, and nothing is left running."""
+    link, recorder = await _start(executor, factory)
+    assert isinstance(await recorder.wait_for(lambda f: isinstance(f, Broken)), Broken)
+    await recorder.wait_end()
+    await link.wait()
+    assert link.pid is None or not _is_alive(link.pid)
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_tells_how_a_process_ended() -> None:
+    """An exit code or the name of the signal, also while the engine is being opened."""
+    _, crashed = await _start(LocalExecutor(), "open_crashing")
+    assert await crashed.wait_end() == "exit code 7"
+    link, stuck = await _start(LocalExecutor(), "open_stuck")
+    await stuck.wait_for(lambda frame: isinstance(frame, Progress))
+    link.kill()
+    await link.wait()
+    assert stuck.ends == ["signal SIGKILL"]
+    assert link.pid is not None
+    assert not _is_alive(link.pid)
+
+
+async def test_hears_what_a_process_said_before_its_end() -> None:
+    """Megabytes sent in the last moment arrive, whole, before the end is told."""
+    frame = Progress("x" * 5_000_000, None)
+    script = (
+        "from torchloom.wire import *; "
+        "connection.sendall(encode(Progress('x' * 5_000_000, None))); os._exit(3)"
+    )
+    _, recorder = await _start_script(script)
+    assert await recorder.wait_end() == "exit code 3"
+    assert recorder.frames == [frame]
+
+
+async def test_does_not_wait_for_heirs_of_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that a dead worker has left behind with its link holds up no end."""
+    monkeypatch.setattr(executor_module, "_LAST_WORDS_S", 0.01)
+    _, recorder = await _start_script("os.fork() and os._exit(4); connection.recv(1)")
+    assert await recorder.wait_end() == "exit code 4"
+
+
+async def test_kills_a_process_that_sends_garbage() -> None:
+    """What is no frame can be followed by nothing sensible."""
+    link, recorder = await _start_script(r"connection.sendall(b'\1\0\0\0\xff'); connection.recv(1)")
+    assert await recorder.wait_end() == "signal SIGKILL"
+    assert recorder.frames == []
+    await link.wait()
+
+
+async def test_kills_a_process_that_lives_on_without_its_link(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that nobody can talk to any more must not keep its device."""
+    monkeypatch.setattr(executor_module, "_EXIT_S", 0.01)
+    _, recorder = await _start_script("connection.close(); import signal; signal.pause()")
+    assert await recorder.wait_end() == "signal SIGKILL"
+
+
+async def test_raises_if_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is not there is an OSError, at once."""
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(OSError, match="No such file"):
+        await _start(LocalExecutor())
+
+
+async def test_starts_no_process_for_a_config_that_cannot_be_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever cannot travel is refused before there is a process to leave behind."""
+
+    def fail(*_: object, **__: object) -> Awaitable[None]:
+        raise AssertionError("A process was started.")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fail)
+    recorder = Recorder()
+    deployment = deploy("open_echo", config={"source": object()})
+    with pytest.raises(TypeError):
+        await LocalExecutor().start(deployment, CPU, recorder.on_frame, recorder.on_end)
+
+
+def test_sets_the_number_of_threads_before_anything_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many as the deployment says, else as there are cores; defaults can be overridden."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    environment = LocalExecutor()._environment(deploy("open_echo", threads=3))
+    assert (environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("3", "3")
+    assert environment["OMP_WAIT_POLICY"] == "ACTIVE"
+    cores = str(len(os.sched_getaffinity(0)))
+    assert LocalExecutor()._environment(deploy("open_echo"))["OMP_NUM_THREADS"] == cores
+
+
+def _run_on_uvloop(main: Callable[[], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+@pytest.mark.usefixtures("worker_path")
+def test_serves_and_ends_on_uvloop() -> None:
+    """The server's own event loop tells the same story, last words included."""
+
+    async def main() -> None:
+        link, recorder = await _start(LocalExecutor())
+        await recorder.wait_for(_is_ready)
+        link.send(Admit([(5, {"text": "a"}, {}, False)]))
+        await recorder.wait_for(_is_events)
+        link.kill()
+        await link.wait()
+        assert await recorder.wait_end() == "signal SIGKILL"
+
+    _run_on_uvloop(main)
+    _run_on_uvloop(test_hears_what_a_process_said_before_its_end)
+
+
+async def test_cuts_a_thread_off(gate: Gate, gate_name: str) -> None:
+    """A thread cannot be killed: its link is cut at once, and it ends when its step does."""
+    recorder = Recorder()
+    deployment = deploy("open_gated", config={"gate": gate_name})
+    link = await InlineExecutor().start(deployment, CPU, recorder.on_frame, recorder.on_end)
+    await recorder.wait_for(_is_ready)
+    link.send(Admit([(1, {"text": "a"}, {}, False)]))
+    await gate.wait_entered()
+    link.kill()
+    link.kill()
+    await link.wait()
+    assert recorder.ends == ["cut off"]
+    (thread,) = [t for t in threading.enumerate() if t.name.endswith("open_gated")]
+    gate.let_go()
+    await asyncio.to_thread(thread.join, PATIENCE_S)
+    assert not thread.is_alive()
+    assert not [frame for frame in recorder.frames if isinstance(frame, Events)]
+
+
+async def test_cuts_off_a_thread_that_waits() -> None:
+    """An idle thread ends as soon as its link is cut."""
+    link, recorder = await _start(InlineExecutor())
+    await recorder.wait_for(_is_ready)
+    (thread,) = [t for t in threading.enumerate() if t.name.endswith("open_echo")]
+    link.kill()
+    await asyncio.to_thread(thread.join, PATIENCE_S)
+    assert not thread.is_alive()
+
+
+async def test_drops_what_a_thread_had_on_the_way_when_it_was_cut_off() -> None:
+    """After the end there are no frames, even if they had been sent before it."""
+    recorder = Recorder()
+    link = ThreadLink(recorder.on_frame, recorder.on_end)
+    link.deliver(Progress("loading", None))
+    link.kill()
+    await asyncio.sleep(0)
+    assert (recorder.frames, recorder.ends) == ([], ["cut off"])
+
+
+async def test_tells_the_end_of_a_thread_that_a_model_brings_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread ends on what would end a process, and its link says so."""
+    traces: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", traces.append)
+
+    def fail(_: object, __: int) -> None:
+        raise RuntimeError("cannot forget")
+
+    monkeypatch.setattr(BatchEngine, "cancel", fail)
+    link, recorder = await _start(InlineExecutor())
+    await recorder.wait_for(_is_ready)
+    link.send(Cancel([1]))
+    assert await recorder.wait_end() == "the thread ended"
+    await link.wait()
+    assert len(traces) == 1
+
+
+def test_survives_the_end_of_the_event_loop_before_the_thread(gate: Gate, gate_name: str) -> None:
+    """A thread in the middle of its step outlives its loop without a trace."""
+
+    async def main() -> None:
+        recorder = Recorder()
+        deployment = deploy("open_gated", config={"gate": gate_name})
+        link = await InlineExecutor().start(deployment, CPU, recorder.on_frame, recorder.on_end)
+        await recorder.wait_for(_is_ready)
+        link.send(Admit([(1, {"text": "a"}, {}, False)]))
+        await gate.wait_entered()
+        link.send(Close())
+
+    asyncio.run(main())
+    (thread,) = [t for t in threading.enumerate() if t.name.endswith("open_gated")]
+    gate.let_go()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()

@@ -1,0 +1,684 @@
+"""Pool: one queue, its replicas, and who gets what next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from loom_fakes.clock import ManualClock
+from loom_fakes.engines import deploy
+from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
+
+from torchloom import replica as replica_module
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ModelLoadError,
+    NotServing,
+    QueueFull,
+    WorkerDied,
+)
+from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
+from torchloom.pool import Pool
+from torchloom.stats import Stats
+from torchloom.task import Task, TaskState
+
+
+CPU, CUDA = Device("cpu"), Device("cuda", "0")
+
+
+class _Bench:
+    """A pool over workers that the test plays."""
+
+    def __init__(
+        self, clock: ManualClock, executor: ScriptedExecutor, deployment: Deployment
+    ) -> None:
+        self.clock = clock
+        self.executor = executor
+        self.stats = Stats()
+        self.progress: list[tuple[str, str, float | None]] = []
+        self.pool = Pool(
+            deployment,
+            executor,
+            self.stats,
+            now=clock,
+            on_progress=lambda *what: self.progress.append(what),
+        )
+
+    @property
+    def link(self) -> ScriptedLink:
+        return self.executor.link
+
+    @property
+    def links(self) -> list[ScriptedLink]:
+        return self.executor.links
+
+    def submit(self, *texts: str, **options: object) -> list[Task]:
+        tasks = [Task({"text": text}, {}, **options) for text in texts]  # type: ignore[arg-type]  # tests give any
+        for task in tasks:
+            self.pool.submit(task)
+        return tasks
+
+
+Make = Callable[..., _Bench]
+
+
+@pytest.fixture
+async def make(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    """Give a maker of pools; at the end of the test the invariant holds, and still after a stop."""
+    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0,))
+    made: list[_Bench] = []
+
+    def make(executor: ScriptedExecutor | None = None, **options: object) -> _Bench:
+        bench = _Bench(clock, executor or ScriptedExecutor(), deploy("open_echo", **options))
+        made.append(bench)
+        return bench
+
+    yield make
+    for bench in made:
+        bench.pool.check()
+        await bench.pool.stop()
+        bench.pool.check()
+        assert all(link.is_over for link in bench.links)
+
+
+async def _expect(task: Task, kind: type[Exception], message: str | None = None) -> None:
+    with pytest.raises(kind, match=message):
+        await task.outputs()
+
+
+# Batches
+
+
+async def test_sends_a_lone_task_at_once(make: Make) -> None:
+    """A batch of one goes at once when a replica is idle."""
+    bench = make()
+    await bench.pool.start()
+    (task,) = bench.submit("a")
+    await until(lambda: bench.link.texts == [["a"]])
+    bench.link.answer(task.id, text="A")
+    assert await bench.pool.outputs(task) == {"text": "A"}
+    assert repr(bench.pool) == "<Pool echo@1: 0 queued, 0 running on cpu>"
+
+
+async def test_sends_together_what_comes_together(make: Make) -> None:
+    """Tasks that are submitted in one turn of the loop, by whomever, are one batch."""
+    bench = make()
+    await bench.pool.start()
+    bench.submit("a", "b", "c")
+    await settle()
+    assert bench.link.texts == [["a", "b", "c"]]
+
+
+async def test_gathers_the_next_batch_while_the_engine_is_busy(make: Make) -> None:
+    """What comes during a step waits, and goes together when the engine is free."""
+    bench = make()
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    bench.submit("b", "c")
+    await settle()
+    assert bench.link.texts == [["a"]]
+    assert repr(bench.pool) == "<Pool echo@1: 2 queued, 1 running on cpu>"
+    bench.link.answer_all()
+    await settle()
+    assert bench.link.texts == [["a"], ["b", "c"]]
+
+
+async def test_sends_no_more_than_room_and_policy_allow(make: Make) -> None:
+    """The engine's room and the user's `max_size` bound the batch."""
+    bench = make(batching=BatchPolicy(max_size=2))
+    await bench.pool.start()
+    bench.submit(*"abcde")
+    await settle()
+    bench.link.answer_all()
+    await settle()
+    bench.link.answer_all()
+    await settle()
+    assert bench.link.texts == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_fills_a_continuous_engine_between_its_steps(make: Make) -> None:
+    """A new task joins as soon as there is room, without waiting for the others."""
+    bench = make(ScriptedExecutor(max_tasks=3, is_continuous=True))
+    await bench.pool.start()
+    first, *_ = bench.submit("a", "b")
+    await settle()
+    bench.submit("c", "d")
+    await settle()
+    assert bench.link.texts == [["a", "b"], ["c"]]
+    bench.link.answer(first.id)
+    await settle()
+    assert bench.link.texts[-1] == ["d"]
+
+
+async def test_gives_work_to_the_replica_with_the_most_room(make: Make) -> None:
+    """Two replicas feed from one queue; the busy one gets nothing."""
+    bench = make(replicas=ReplicaPolicy(min=2, max=2))
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    bench.submit("b")
+    await settle()
+    assert [link.texts for link in bench.links] == [[["a"]], [["b"]]]
+
+
+async def _teach(bench: _Bench) -> None:
+    """Show the pool steps of two sizes (fixed cost 10 ms) and a burst of arrivals."""
+    for texts in ("a", "bcd"):
+        tasks = bench.submit(*texts)
+        await settle()
+        bench.link.answer(*(task.id for task in tasks), step_s=0.010 + 0.001 * len(tasks))
+        await settle()
+
+
+async def test_waits_in_a_burst_and_looks_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a burst the batch may grow for a moment: a timer looks again, or the next arrival does."""
+    bench = make()
+    await bench.pool.start()
+    await _teach(bench)
+    timers: list[tuple[float, Callable[[], None]]] = []
+    loop = asyncio.get_running_loop()
+
+    def call_later(delay_s: float, function: Callable[[], None]) -> asyncio.Handle:
+        timers.append((delay_s, function))
+        return loop.call_soon(lambda: None)
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    bench.clock.advance(0.001)
+    bench.submit("x")
+    await settle()
+    ((delay_s, look_again),) = timers
+    assert 0.0 < delay_s <= 0.010
+    assert len(bench.link.texts) == 2
+    bench.clock.advance(0.020)
+    look_again()
+    await settle()
+    assert bench.link.texts[2:] == [["x"]]
+    monkeypatch.undo()
+
+
+async def test_stops_waiting_when_the_batch_is_full(make: Make) -> None:
+    """A batch that became full while it waited goes at once, and leaves no timer."""
+    bench = make()
+    await bench.pool.start()
+    await _teach(bench)
+    bench.clock.advance(0.001)
+    bench.submit("w")
+    await settle()
+    assert bench.pool._timer is not None
+    bench.submit("x", "y", "z")
+    await settle()
+    assert bench.link.texts[2:] == [["w", "x", "y", "z"]]
+    assert bench.pool._timer is None
+
+
+# The queue
+
+
+async def test_refuses_what_the_queue_has_no_place_for(make: Make) -> None:
+    """A full queue says so, to whom, and when to try again; nobody else is affected."""
+    bench = make(queue=QueuePolicy(max_size=2))
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    bench.submit("b", "c")
+    with pytest.raises(QueueFull, match=r"'echo@1'.*2 tasks are waiting") as refusal:
+        bench.submit("d")
+    assert refusal.value.retry_after_s == 0.05
+    bench.link.answer_all(text="A")
+    await settle()
+    assert bench.link.texts == [["a"], ["b", "c"]]
+    bench.submit("d")
+
+
+async def test_tells_when_to_try_again_by_the_length_of_a_step(make: Make) -> None:
+    """A place is free after about a step; never less than a moment, nor more than half a minute."""
+    bench = make(queue=QueuePolicy(max_size=1))
+    await bench.pool.start()
+    for step_s, expected_s in ((3.0, 3.0), (500.0, 30.0)):
+        (task,) = bench.submit("a")
+        await settle()
+        bench.link.answer(task.id, step_s=step_s)
+        bench.submit("b")
+        with pytest.raises(QueueFull) as refusal:
+            bench.submit("c")
+        assert refusal.value.retry_after_s == pytest.approx(expected_s)
+        await settle()
+        bench.link.answer_all()
+        bench.pool._cost = type(bench.pool._cost)()
+
+
+async def test_lets_a_caller_wait_for_a_place(make: Make) -> None:
+    """Patient callers are taken in as places come free, in their order."""
+    bench = make(ScriptedExecutor(max_tasks=1), queue=QueuePolicy(max_size=1))
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    bench.submit("b")
+    patient = [Task({"text": text}, {}) for text in "cd"]
+    waiting = [asyncio.ensure_future(bench.pool.submit_when_free(task)) for task in patient]
+    await settle()
+    assert [w.done() for w in waiting] == [False, False]
+    bench.link.answer_all()
+    await settle()
+    assert [w.done() for w in waiting] == [True, False]
+    bench.link.answer_all()
+    await settle()
+    bench.link.answer_all()
+    await settle()
+    assert bench.link.texts == [["a"], ["b"], ["c"], ["d"]]
+
+
+async def test_frees_a_place_for_one_who_waits_when_another_leaves(make: Make) -> None:
+    """A cancelled task in the queue makes room like one that was sent."""
+    bench = make(queue=QueuePolicy(max_size=1))
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    (queued,) = bench.submit("b")
+    task = Task({"text": "c"}, {})
+    waiting = asyncio.ensure_future(bench.pool.submit_when_free(task))
+    await settle()
+    bench.pool.cancel(queued)
+    await waiting
+    assert bench.pool.queue.peek() is task
+
+
+async def test_sends_in_order_of_priority_deadline_and_tenant(make: Make) -> None:
+    """The queue's order decides who goes next."""
+    bench = make(ScriptedExecutor(max_tasks=1))
+    await bench.pool.start()
+    bench.submit("first")
+    await settle()
+    now = bench.clock()
+    bench.submit("late", deadline=now + 9)
+    bench.submit("soon", deadline=now + 5)
+    bench.submit("urgent", priority=5)
+    bench.submit("other", tenant="other")
+    for _ in range(4):
+        bench.link.answer_all()
+        await settle()
+    order = [texts[0] for texts in bench.link.texts]
+    assert order[:2] == ["first", "urgent"]
+    assert order.index("soon") < order.index("late")
+    assert order.index("other") < 4
+
+
+async def test_does_not_work_on_what_is_too_late(make: Make) -> None:
+    """A task whose deadline has passed is refused, or dropped wherever it stands in the queue."""
+    bench = make()
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    now = bench.clock()
+    urgent, *_ = bench.submit("urgent", priority=1)
+    (late,) = bench.submit("late", deadline=now + 1.0)
+    (in_time,) = bench.submit("in time", deadline=now + 9.0)
+    bench.clock.advance(2.0)
+    bench.link.answer_all()
+    await settle()
+    assert bench.link.batches[1:] == [[urgent.id, in_time.id]]
+    await _expect(late, DeadlineExceeded, "passed in the queue")
+    assert late.state is TaskState.EXPIRED
+    assert bench.stats.counter("tasks", "echo", "1", "expired").value == 1
+    with pytest.raises(DeadlineExceeded, match="before the work could begin"):
+        bench.submit("x", deadline=bench.clock())
+
+
+async def test_sends_nothing_when_all_that_waits_is_too_late(make: Make) -> None:
+    """No empty batch is sent."""
+    bench = make()
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    bench.submit("b", deadline=bench.clock() + 1.0)
+    bench.clock.advance(2.0)
+    bench.link.answer_all()
+    await settle()
+    assert bench.link.texts == [["a"]]
+
+
+# Cancellation
+
+
+async def test_cancels_a_task_in_the_queue(make: Make) -> None:
+    """It never reaches a worker."""
+    bench = make()
+    await bench.pool.start()
+    one, two = bench.submit("a", "b")
+    bench.pool.cancel(one)
+    bench.pool.cancel(one)
+    await settle()
+    assert bench.link.texts == [["b"]]
+    await _expect(one, Cancelled)
+    bench.link.answer(two.id)
+    bench.pool.cancel(two)
+    assert two.state is TaskState.DONE
+
+
+async def test_cancels_a_task_in_flight(make: Make) -> None:
+    """Its worker is told, its caller too, and its room comes back when the engine has let go."""
+    bench = make(replicas=ReplicaPolicy(min=2, max=2))
+    await bench.pool.start()
+    (one,) = bench.submit("a")
+    await settle()
+    (two,) = bench.submit("b")
+    await settle()
+    bench.pool.cancel(two)
+    await _expect(two, Cancelled)
+    assert [link.cancelled for link in bench.links] == [[], [two.id]]
+    bench.submit("c")
+    await settle()
+    assert bench.links[1].texts == [["b"]]
+    bench.links[1].let_go(two.id)
+    await settle()
+    assert bench.links[1].texts == [["b"], ["c"]]
+    bench.links[0].answer(one.id)
+
+
+async def test_cancels_the_task_of_a_caller_who_stops_waiting(make: Make) -> None:
+    """Leaving is cancelling, in the queue and in flight."""
+    bench = make(ScriptedExecutor(max_tasks=1))
+    await bench.pool.start()
+    tasks = bench.submit("a", "b")
+    callers = [asyncio.ensure_future(bench.pool.outputs(task)) for task in tasks]
+    await settle()
+    for caller in callers:
+        caller.cancel()
+    await settle()
+    assert [task.state for task in tasks] == [TaskState.CANCELLED] * 2
+    assert bench.link.cancelled == [tasks[0].id]
+    assert bench.stats.counter("tasks", "echo", "1", "cancelled").value == 2
+
+
+# Death
+
+
+async def test_runs_the_tasks_of_a_dead_worker_again_one_by_one(make: Make) -> None:
+    """Any of them may have killed it: each goes alone until it has answered; newcomers wait."""
+    bench = make()
+    await bench.pool.start()
+    tasks = bench.submit("a", "b", "c")
+    await settle()
+    bench.link.end()
+    (new,) = bench.submit("new")
+    await until(lambda: len(bench.links) == 2)
+    for task in tasks:
+        await until(lambda t=task: bench.link.batches[-1:] == [[t.id]])
+        bench.link.answer(task.id, text="done")
+    await until(lambda: bench.link.batches[-1] == [new.id])
+    assert [await task.outputs() for task in tasks] == [{"text": "done"}] * 3
+
+
+async def test_finds_the_task_that_kills_and_spares_its_neighbours(make: Make) -> None:
+    """A poison task fails after its third death; all others are answered."""
+    bench = make(ScriptedExecutor(max_tasks=4, is_continuous=True))
+    await bench.pool.start()
+    tasks = bench.submit("a", "kill", "b", "c")
+    await settle()
+    for _ in range(20):
+        link = bench.link
+        if any("kill" in texts for texts in link.texts):
+            link.end()
+        for task_id in [i for batch in link.batches for i in batch]:
+            link.answer(task_id, text="ok")
+        await settle()
+    good = [task for task in tasks if task.inputs["text"] != "kill"]
+    assert [await task.outputs() for task in good] == [{"text": "ok"}] * 3
+    await _expect(tasks[1], WorkerDied, "again and again")
+    assert [task.deaths for task in good] == [1, 1, 1]
+
+
+async def test_waits_for_an_idle_replica_for_a_suspect(make: Make) -> None:
+    """A suspect does not join tasks that are in flight; it goes when they are done."""
+    bench = make(
+        ScriptedExecutor(max_tasks=2, is_continuous=True), replicas=ReplicaPolicy(min=2, max=2)
+    )
+    await bench.pool.start()
+    one, two = bench.submit("a", "b")
+    await settle()
+    (three,) = bench.submit("c")
+    await settle()
+    first, second = bench.links
+    assert (first.texts, second.texts) == ([["a", "b"]], [["c"]])
+    bench.executor.max_tasks = None
+    first.end()
+    await settle()
+    assert second.texts == [["c"]]
+    second.answer(three.id)
+    await settle()
+    assert second.texts == [["c"], ["a"]]
+    second.answer(one.id)
+    await settle()
+    second.answer(two.id)
+
+
+async def test_loses_nothing_when_workers_die_at_random(make: Make) -> None:
+    """Whatever dies and whenever: every accepted task is answered, none twice."""
+    bench = make(
+        ScriptedExecutor(max_tasks=3, is_continuous=True), replicas=ReplicaPolicy(min=3, max=3)
+    )
+    await bench.pool.start()
+    tasks = bench.submit(*(str(number) for number in range(60)))
+    await settle()
+    for round_ in range(400):
+        alive = [link for link in bench.links if not link.is_over]
+        link = alive[round_ % len(alive)]
+        held = [i for batch in link.batches for i in batch]
+        running = [t for t in tasks if t.id in held and t.state is TaskState.RUNNING]
+        if round_ % 17 == 3 and max((t.deaths for t in running), default=0) < 2:
+            link.end()
+        elif running:
+            link.answer(running[0].id, text=running[0].inputs["text"])
+        await settle() if round_ % 3 == 0 else await asyncio.sleep(0)
+        bench.pool.check()
+    assert len(bench.links) > 10
+    assert [await task.outputs() for task in tasks] == [{"text": str(n)} for n in range(60)]
+
+
+# State, scale, end
+
+
+async def test_sums_up_the_state_of_its_replicas(make: Make) -> None:
+    """Loading, ready, degraded, failed, draining: what a user wants to know, with the reason."""
+    bench = make(ScriptedExecutor(max_tasks=None), replicas=ReplicaPolicy(min=2, max=2))
+    starting = asyncio.ensure_future(bench.pool.start())
+    await until(lambda: len(bench.links) == 2)
+    assert bench.pool.state == "loading"
+    assert not bench.pool.can_serve
+    first, second = bench.links
+    first.ready()
+    assert bench.pool.state == "degraded"
+    second.progress("compiling", 0.5)
+    second.ready()
+    await starting
+    assert (bench.pool.state, bench.pool.can_serve) == ("ready", True)
+    assert bench.progress == [("echo@1 on auto", "compiling", 0.5)]
+    first.end()
+    assert bench.pool.state == "degraded"
+    bench.executor.refusal = OSError("no memory")
+    second.end()
+    assert bench.pool.state == "failed"
+    status = bench.pool.status(0.5)
+    assert (status.state, status.queue_depth, status.weight) == ("failed", 0, 0.5)
+    assert status.replicas[0].error == "The worker of model 'echo@1' ended: signal SIGKILL."
+    await bench.pool.drain(0.0)
+    assert (bench.pool.state, bench.pool.can_serve) == ("draining", False)
+
+
+async def test_leaves_nothing_behind_if_one_replica_does_not_load(make: Make) -> None:
+    """All or none: the error is raised as it is, and every worker has ended."""
+    bench = make(ScriptedExecutor(max_tasks=None), replicas=ReplicaPolicy(min=2, max=2))
+    starting = asyncio.ensure_future(bench.pool.start())
+    waiting = asyncio.ensure_future(bench.pool.wait_started())
+    await until(lambda: len(bench.links) == 2)
+    bench.links[0].ready()
+    bench.links[1].refuse(ModelLoadError("The weights are missing."))
+    with pytest.raises(ModelLoadError, match=r"^The weights are missing\.$"):
+        await starting
+    with pytest.raises(ModelLoadError, match="'echo@1' could not be loaded"):
+        await waiting
+    assert bench.pool.replicas == []
+    assert all(link.is_over for link in bench.links)
+
+
+async def test_leaves_nothing_behind_if_its_start_is_cancelled(make: Make) -> None:
+    """A caller who gives up loading gets all of it undone."""
+    bench = make(ScriptedExecutor(max_tasks=None))
+    starting = asyncio.ensure_future(bench.pool.start())
+    await until(lambda: bool(bench.links))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert bench.pool.replicas == []
+    assert bench.link.is_killed
+
+
+async def test_scales_up_and_down(make: Make) -> None:
+    """Each device gets its number of replicas; those taken away finish what they have."""
+    bench = make(devices=(CPU, CUDA))
+    await bench.pool.start()
+    await bench.pool.scale(ReplicaPolicy(min=2, max=2))
+    assert [str(r.wanted_device) for r in bench.pool.replicas] == ["cpu", "cuda:0", "cpu", "cuda:0"]
+    tasks = bench.submit("a")
+    await settle()
+    bench.submit("b")
+    bench.submit("c")
+    await settle()
+    scaling = asyncio.ensure_future(bench.pool.scale(ReplicaPolicy(min=1, max=1)))
+    await settle()
+    busy = [link for link in bench.links if link.texts]
+    for link in busy:
+        link.answer_all(text="done")
+    await settle()
+    for link in bench.links:
+        if link.texts and not link.is_over:
+            link.answer_all(text="done")
+    await scaling
+    assert len(bench.pool.replicas) == 2
+    assert await tasks[0].outputs() == {"text": "done"}
+    assert sum(link.is_over for link in bench.links) == 2
+
+
+async def test_takes_a_busy_replica_away_only_when_it_is_done(make: Make) -> None:
+    """Scaling down while a task is in flight waits for that task, and gives it nothing more."""
+    bench = make(replicas=ReplicaPolicy(min=2, max=2))
+    await bench.pool.start()
+    (one,) = bench.submit("a")
+    await settle()
+    (two,) = bench.submit("b")
+    await settle()
+    scaling = asyncio.ensure_future(bench.pool.scale(ReplicaPolicy(min=1, max=1)))
+    await settle()
+    bench.links[1].fail(two.id)
+    bench.submit("c")
+    await until(scaling.done)
+    assert bench.links[1].is_over
+    assert bench.links[1].texts == [["b"]]
+    bench.links[0].answer(one.id)
+    await settle()
+    assert bench.links[0].texts == [["a"], ["c"]]
+
+
+async def test_queues_the_tasks_of_a_retiring_replica_that_dies(make: Make) -> None:
+    """Scaled down and killed while busy: the tasks go to the replicas that stay."""
+    bench = make(replicas=ReplicaPolicy(min=2, max=2))
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    (two,) = bench.submit("b")
+    await settle()
+    scaling = asyncio.ensure_future(bench.pool.scale(ReplicaPolicy(min=1, max=1)))
+    await settle()
+    bench.links[1].end()
+    await until(scaling.done)
+    bench.links[0].answer_all()
+    await settle()
+    bench.links[0].answer(two.id, text="B")
+    assert await two.outputs() == {"text": "B"}
+    assert len(bench.links) == 2
+
+
+async def test_scales_one_wish_after_the_other(make: Make) -> None:
+    """Wishes that come at the same time do not add up."""
+    bench = make()
+    await bench.pool.start()
+    wishes = [bench.pool.scale(ReplicaPolicy(min=n, max=n)) for n in (3, 1, 2)]
+    await asyncio.gather(*wishes)
+    assert len(bench.pool.replicas) == 2
+    assert sum(not link.is_over for link in bench.links) == 2
+
+
+async def test_keeps_what_it_has_if_scaling_up_fails(make: Make) -> None:
+    """A further replica that does not load is undone; the others go on serving."""
+    bench = make()
+    await bench.pool.start()
+    bench.executor.refusal = OSError("no memory")
+    with pytest.raises(ModelLoadError, match="no memory"):
+        await bench.pool.scale(ReplicaPolicy(min=3, max=3))
+    assert len(bench.pool.replicas) == 1
+    assert bench.pool.state == "ready"
+
+
+async def test_drains_all_that_was_accepted(make: Make) -> None:
+    """No new task is taken; every accepted one is settled, queued or in flight."""
+    bench = make(ScriptedExecutor(max_tasks=1))
+    await bench.pool.start()
+    tasks = bench.submit("a", "b")
+    await settle()
+    draining = asyncio.ensure_future(bench.pool.drain(100.0))
+    await settle()
+    with pytest.raises(NotServing, match="'echo@1' is being taken out of service") as refusal:
+        bench.submit("c")
+    assert refusal.value.retry_after_s == 1.0
+    for _ in tasks:
+        assert not draining.done()
+        bench.link.answer_all(text="done")
+        await settle()
+    await draining
+    assert [await task.outputs() for task in tasks] == [{"text": "done"}] * 2
+    await bench.pool.drain(0.0)
+
+
+async def test_drains_no_longer_than_the_grace(make: Make) -> None:
+    """A task that does not end in time is left to `stop`."""
+    bench = make()
+    await bench.pool.start()
+    bench.submit("a")
+    await settle()
+    await bench.pool.drain(0.0)
+    assert len(bench.pool.replicas[0].in_flight) == 1
+
+
+async def test_fails_all_that_is_left_when_it_stops(make: Make) -> None:
+    """Queued, in flight, or waiting for a place: each caller is told, no timer stays."""
+    bench = make(ScriptedExecutor(max_tasks=1), queue=QueuePolicy(max_size=1))
+    await bench.pool.start()
+    (running,) = bench.submit("a")
+    await settle()
+    (queued,) = bench.submit("b")
+    patient = asyncio.ensure_future(bench.pool.submit_when_free(Task({}, {})))
+    await settle()
+    bench.pool._timer = asyncio.get_running_loop().call_later(1000.0, bench.pool._ask_dispatch)
+    await bench.pool.stop()
+    await _expect(running, NotServing)
+    await _expect(queued, NotServing)
+    with pytest.raises(NotServing):
+        await patient
+    assert bench.pool._timer.cancelled()
+
+
+async def test_notices_when_its_count_is_wrong(make: Make) -> None:
+    """The invariant is checked, not only stated."""
+    bench = make()
+    await bench.pool.start()
+    bench.pool._accepted += 1
+    with pytest.raises(AssertionError):
+        bench.pool.check()
+    bench.pool._accepted -= 1

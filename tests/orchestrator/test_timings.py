@@ -1,0 +1,38 @@
+"""Timings and the critical path."""
+
+from __future__ import annotations
+
+from torchloom.timings import Meter, NodeTiming, find_critical_path
+
+
+def _timing(started_s: float, finished_s: float) -> NodeTiming:
+    return NodeTiming(
+        started_s=started_s, finished_s=finished_s, queue_s=0.0, run_s=0.0, num_tasks=1
+    )
+
+
+def test_sums_up_the_tasks_of_a_node() -> None:
+    """Waiting and running are summed over tasks."""
+    meter = Meter()
+    meter.add(0.5, 1.0)
+    meter.add(0.25, 2.0)
+    assert (meter.num_tasks, meter.queue_s, meter.run_s) == (2, 0.75, 3.0)
+
+
+def test_finds_the_path_that_the_length_came_from() -> None:
+    """Back from the node that finished last, each time to the need that finished last."""
+    nodes = {
+        "a": _timing(0, 1),
+        "slow": _timing(1, 5),
+        "fast": _timing(1, 2),
+        "join": _timing(5, 6),
+        "aside": _timing(0, 3),
+    }
+    needs = {"a": [], "slow": ["a"], "fast": ["a"], "join": ["fast", "slow"], "aside": []}
+    assert find_critical_path(nodes, needs) == ("a", "slow", "join")
+
+
+def test_leaves_out_nodes_without_a_timing() -> None:
+    """Skipped nodes have no length; a run without nodes has no path."""
+    assert find_critical_path({"b": _timing(0, 1)}, {"b": ["skipped"]}) == ("b",)
+    assert find_critical_path({}, {}) == ()

@@ -1,0 +1,471 @@
+"""The worker: admits, steps, sends events back, and settles what models get wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pytest
+from loom_fakes.engines import PATIENCE_S, Chatter, Streamer, deploy
+
+from torchloom import worker as worker_module
+from torchloom.engine import BatchEngine, Engine, Event, Result, Room, Values, Work
+from torchloom.errors import InvalidInput
+from torchloom.wire import (
+    Admit,
+    AnyFrame,
+    Broken,
+    Cancel,
+    ChunkEvent,
+    Close,
+    Events,
+    FailureEvent,
+    Frame,
+    FrameReader,
+    GoneEvent,
+    Open,
+    Progress,
+    Ready,
+    ResultEvent,
+    encode,
+)
+from torchloom.worker import Hangup, SocketChannel, Worker, import_factory, open_engine
+
+
+#: What a worker is sent at one look: frames, or None where the scheduler has hung up.
+Look = Sequence[AnyFrame] | None
+
+
+class _Script:
+    """A Channel that gives the worker what the test has written, look by look."""
+
+    def __init__(self, *looks: Look) -> None:
+        self.sent: list[Frame] = []
+        self._looks = list(looks)
+
+    def receive(self, *, wait: bool) -> Iterable[AnyFrame]:
+        """Give the next look; at the end of the script, go on until nothing is left to do."""
+        if not self._looks:
+            return [Close()] if wait else []
+        frames = self._looks.pop(0)
+        if frames is None:
+            raise Hangup
+        return frames
+
+    def send(self, frame: Frame) -> None:
+        """Take a frame, which must be able to travel."""
+        (arrived,) = FrameReader().feed(encode(frame))
+        self.sent.append(arrived)
+
+    @property
+    def events(self) -> list[object]:
+        """Every event, in order."""
+        return [event for frame in self.sent if isinstance(frame, Events) for event in frame.events]
+
+    @property
+    def answers(self) -> dict[int, object]:
+        """The text of each result, or the message of each failure, by task."""
+        answers: dict[int, object] = {}
+        for event in self.events:
+            if isinstance(event, ResultEvent):
+                assert event.id not in answers
+                answers[event.id] = event.outputs.get("text")
+            elif isinstance(event, FailureEvent):
+                assert event.id not in answers
+                answers[event.id] = f"{event.error.name}: {event.error.message}"
+        return answers
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many tasks each step worked on."""
+        return [frame.size for frame in self.sent if isinstance(frame, Events) and frame.size]
+
+
+class _Recorder(BatchEngine):
+    """Gives each text back in capitals; raises for a batch that holds a bad one."""
+
+    def __init__(self, bad: str = "", *, raises: type[BaseException] = ValueError) -> None:
+        super().__init__(self._forward, max_tasks=8, close=self._note_close)
+        self.batches: list[list[int]] = []
+        self.is_closed = False
+        self._bad = bad
+        self._raises = raises
+
+    def _forward(self, batch: Sequence[Work]) -> list[Values]:
+        self.batches.append([work.task_id for work in batch])
+        texts = [str(work.inputs["text"]) for work in batch]
+        if self._bad in texts:
+            raise self._raises(f"cannot do {self._bad!r}")
+        return [{"text": text.upper()} for text in texts]
+
+    def _note_close(self) -> None:
+        self.is_closed = True
+
+
+def _admit(*texts: str, first: int = 1, wants_chunks: bool = False) -> Admit:
+    work = [(first + i, {"text": text}, {}, wants_chunks) for i, text in enumerate(texts)]
+    return Admit(work)
+
+
+def _serve(engine: Engine, *looks: Look) -> _Script:
+    script = _Script(*looks)
+    Worker(engine, script).serve()
+    return script
+
+
+def test_steps_over_all_that_was_admitted() -> None:
+    """One frame of tasks is one batch, and its answers come back in one frame."""
+    engine = _Recorder()
+    script = _serve(engine, [_admit("a", "b", "c")])
+    assert script.answers == {1: "A", 2: "B", 3: "C"}
+    assert (engine.batches, script.sizes) == ([[1, 2, 3]], [3])
+    assert len(script.sent) == 1
+
+
+def test_closes_the_engine_at_the_end() -> None:
+    """Asked to close, or left by the scheduler, it gives back what the engine holds."""
+    for last in ([Close()], None):
+        engine = _Recorder()
+        _serve(engine, last)
+        assert engine.is_closed
+
+
+def test_does_no_step_for_a_scheduler_that_is_gone() -> None:
+    """A hang-up while tasks wait ends it: nobody would get the answers."""
+    engine = _Recorder()
+    script = _serve(engine, [_admit("a")], None)
+    assert (engine.batches, engine.is_closed) == ([[1]], True)
+    assert script.answers == {1: "A"}
+
+
+def test_fails_a_refused_input_alone_and_before_any_work() -> None:
+    """What the engine does not admit is settled; its neighbours are worked on."""
+
+    def validate(work: Work) -> None:
+        if work.inputs["text"] == "":
+            raise InvalidInput("`text` is empty.")
+        if work.inputs["text"] == "bug":
+            raise KeyError("shape")
+
+    engine = BatchEngine(lambda batch: [w.inputs for w in batch], max_tasks=8, validate=validate)
+    script = _serve(engine, [_admit("a", "", "bug", "b")])
+    assert script.answers == {
+        1: "a",
+        2: "InvalidInput: `text` is empty.",
+        3: "TaskFailed: KeyError: 'shape'",
+        4: "b",
+    }
+    assert script.sizes == [2]
+
+
+def test_tries_each_task_of_a_failed_batch_alone() -> None:
+    """One bad input fails alone: the batch is tried again one by one, once."""
+    engine = _Recorder("bad")
+    script = _serve(engine, [_admit("a", "bad", "c")])
+    assert script.answers == {1: "A", 2: "TaskFailed: ValueError: cannot do 'bad'", 3: "C"}
+    assert engine.batches == [[1, 2, 3], [1], [2], [3]]
+
+
+def test_lets_tasks_that_come_meanwhile_wait() -> None:
+    """While tasks are tried alone, newcomers do not join them; then they are a batch again."""
+    engine = _Recorder("bad")
+    script = _serve(engine, [_admit("a", "bad")], [_admit("c", "d", first=3)])
+    assert engine.batches == [[1, 2], [1], [2], [3, 4]]
+    assert list(script.answers) == [1, 2, 3, 4]
+
+
+def test_cancels_a_task_that_waits_to_be_tried_alone() -> None:
+    """A cancelled task leaves every place where it can be, and is acknowledged once."""
+    engine = _Recorder("bad")
+    script = _serve(
+        engine, [_admit("a", "bad", "c")], [Cancel([1, 2]), _admit("d", first=4)], [Cancel([4])]
+    )
+    assert engine.batches == [[1, 2, 3], [3]]
+    assert script.answers == {3: "C"}
+    assert [e.id for e in script.events if isinstance(e, GoneEvent)] == [1, 2, 4]
+
+
+def test_fails_the_whole_batch_that_breaks_the_contract() -> None:
+    """Too few results fail that batch, and are not tried again: the engine is at fault."""
+    engine = BatchEngine(lambda batch: [{}] * (len(batch) - 1), max_tasks=8)
+    script = _serve(engine, [_admit("a", "b")], [_admit("c", first=3)])
+    message = "BatchContractError: A batch of {} came back with {} results."
+    assert script.answers == {
+        1: message.format(2, 1),
+        2: message.format(2, 1),
+        3: message.format(1, 0),
+    }
+    assert script.sizes == [2, 1]
+
+
+@pytest.mark.parametrize("outputs", [None, [1], {1: "a"}, "text"])
+def test_refuses_results_without_names(outputs: object) -> None:
+    """An engine that does not answer with a dict by name fails its tasks, and nothing else."""
+    engine = BatchEngine(lambda batch: [outputs for _ in batch], max_tasks=8)  # type: ignore[misc]  # on purpose
+    script = _serve(engine, [_admit("a")])
+    assert str(script.answers[1]).startswith("BatchContractError: An engine gives values by name")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), 2**70, "\ud800", np.array([None]), {"deep": {"er": {1, object()}}}],
+    ids=["object", "big", "surrogate", "array", "nested"],
+)
+def test_fails_an_answer_that_cannot_travel_alone(value: object) -> None:
+    """Whatever a model returns, its neighbours' answers arrive."""
+
+    def forward(batch: Sequence[Work]) -> list[Values]:
+        return [{"text": value if w.inputs["text"] == "bad" else "ok"} for w in batch]
+
+    script = _serve(BatchEngine(forward, max_tasks=8), [_admit("a", "bad", "c")])
+    assert (script.answers[1], script.answers[3]) == ("ok", "ok")
+    assert str(script.answers[2]).startswith("TaskFailed: TypeError: ")
+    assert script.sizes == [3]
+
+
+def test_takes_counts_of_any_number_type() -> None:
+    """What an engine counts arrives as whole numbers."""
+
+    class Counting(_Recorder):
+        def step(self) -> list[Event]:
+            self._admitted.clear()
+            return [Result(1, {}, {"tokens": np.int32(3), "more": 2.0})]  # type: ignore[dict-item]  # on purpose
+
+    script = _serve(Counting(), [_admit("a")])
+    assert script.events == [ResultEvent(1, {}, {"tokens": 3, "more": 2})]
+
+
+def test_streams_chunks_between_steps_to_those_who_want_them() -> None:
+    """A continuous engine takes newcomers between steps; chunks go where they are wanted."""
+    script = _serve(
+        Streamer({}),
+        [_admit("a b", wants_chunks=True)],
+        [_admit("x y z", first=2)],
+    )
+    assert script.events == [
+        ChunkEvent(1, {"text": "a"}),
+        ChunkEvent(1, {"text": "b"}),
+        ResultEvent(1, {"text": "a b"}, {"completion_tokens": 2}),
+        ResultEvent(2, {"text": "x y z"}, {"completion_tokens": 3}),
+    ]
+    assert script.sizes == [1, 2, 2, 1, 1]
+
+
+def test_sends_all_chunks_of_a_generator_in_order() -> None:
+    """A step may be a generator of any number of chunks, and may fail a task of its own accord."""
+    words = [f"w{i}" for i in range(1000)]
+    script = _serve(Chatter({}), [_admit(" ".join(words), "fail", wants_chunks=True)])
+    texts = [e.data["text"] for e in script.events if isinstance(e, ChunkEvent) and e.id == 1]
+    assert texts == words
+    assert script.answers == {1: " ".join(words), 2: "TaskFailed: It would not."}
+
+
+def test_does_not_try_again_what_has_begun_to_answer() -> None:
+    """After a step that raised, what has sent chunks fails; what nobody saw is tried again."""
+    works = [
+        (1, {"text": "a b"}, {}, True),
+        (2, {"text": "c d"}, {}, False),
+        (3, {"text": "bad", "raise_after": 1}, {}, False),
+    ]
+    script = _serve(Streamer({}), [Admit(works)])
+    assert script.answers == {
+        1: "TaskFailed: RuntimeError: lost the thread",
+        2: "c d",
+        3: "TaskFailed: RuntimeError: lost the thread",
+    }
+
+
+def test_stops_stepping_for_a_task_that_was_cancelled() -> None:
+    """Cancellation reaches the engine before its next step; the engine holds nothing of it."""
+    engine = Streamer({})
+    script = _serve(engine, [_admit("a b c d e", wants_chunks=True)], [], [Cancel([1])])
+    assert script.events == [
+        ChunkEvent(1, {"text": "a"}),
+        ChunkEvent(1, {"text": "b"}),
+        GoneEvent(1),
+    ]
+    assert engine._held == {}
+
+
+def test_acknowledges_a_cancellation_of_what_is_already_over() -> None:
+    """An answer may cross a cancellation: both are told."""
+    script = _serve(_Recorder(), [_admit("a")], [Cancel([1])])
+    assert script.answers == {1: "A"}
+    assert script.events[-1] == GoneEvent(1)
+
+
+def test_lets_the_process_end_on_what_is_no_exception_of_a_model() -> None:
+    """SystemExit and the like are not swallowed; the engine is closed on the way out."""
+    engine = _Recorder("bad", raises=SystemExit)
+    with pytest.raises(SystemExit):
+        _serve(engine, [_admit("bad")])
+    assert engine.is_closed
+
+
+def _open(factory: str, device: str = "cpu") -> tuple[Engine | None, list[Frame]]:
+    script = _Script()
+    deployment = deploy(factory)
+    engine = open_engine(Open(deployment.factory, {}, device), script)
+    return engine, script.sent
+
+
+def test_announces_an_engine_with_its_room() -> None:
+    """Progress while it loads, then where it runs and what it can hold."""
+    engine, sent = _open("open_echo")
+    assert engine is not None
+    *progress, ready = sent
+    assert progress == [Progress("opening", 0.5)]
+    assert isinstance(ready, Ready)
+    assert (ready.device, ready.max_tasks, ready.is_continuous) == ("cpu", 8, False)
+
+
+@pytest.mark.parametrize(
+    ("factory", "device", "message"),
+    [
+        ("open_broken", "cpu", "ModelLoadError: The weights are missing."),
+        ("open_buggy", "cpu", "ModelLoadError: LookupError: no such layer"),
+        ("open_nothing", "cpu", "ModelLoadError: AttributeError: .*'open_nothing'"),
+        ("open_echo", "toaster", "DeviceUnavailable: Unknown device 'toaster'.*"),
+    ],
+)
+def test_says_why_an_engine_does_not_open(factory: str, device: str, message: str) -> None:
+    """Whatever keeps a model from loading travels as an error, of its own class if it is ours."""
+    engine, sent = _open(factory, device)
+    assert engine is None
+    (broken,) = sent
+    assert isinstance(broken, Broken)
+    assert re.fullmatch(message, f"{broken.error.name}: {broken.error.message}")
+
+
+def test_says_why_an_engine_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that fails when it is asked for its room has not loaded."""
+
+    def fail(_: Engine) -> Room:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(BatchEngine, "room", fail)
+    engine, sent = _open("open_echo")
+    assert engine is None
+    assert isinstance(sent[-1], Broken)
+
+
+def test_imports_a_factory_by_its_path() -> None:
+    """`package.module:function`, also of a module that is not imported yet."""
+    assert import_factory("torchloom.worker:open_engine") is open_engine
+    with pytest.raises(ModuleNotFoundError):
+        import_factory("no_such_module:x")
+
+
+@pytest.fixture
+def pair() -> Iterable[tuple[socket.socket, SocketChannel]]:
+    """Give the scheduler's socket, and the worker's channel at its other end."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, SocketChannel(theirs)
+
+
+def test_receives_whole_frames_from_a_socket(pair: tuple[socket.socket, SocketChannel]) -> None:
+    """Without waiting it gives what has come, be it nothing; with waiting, at least one frame."""
+    ours, channel = pair
+    assert channel.receive(wait=False) == []
+    data = encode(Cancel([1])) + encode(Cancel([2]))
+    ours.sendall(data[:-3])
+    assert channel.receive(wait=True) == [Cancel([1])]
+    assert channel.receive(wait=False) == []
+    ours.sendall(data[-3:])
+    assert channel.receive(wait=False) == [Cancel([2])]
+
+
+def test_notices_that_the_scheduler_is_gone(pair: tuple[socket.socket, SocketChannel]) -> None:
+    """The end of the stream is a hang-up, for those who read and for those who write."""
+    ours, channel = pair
+    ours.close()
+    for look in (lambda: channel.receive(wait=True), lambda: channel.receive(wait=False)):
+        with pytest.raises(Hangup):
+            look()
+    with pytest.raises(Hangup):
+        channel.send(Close())
+
+
+def test_takes_a_broken_connection_for_a_hang_up(
+    pair: tuple[socket.socket, SocketChannel],
+) -> None:
+    """A scheduler that was killed with frames unread resets the connection."""
+    ours, channel = pair
+    channel.send(Close())
+    ours.close()
+    with pytest.raises(Hangup):
+        channel.receive(wait=False)
+
+
+def test_looks_at_sockets_of_any_number() -> None:
+    """A server with thousands of clients starts workers whose descriptors are beyond 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    ours, theirs = socket.socketpair()
+    number = 2000
+    os.dup2(theirs.fileno(), number)
+    try:
+        with ours, theirs, socket.socket(fileno=number) as high:
+            assert SocketChannel(high).receive(wait=False) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _start_process() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", "torchloom.worker", str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+    ours.settimeout(PATIENCE_S)
+    return process, ours
+
+
+def _read_frame(connection: socket.socket, is_it: Callable[[AnyFrame], bool]) -> AnyFrame:
+    reader = FrameReader()
+    while True:
+        data = connection.recv(65_536)
+        assert data, "The worker has hung up."
+        for frame in reader.feed(data):
+            if is_it(frame):
+                return frame
+
+
+@pytest.mark.usefixtures("worker_path")
+def test_serves_over_an_inherited_socket_until_it_is_left() -> None:
+    """As a process it serves, stays through Ctrl-C and SIGTERM, and ends with the scheduler."""
+    process, connection = _start_process()
+    with connection:
+        connection.sendall(encode(Open(deploy("open_echo").factory, {}, "cpu")))
+        _read_frame(connection, lambda frame: isinstance(frame, Ready))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+        connection.sendall(encode(_admit("a")))
+        events = _read_frame(connection, lambda frame: isinstance(frame, Events))
+        assert isinstance(events, Events)
+        assert isinstance(events.events[0], ResultEvent)
+        assert events.events[0].outputs["pid"] == process.pid != os.getpid()
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_ends_if_nobody_ever_tells_it_what_to_open() -> None:
+    """A scheduler that is gone before its first frame leaves no process behind."""
+    process, connection = _start_process()
+    connection.close()
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_stays_on_the_cores_that_were_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cores are pinned where the environment names any."""
+    pinned: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: pinned.append(cores))
+    worker_module._pin({"TORCHLOOM_CORES": "0,2"})
+    worker_module._pin({})
+    assert pinned == [{0, 2}]
