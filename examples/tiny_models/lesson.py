@@ -1,0 +1,195 @@
+"""Lessons: token sequences with the weight of each token in the loss, and their batches.
+
+Owns the mix of tasks over the course of training. Knows nothing of the model or the optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from .passages import make_case
+from .pictures import make_picture_case
+from .tokenizer import ASSISTANT, END, USER
+
+
+RAG_SYSTEM = "Answer from the passages alone."
+
+#: Weights in the loss of the tokens of an answer, of a prompt (made-up names cannot be guessed),
+#: and of picture prompts and repeats, which are long and leave much to chance.
+ANSWER_WEIGHT = 1.0
+PROMPT_WEIGHT = 0.03
+LONG_ANSWER_WEIGHT = 0.2
+#: Sequences are padded to the next of these, in tokens.
+LENGTHS = (96, 176, 288)
+#: Further questions asked of the same passages, in further turns.
+MORE_QUESTIONS = 5
+#: Tokens in the vocabulary before this one are special.
+FIRST_PLAIN_TOKEN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of the tasks among the lessons, and how hard the questions are."""
+
+    repeats: float
+    pictures: float
+    max_passages: int
+    refusals: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Tokens, and what each weighs in the loss."""
+
+    tokens: list[int]
+    weights: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs, targets and weights, each [batch, length]."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A mix, and when to leave it: at an answer loss, or at a share of the training."""
+
+    mix: Mix
+    until_loss: float = 0.0
+    until_progress: float = 1.0
+
+
+#: Copying must be learned first: repeats, then questions over one passage, two, and up to four.
+STAGES = (
+    Stage(mix=Mix(0.5, 0.02, 1, 0.0), until_loss=2.0, until_progress=0.07),
+    Stage(mix=Mix(0.15, 0.06, 1, 0.05), until_loss=0.6, until_progress=0.2),
+    Stage(mix=Mix(0.1, 0.08, 2, 0.1), until_loss=0.5, until_progress=0.32),
+    Stage(mix=Mix(0.05, 0.08, 3, 0.2), until_loss=0.4, until_progress=0.4),
+    Stage(mix=Mix(0.02, 0.1, 4, 0.22)),
+)
+
+
+class Teacher:
+    """Make lessons of a mix, from one seed."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self.tokenizer = tokenizer
+        self.random = Random(seed)
+        self.stage = 0
+        self._loss: float | None = None
+        self._waiting: dict[int, list[Lesson]] = {length: [] for length in LENGTHS}
+
+    @property
+    def mix(self) -> Mix:
+        """Give the mix of the stage that training has come to."""
+        return STAGES[self.stage].mix
+
+    def hear(self, answer_loss: float, progress: float) -> None:
+        """Take in the loss of a batch, and go on to the next stage when this one is learned."""
+        stage = STAGES[self.stage]
+        before = answer_loss if self._loss is None else self._loss
+        self._loss = 0.95 * before + 0.05 * answer_loss
+        if self._loss < stage.until_loss or progress > stage.until_progress:
+            self.stage = min(self.stage + 1, len(STAGES) - 1)
+            self._loss = None
+
+    def lesson(self) -> Lesson:
+        """Make one lesson of the current mix."""
+        mix = self.mix
+        kind = self.random.random()
+        if kind < mix.repeats:
+            return self._repeat()
+        if kind < mix.repeats + mix.pictures:
+            picture = make_picture_case(self.random)
+            messages = [{"role": "user", "content": picture.prompt}]
+            return self._chat(messages, picture.answer, LONG_ANSWER_WEIGHT)
+        case = make_case(
+            self.random,
+            max_passages=mix.max_passages,
+            refusals=mix.refusals,
+            num_more=MORE_QUESTIONS,
+        )
+        messages = [{"role": "user", "content": case.prompt}]
+        if self.random.random() < 0.95:
+            messages.insert(0, {"role": "system", "content": RAG_SYSTEM})
+        return self._chat(messages, case.answer, ANSWER_WEIGHT, case.more)
+
+    def _chat(
+        self,
+        messages: list[dict[str, str]],
+        answer: str,
+        weight: float,
+        more: Sequence[tuple[str, str]] = (),
+    ) -> Lesson:
+        """Lay out a chat; `more` are further turns, which share the tokens of the passages."""
+        tokens: list[int] = []
+        weights: list[float] = []
+
+        def add(text: str, weight: float) -> None:
+            new = self.tokenizer.encode(text, add_special_tokens=False)
+            tokens.extend(new)
+            weights.extend([weight] * len(new))
+
+        prompt = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+        add(prompt, PROMPT_WEIGHT)
+        add(f" {answer}{END}", weight)
+        for question, reply in more:
+            before = len(tokens)
+            add(f"{USER} Question: {question}{END}{ASSISTANT}", PROMPT_WEIGHT)
+            add(f" {reply}{END}", weight)
+            if len(tokens) > LENGTHS[-1]:
+                del tokens[before:], weights[before:]
+                break
+        return Lesson(tokens, weights)
+
+    def _repeat(self) -> Lesson:
+        """Random tokens, then all or runs of them again: what copying is learned from."""
+        plain = range(FIRST_PLAIN_TOKEN, len(self.tokenizer))
+        whole = self.random.random() < 0.5
+        count = self.random.randint(6, 40)
+        first = [self.random.choice(plain) for _ in range(count)]
+        tokens = list(first)
+        while len(tokens) <= LENGTHS[0]:
+            length = count if whole else self.random.randint(4, max(count, 8) // 2)
+            start = self.random.randint(0, count - length)
+            tokens += first[start : start + length]
+        tokens = tokens[: LENGTHS[0] + 1]
+        weights = [PROMPT_WEIGHT] * (count + 1)
+        return Lesson(tokens, weights + [LONG_ANSWER_WEIGHT] * (len(tokens) - count - 1))
+
+    def batch(self, num_tokens: int) -> Batch:
+        """Collect lessons of like length until one batch of about `num_tokens` is full."""
+        while True:
+            lesson = self.lesson()
+            length = next((size for size in LENGTHS if len(lesson.tokens) - 1 <= size), None)
+            if length is None:
+                continue
+            waiting = self._waiting[length]
+            waiting.append(lesson)
+            if len(waiting) >= num_tokens // length:
+                self._waiting[length] = []
+                return to_batch(waiting, length)
+
+
+def to_batch(lessons: list[Lesson], length: int) -> Batch:
+    """Pad lessons on the right; padding has no weight."""
+    inputs = torch.zeros(len(lessons), length, dtype=torch.long)
+    targets = torch.zeros(len(lessons), length, dtype=torch.long)
+    weights = torch.zeros(len(lessons), length)
+    for row, lesson in enumerate(lessons):
+        count = len(lesson.tokens) - 1
+        inputs[row, :count] = torch.tensor(lesson.tokens[:-1])
+        targets[row, :count] = torch.tensor(lesson.tokens[1:])
+        weights[row, :count] = torch.tensor(lesson.weights[1:])
+    return Batch(inputs, targets, weights)
