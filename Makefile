@@ -64,7 +64,7 @@ bench: $(STAMP)  ## measure; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
 train: $(STAMP)  ## train the tiny Llama of the examples anew
-	$(BIN)/python -m examples.tiny_models.train
+	$(BIN)/python -m examples.tiny_models.train_llama
 
 clean:  ## remove the environment, caches, kept artefacts and built indexes
 	rm -rf $(VENV) .torchloom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build

@@ -16,10 +16,9 @@ import httpx
 
 from benchmarks.peers.line_process import LineProcess
 from benchmarks.report import Report, interleave, paired_ratio
-from benchmarks.server import Server
+from benchmarks.server import RAG, Server, build_rag_index
 
 
-RAG = Path(__file__).parents[1] / "examples" / "rag"
 QUESTIONS = 10
 
 
@@ -40,6 +39,7 @@ def time_workflow(client: httpx.Client) -> float:
 
 def main() -> None:
     """Measure in turn."""
+    build_rag_index()
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
         with (

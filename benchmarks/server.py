@@ -17,6 +17,16 @@ import httpx
 _START_TIMEOUT_S = 300.0
 
 
+RAG = Path(__file__).parents[1] / "examples" / "rag"
+
+_TORCHLOOM = (sys.executable, "-m", "torchloom_api.cli")
+
+
+def build_rag_index() -> None:
+    """Build the index of the RAG example anew."""
+    subprocess.run([*_TORCHLOOM, "index", "build", str(RAG / "rag.yaml")], check=True)
+
+
 def free_port() -> int:
     """Give a port that nothing listens on."""
     with socket.socket() as probe:
@@ -44,7 +54,7 @@ class Server:
         began = time.perf_counter()
         address = ["--port", str(self.port), "--store", str(self._store)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "torchloom_api.cli", "serve", *map(str, self._files), *address],
+            [*_TORCHLOOM, "serve", *map(str, self._files), *address],
             stdout=subprocess.DEVNULL,
             env=self._environment,
         )

@@ -83,6 +83,8 @@ class Edge:
         extended[LISTENER_KEY] = self._scopes
         await self._inner(scope, exchange.receive, exchange.send_stamped)
         exchange.route = str(scope.get("path_template") or "unknown")
+        if exchange.failure is not None:
+            raise exchange.failure
 
     async def _answer_hot(self, exchange: Exchange, call: Call, label: str) -> None:
         if "inference" not in self._scopes:

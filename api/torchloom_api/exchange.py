@@ -33,6 +33,7 @@ class Exchange:
 
     __slots__ = (
         "_stamp",
+        "failure",
         "headers",
         "id",
         "path",
@@ -56,6 +57,8 @@ class Exchange:
         self.trace = Trace.from_header(self.headers.get(b"traceparent"))
         #: The pattern of the route that answers, for metrics.
         self.route = "unknown"
+        #: What kept an answer that bypasses Litestar from being given; Edge deals with it.
+        self.failure: Exception | None = None
         #: The status that was sent; 0 before.
         self.status = 0
         self._stamp: list[Header] = [

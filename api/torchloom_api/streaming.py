@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
+from torchloom.errors import TaskFailed
+from torchloom_api.errors import Problem
 from torchloom_api.exchange import Exchange
 from torchloom_api.media import EVENT_STREAM, to_json
 
@@ -31,16 +33,27 @@ class StreamEvent(Protocol):
 
 
 def encode_event(event: StreamEvent) -> bytes:
-    """Write one event; JSON holds no line break, so `data:` is one line."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.type.encode(), to_json(event.data))
+    """Write one event; JSON holds no line break, so `data:` is one line. Raises TaskFailed."""
+    return _write(event.id, event.type, event.data)
 
 
 async def send_events(exchange: Exchange, events: AsyncIterator[StreamEvent]) -> None:
     """Send every event as it comes, then end the answer.
 
     Never holds more than one event of its own: while the client reads slowly, it reads no events.
+    An event that has no JSON form is told as `run.failed`, and nothing follows it.
     """
     await exchange.begin(200, _HEADERS)
     async for event in events:
-        await exchange.write(encode_event(event))
+        try:
+            encoded = encode_event(event)
+        except TaskFailed as error:
+            problem = Problem.from_error(error, instance=exchange.path, request_id=exchange.id)
+            await exchange.write(_write(event.id, "run.failed", {"error": problem}))
+            break
+        await exchange.write(encoded)
     await exchange.write(b"", is_last=True)
+
+
+def _write(event_id: int, kind: str, data: object) -> bytes:
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event_id, kind.encode(), to_json(data))

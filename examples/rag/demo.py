@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -126,13 +127,14 @@ def invite(url: str) -> None:
     """Print what to try next."""
     run = f"{url}/api/workflows/rag/runs"
     body = json.dumps({"question": QUESTIONS[0]})
+    torchloom = os.path.relpath(Path(sys.executable).with_name("torchloom"))
     console.print(
         f"""
 [bold]The server stays up until Ctrl-C.[/] Try, in another terminal:
 
   curl -s {run} -H 'Content-Type: application/json' -d '{body}'
   curl -sN {run} -H 'Content-Type: application/json' -H 'Accept: text/event-stream' -d '{body}'
-  torchloom run rag --server {url} --input question='{QUESTIONS[1]}'
+  {torchloom} run rag --server {url} --input question='{QUESTIONS[1]}'
 
   {url}/api/workflows/rag/graph.svg   the pipeline as a picture
   {url}/api/docs                      the API, with each workflow's own inputs

@@ -30,6 +30,7 @@ from torchloom_models.compiler import (
     dynamic_dims,
     first_lines,
     layout_of,
+    need_cpp_compiler,
 )
 from torchloom_models.fingerprint import MAX_FOLDED, fingerprint_of, named_tensors
 
@@ -88,6 +89,7 @@ class AotCompiler:
             self._build.stop()
 
     def _make(self, arguments: Sequence[Tensor], folder: Path, *, is_background: bool) -> None:
+        need_cpp_compiler()
         program = _export(self._module, arguments, self._dims)
         _save_constants(program, self._module, folder / _CONSTANTS)
         order = BuildOrder(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -81,6 +83,13 @@ def dynamic_dims(arguments: Sequence[Tensor], dims: Dims, *, least: int = 0) -> 
         {i: dim for i, dim in of.items() if max(dim.min, least) <= tensor.shape[i] <= dim.max}
         for tensor, of in zip(arguments, dims, strict=True)
     ]
+
+
+def need_cpp_compiler() -> None:
+    """Raise CompileFailed unless inductor would find a C++ compiler: CXX, g++ or clang++."""
+    names = (os.environ.get("CXX", ""), "g++", "clang++")
+    if not any(shutil.which(name) for name in names if name):
+        raise CompileFailed("there is no C++ compiler (g++ or clang++) on this machine")
 
 
 def first_lines(error: BaseException, most: int = 6) -> str:

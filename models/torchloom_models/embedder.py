@@ -104,6 +104,8 @@ class Embedder:
     def validate(self, work: Work) -> None:
         """Refuse what is no text, before any work. Raises InvalidInput."""
         texts = self._texts(work)
+        if not all(_is_unicode(text) for text in texts):
+            raise InvalidInput("A text holds half a surrogate pair, which is no character.")
         if work.params.get("truncate", True) is False:
             place = self._tokenizer.find_too_long(texts)
             if place is not None:
@@ -167,6 +169,15 @@ class Embedder:
         )
         found: Vectors = cast("torch.Tensor", vectors).cpu().numpy()
         return found[: len(each.places)]
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether a text can be tokenised: JSON may hold surrogates that stand alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _configured(folder: EncoderFolder, config: Mapping[str, object]) -> EncoderFolder:

@@ -22,6 +22,7 @@ from torchloom_models.compiler import (
     dynamic_dims,
     first_lines,
     layout_of,
+    need_cpp_compiler,
 )
 
 
@@ -56,6 +57,8 @@ class JitCompiler:
         is_background: bool,  # noqa: ARG002 - it compiles in this process either way
     ) -> Code:
         """Call it once on zeros in `arguments`. Raises CompileFailed."""
+        if all(tensor.device.type == "cpu" for tensor in arguments):
+            need_cpp_compiler()
         with self._lock, torch.inference_mode():
             if self._compiled is None:
                 self._compiled = self._wrap()

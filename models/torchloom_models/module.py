@@ -25,6 +25,7 @@ from torchloom_models.compile import CompiledCallable, CompileSettings, Dim
 from torchloom_models.function import find_function
 from torchloom_models.hardware import place_of
 from torchloom_models.program import load_program
+from torchloom_models.source import resolve_source
 
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def open_module(config: Mapping[str, object], device: Device, report: Report) ->
     """Open a module. Raises ModelLoadError, InvalidModel or DeviceUnavailable."""
     place = place_of(device)
     report("loading the weights", None)
+    source = config.get("source")
+    if isinstance(source, str):
+        config = {**config, "source": str(resolve_source(source, report))}
     program = _open_program(config)
     module = program.module.to(place)
     max_tasks = cast("int", config.get("max_size", _MAX_TASKS))

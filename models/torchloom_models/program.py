@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,11 @@ def refuse_pickles(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
+            names = archive.namelist()
+            if len(set(names)) < len(names):
+                # torch's reader and ours might not open the same one of the two.
+                raise _unsafe(path, "it holds two entries of one name")
+            for name in names:
                 _check_entry(archive, name, path)
     except zipfile.BadZipFile as error:
         message = f"{str(path)!r} is no exported program: {error}."
@@ -51,13 +56,22 @@ def refuse_pickles(path: Path) -> None:
 def _check_entry(archive: zipfile.ZipFile, name: str, path: Path) -> None:
     if name.endswith(("weights_config.json", "constants_config.json")):
         entries = json.loads(archive.read(name)).get("config", {})
-        pickled = sorted(key for key, entry in entries.items() if entry.get("use_pickle"))
+        pickled = sorted(key for key, entry in entries.items() if _is_pickled(entry))
         if pickled:
             raise _unsafe(path, f"{pickled[0]!r} is pickled")
+    elif name.endswith(".pt") and "/data/sample_inputs/" not in name:
+        raise _unsafe(path, f"{name!r} is a pickle of an older format")
     elif name.endswith((".so", ".cubin", ".o")):
         raise _unsafe(path, f"{name!r} is native code")
     elif "/data/sample_inputs/" in name:
         _check_samples(archive.read(name), name, path)
+
+
+def _is_pickled(entry: Mapping[str, object]) -> bool:
+    """Objects that are no tensors are pickled, whatever the entry says of itself."""
+    file = str(entry.get("path_name", ""))
+    is_tensor = file.startswith(("weight_", "tensor_"))
+    return bool(entry.get("use_pickle")) or not is_tensor
 
 
 def _check_samples(data: bytes, name: str, path: Path) -> None:

@@ -7,11 +7,8 @@ weights; `weights.py` looks at those.
 from __future__ import annotations
 
 import importlib.util
-import io
 import re
 from pathlib import Path
-
-from tqdm import tqdm  # type: ignore[import-untyped]  # no stubs among our dependencies
 
 from torchloom.deployment import Report
 from torchloom.errors import InvalidModel, ModelLoadError
@@ -21,9 +18,6 @@ _HUB = re.compile(
     r"hf://(?P<repository>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?"
 )
 _PACKAGE = re.compile(r"package://(?P<package>[A-Za-z_]\w*)(/(?P<path>[^\s]+))?")
-
-#: What is fetched from a hub: weights that are data, configuration, tokenizers. No code.
-HUB_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 
 
 def find_fault(source: str) -> str | None:
@@ -64,7 +58,11 @@ def resolve_source(source: str, report: Report) -> Path:
     if fault is not None:
         raise InvalidModel(fault)
     if source.startswith("hf://"):
-        return _download(source, report)
+        from torchloom_models.hub import download  # noqa: PLC0415 - slow, and few sources need it
+
+        match = _HUB.fullmatch(source)
+        assert match is not None, "find_fault has seen to it"
+        return download(match["repository"], match["revision"], report)
     path = _find_in_package(source) if source.startswith("package://") else Path(source)
     if not path.exists():
         message = f"The source {source!r} does not exist. Paths are relative to the model file."
@@ -87,43 +85,3 @@ def _find_in_package(source: str) -> Path:
     if not all(path.is_relative_to(root) for path, root in zip(paths, roots, strict=True)):
         raise InvalidModel(f"The source {source!r} leads out of its package.")
     return next((path for path in paths if path.exists()), paths[0])
-
-
-def _download(source: str, report: Report) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - slow, and few sources need it
-
-    match = _HUB.fullmatch(source)
-    assert match is not None, "find_fault has seen to it"
-    report(f"fetching {match['repository']}", None)
-    try:
-        folder = snapshot_download(
-            match["repository"],
-            revision=match["revision"],
-            allow_patterns=list(HUB_PATTERNS),
-            tqdm_class=_reporting_bar(report, f"downloading {match['repository']}"),
-        )
-    except (OSError, ValueError) as error:
-        message = (
-            f"The source {source!r} could not be fetched: {error} Look at its name and revision, "
-            "at the network, and at HF_TOKEN if the model is gated; or put its files into a folder "
-            "and name that."
-        )
-        raise ModelLoadError(message) from error
-    return Path(folder)
-
-
-def _reporting_bar(report: Report, what: str) -> type[tqdm]:
-    """Make a progress bar that draws nothing and reports the bytes that came instead."""
-
-    class ReportingBar(tqdm):  # type: ignore[misc]  # tqdm has no types
-        def __init__(self, *arguments: object, **options: object) -> None:
-            options.pop("name", None)
-            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            drawn: bool | None = super().update(n)
-            if self.unit == "B" and self.total:
-                report(what, min(self.n / self.total, 1.0))
-            return drawn
-
-    return ReportingBar

@@ -78,9 +78,9 @@ class ProcessLink(asyncio.Protocol):
         self._on_frame = on_frame
         self._on_end = on_end
         self._reader = FrameReader()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
         self._process: asyncio.subprocess.Process | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None]
         self._is_closed = asyncio.Event()
         self._exit_timer: asyncio.TimerHandle | None = None
 
@@ -121,7 +121,7 @@ class ProcessLink(asyncio.Protocol):
 
     def send(self, frame: Frame) -> None:
         """Send a frame."""
-        if self._transport is not None and not self._transport.is_closing():
+        if not self._transport.is_closing():
             self._transport.write(encode(frame))
 
     def kill(self) -> None:
@@ -132,8 +132,7 @@ class ProcessLink(asyncio.Protocol):
 
     async def wait(self) -> None:
         """Wait until the process has ended and its end is reported."""
-        if self._watch is not None:
-            await asyncio.shield(self._watch)
+        await asyncio.shield(self._watch)
 
     async def _report_end(self) -> None:
         assert self._process is not None
@@ -144,8 +143,7 @@ class ProcessLink(asyncio.Protocol):
                 await self._is_closed.wait()
         if self._exit_timer is not None:
             self._exit_timer.cancel()
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
         self._on_end(_name_exit(code))
 
 

@@ -116,7 +116,7 @@ class NodeRun:
         node: Node,
         *,
         caller: Caller,
-        watcher: Watcher | None,
+        watcher: Watcher,
         cache: ResultCache,
         options: CallOptions,
         now: Callable[[], float],
@@ -213,8 +213,7 @@ class NodeRun:
                 cause = _cause(error)
                 if attempt >= policy.attempts or has_begun or cause not in policy.on:
                     raise
-                if self._watcher is not None:
-                    self._watcher.on_retry(self._node, attempt + 1, error)
+                self._watcher.on_retry(self._node, attempt + 1, error)
             await asyncio.sleep(policy.backoff_s * 2 ** (attempt - 1))
             attempt += 1
 
@@ -247,8 +246,7 @@ class NodeRun:
             return self._call(scope, inputs, params, sink=shared_sink, options=shared)
 
         outputs, outcome = await self._cache.get(key, policy.ttl_s, execute, sink)
-        if self._watcher is not None:
-            self._watcher.on_cache(self._node, outcome)
+        self._watcher.on_cache(self._node, outcome)
         return outputs
 
     async def _call(
@@ -321,7 +319,7 @@ class NodeRun:
 class _Stream:
     """Hands the chunks of one task to the watcher, and cuts items on the way."""
 
-    def __init__(self, node: Node, index: int | None, watcher: Watcher | None) -> None:
+    def __init__(self, node: Node, index: int | None, watcher: Watcher) -> None:
         self._node = node
         self._index = index
         self._watcher = watcher
@@ -332,8 +330,6 @@ class _Stream:
     def add(self, data: Values) -> None:
         """Take a chunk."""
         self.has_begun = True
-        if self._watcher is None:
-            return
         self._watcher.on_chunk(self._node, self._index, data)
         text = data.get("text")
         if self._cutter is not None and isinstance(text, str):
@@ -346,6 +342,5 @@ class _Stream:
 
     def _tell(self, items: Sequence[object]) -> None:
         for item in items:
-            if self._watcher is not None:
-                self._watcher.on_item(self._node, self._num_items, item)
+            self._watcher.on_item(self._node, self._num_items, item)
             self._num_items += 1

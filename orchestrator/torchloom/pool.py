@@ -332,7 +332,8 @@ class Pool:
             if task.deaths and batch:
                 break
             batch.append(self.queue.take())
-        replica.dispatch(batch)
+        if batch:
+            replica.dispatch(batch)
         self._space.set()
 
     def _peek(self) -> Task | None:

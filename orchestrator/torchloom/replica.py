@@ -117,7 +117,7 @@ class Replica:
         self._has_served = False
         self._is_loading = False
         self._failures = 0
-        self._series = ReplicaSeries(stats, deployment, self.device)
+        self._series: ReplicaSeries  # from when it is ready on: a device is known then
 
     def __repr__(self) -> str:
         """Say where it runs, its state and its load."""
@@ -313,9 +313,9 @@ class Replica:
             timer.cancel()
 
     def _kill_hung(self) -> None:
-        if self._link is not None:
-            _log.error("%r holds a task cancelled %s s ago; it is killed as hung.", self, HANG_S)
-            self._link.kill()
+        assert self._link is not None
+        _log.error("%r holds a task cancelled %s s ago; it is killed as hung.", self, HANG_S)
+        self._link.kill()
 
     def _take_in_flight(self) -> list[Task]:
         tasks, self.in_flight = list(self.in_flight.values()), {}
@@ -378,7 +378,7 @@ class Replica:
         if isinstance(event, ResultEvent):
             self._series.count_tokens(event.counts)
             task.finish(event.outputs)
-        elif isinstance(event, FailureEvent):
+        else:
             task.fail(from_error(event.error))
         self._owner.on_settled(task)
         self._emptied.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -47,12 +47,15 @@ class RunTimings:
 
 
 def find_critical_path(
-    nodes: Mapping[str, NodeTiming], needs: Mapping[str, Iterable[str]]
+    nodes: dict[str, NodeTiming], needs: Mapping[str, Collection[str]]
 ) -> tuple[str, ...]:
-    """Walk back from the node that finished last, each time to the need that finished last."""
+    """Walk back from the node that finished last, each time to the need that finished last.
+
+    `nodes` come in the order in which they finished, which decides between equal times.
+    """
     path: list[str] = []
-    ahead: Iterable[str] = nodes
-    while candidates := [name for name in ahead if name in nodes]:
+    ahead: Collection[str] = nodes
+    while candidates := [name for name in reversed(nodes) if name in ahead]:
         last = max(candidates, key=lambda name: nodes[name].finished_s)
         path.append(last)
         ahead = needs[last]

@@ -298,8 +298,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker: %(message)s")
-    channel = SocketChannel(socket.socket(fileno=int(sys.argv[1])))
-    with contextlib.suppress(Hangup):
+    with socket.socket(fileno=int(sys.argv[1])) as connection, contextlib.suppress(Hangup):
+        channel = SocketChannel(connection)
         for frame in channel.receive(wait=True):
             if isinstance(frame, Open):
                 engine = open_engine(frame, channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -17,52 +17,13 @@ from torchloom_api.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from double import DoubleReader
-
-
-ALL = frozenset({"inference", "management", "metrics"})
-
-ECHO = """
-name: echo
-factory: echo
-"""
-
-SAY = """
-name: say
-version: 1
-description: Says it back.
-inputs:
-  value: {type: string, minLength: 1, maxLength: 100}
-  times: {type: integer, default: 1, minimum: 1}
-nodes:
-  first: {model: echo, inputs: {value: $inputs.value}}
-  second: {model: echo, inputs: {value: $first.value}}
-outputs: {said: $second.value}
-stream: [second]
-"""
-
-STREAM = """
-name: stream
-inputs: {count: {type: integer, default: 3}}
-nodes: {words: {model: streamer, inputs: {count: $inputs.count}}}
-outputs: {text: $words.text}
-stream: [words]
-models: {streamer: {factory: streamer}}
-"""
-
-ENDLESS = """
-name: endless
-inputs: {}
-nodes: {forever: {model: endless, inputs: {}}}
-outputs: {text: $forever.text}
-stream: [forever]
-models: {endless: {factory: endless}}
-"""
+from api_fakes.documents import ALL, Register
+from api_fakes.double import DoubleReader
 
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """A started service with an empty store."""
+    """Give a started service with an empty store."""
     settings = Settings(store=str(tmp_path / "store"), grace_s=5.0)
     async with open_service(settings, reader=DoubleReader()) as service:
         await service.start([])
@@ -72,19 +33,16 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 @pytest.fixture
 def edge(service: Service) -> Edge:
-    """The ASGI application of one listener that serves everything."""
+    """Give the ASGI application of one listener that serves everything."""
     return Edge(service, create_app(service), ALL)
 
 
 @pytest.fixture
 async def client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of it, without sockets."""
+    """Give a client of it, without sockets."""
     transport = httpx.ASGITransport(app=edge, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
-
-
-Register = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture

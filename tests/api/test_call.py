@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Callable
 
 import httpx
 import pytest
-from conftest import ECHO, ENDLESS, SAY, STREAM, Register
-from conversation import Conversation, read_events
-from engines import PNG, Endless
+from api_fakes.conversation import Conversation, read_events
+from api_fakes.documents import ECHO, ENDLESS, SAY, STREAM, Register
+from api_fakes.engines import PNG, Endless
 
 from torchloom.run import RunState
 from torchloom_api.edge import Edge
@@ -28,6 +29,15 @@ inputs: {want: {type: string}}
 nodes: {draw: {model: echo, inputs: {want: $inputs.want}}}
 outputs: {image: $draw.value}
 """
+
+
+async def turns(is_done: Callable[[], object], limit: int = 10_000) -> None:
+    """Let the event loop turn until something is so; an error after too many turns."""
+    for _ in range(limit):
+        if is_done():
+            return
+        await asyncio.sleep(0)
+    pytest.fail("it never came to be")
 
 
 class TestRunWorkflow:
@@ -252,8 +262,7 @@ class TestRunWorkflow:
         talk = Conversation(
             edge, "POST", "/api/workflows/endless/runs", body=b"{}", headers=headers
         )
-        while not service.orchestrator.runs():
-            await asyncio.sleep(0)
+        await turns(service.orchestrator.runs)
         if headers is AS_STREAM:
             await talk.until(b"node.chunk")
         talk.leave()
@@ -376,8 +385,7 @@ class TestPredict:
         talk = Conversation(
             edge, "POST", "/api/models/endless/predict", body=b'{"inputs":{}}', headers=headers
         )
-        while not service.orchestrator.model("endless").replicas[0].in_flight:
-            await asyncio.sleep(0)
+        await turns(lambda: service.orchestrator.model("endless").replicas[0].in_flight)
         talk.leave()
         await talk.end()
         while len(Endless.cancelled) == before:
@@ -410,19 +418,17 @@ class TestPredict:
 
         assert response.status_code == 422
 
-    async def test_refuses_when_the_queue_is_full(
-        self, edge: Edge, client: httpx.AsyncClient, register: Register, service: Service
-    ) -> None:
+    async def test_refuses_when_the_queue_is_full(self, edge: Edge, register: Register) -> None:
         """Overload is refused at once: 503, and when to come back."""
         await register("name: tight\nfactory: endless\nqueue: 1")
-        service.orchestrator.model("tight")
         talks = [
             Conversation(
                 edge, "POST", "/api/models/tight/predict", body=b'{"inputs":{}}', headers=AS_JSON
             )
             for _ in range(20)
         ]
-        refused = [talk for talk in talks if (await _settle(talk)) == 503]
+        await turns(lambda: any(talk.status for talk in talks))
+        refused = [talk for talk in talks if talk.status == 503]
         for talk in talks:
             talk.leave()
             await talk.end()
@@ -430,13 +436,6 @@ class TestPredict:
         assert refused
         assert int(refused[0].headers["retry-after"]) >= 1
         assert json.loads(refused[0].body)["retry_after_s"] > 0
-
-
-async def _settle(talk: Conversation) -> int:
-    """Give a conversation some turns of the event loop; its status, or 0."""
-    for _ in range(50):
-        await asyncio.sleep(0)
-    return talk.status
 
 
 class TestBodies:
@@ -483,7 +482,7 @@ class TestBodies:
             assert response.headers["content-type"] == "application/problem+json"
 
     async def test_refuses_a_body_that_is_too_large(
-        self, edge: Edge, client: httpx.AsyncClient, register: Register, service: Service
+        self, edge: Edge, register: Register, service: Service
     ) -> None:
         """The limit holds for announced sizes and for those that come bit by bit."""
         await register(ECHO, SAY)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import httpx
 import pytest
-from conftest import ALL, ECHO, SAY, Register
-from conversation import Conversation
+from api_fakes.conversation import Conversation
+from api_fakes.documents import ALL, ECHO, SAY, Register
 
 from torchloom_api.app import create_app
 from torchloom_api.edge import Edge
@@ -96,7 +97,7 @@ async def test_hides_what_went_wrong_in_the_server(
 async def test_refuses_work_until_everything_serves(
     client: httpx.AsyncClient, register: Register, service: Service
 ) -> None:
-    """While models are being loaded, work is refused with a time to come back, and health says so."""
+    """While models are being loaded, work is refused, and health says so."""
     await register(ECHO, SAY)
     service.is_started = False
 
@@ -140,18 +141,14 @@ async def test_bounds_the_requests_in_hand(
     first = Conversation(
         edge, "POST", "/api/models/endless/predict", body=b'{"inputs":{}}', headers=headers
     )
-    second = await _after(first, client)
+    await asyncio.sleep(0)
+    assert service.requests.num_in_hand == 1
+    second = await client.post("/api/models/endless/predict", json={"inputs": {}})
     first.leave()
     await first.end()
 
     assert second.status_code == 503
     assert "1 requests in hand" in second.json()["detail"]
-
-
-async def _after(talk: Conversation, client: httpx.AsyncClient) -> httpx.Response:
-    """Send a request once another one is in hand."""
-    assert not talk.task.done()
-    return await client.post("/api/models/endless/predict", json={"inputs": {}})
 
 
 async def test_serves_each_scope_on_its_listener(service: Service, register: Register) -> None:

@@ -85,7 +85,7 @@ def test_checks_params_too() -> None:
     check = InputCheck(SIGNATURE)
 
     assert check.check_params({"temperature": 0.5}) == {"temperature": 0.5}
-    with pytest.raises(InvalidInput, match="parameter 'temprature'.* Did you mean 'temperature'"):
+    with pytest.raises(InvalidInput, match=r"parameter 'temprature'.* Did you mean 'temperature'"):
         check.check_params({"temprature": 1})
 
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from engines import PNG
+from api_fakes.engines import PNG
 
 from torchloom.errors import TaskFailed
 from torchloom_api.errors import NotAcceptable

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import httpx
-from conftest import ECHO, STREAM, Register
+from api_fakes.documents import ECHO, STREAM, Register
 from prometheus_client.parser import text_string_to_metric_families
 
 from torchloom.stats import METRICS, Stats
 from torchloom_api.metrics import MetricsPage, RequestMeter
 
 
-def read(text: bytes) -> dict[str, dict[tuple[str, ...], float]]:
-    """Read Prometheus' text: sample name → label values → value."""
-    samples: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(text.decode()):
-        for sample in family.samples:
-            samples.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
-    return samples
+class Page:
+    """Prometheus' text, read by the official parser."""
+
+    def __init__(self, text: bytes) -> None:
+        families = text_string_to_metric_families(text.decode())
+        self.samples = [sample for family in families for sample in family.samples]
+
+    def value(self, name: str, **labels: str) -> float:
+        """Give the value of the one sample with these labels."""
+        (value,) = (s.value for s in self.samples if s.name == name and s.labels == labels)
+        return value
 
 
 def test_sums_buckets_up() -> None:
@@ -25,15 +29,15 @@ def test_sums_buckets_up() -> None:
     histogram = stats.histogram("batch_size", "m", "1", "cpu")
     for size in (1, 2, 2, 9, 1000):
         histogram.observe(size)
-    samples = read(MetricsPage([stats.snapshot]).render())
-    buckets = samples["torchloom_batch_size_bucket"]
+    page = Page(MetricsPage([stats.snapshot]).render())
+    labels = {"model": "m", "version": "1", "device": "cpu"}
 
-    assert buckets["m", "1", "cpu", "1.0"] == 1
-    assert buckets["m", "1", "cpu", "2.0"] == 3
-    assert buckets["m", "1", "cpu", "16.0"] == 4
-    assert buckets["m", "1", "cpu", "+Inf"] == 5
-    assert samples["torchloom_batch_size_count"]["m", "1", "cpu"] == 5
-    assert samples["torchloom_batch_size_sum"]["m", "1", "cpu"] == 1014
+    def bucket(bound: str) -> float:
+        return page.value("torchloom_batch_size_bucket", le=bound, **labels)
+
+    assert [bucket(bound) for bound in ("1.0", "2.0", "16.0", "+Inf")] == [1, 3, 4, 5]
+    assert page.value("torchloom_batch_size_count", **labels) == 5
+    assert page.value("torchloom_batch_size_sum", **labels) == 1014
 
 
 def test_shows_counters_and_gauges() -> None:
@@ -42,10 +46,10 @@ def test_shows_counters_and_gauges() -> None:
     stats.counter("tokens", "llama", "1", "completion").add(7)
     stats.counter("runs_in_progress", "rag").add(2)
     stats.counter("runs_in_progress", "rag").add(-1)
-    samples = read(MetricsPage([stats.snapshot]).render())
+    page = Page(MetricsPage([stats.snapshot]).render())
 
-    assert samples["torchloom_tokens_total"] == {("llama", "1", "completion"): 7}
-    assert samples["torchloom_runs_in_progress"] == {("rag",): 1}
+    assert page.value("torchloom_tokens_total", model="llama", version="1", type="completion") == 7
+    assert page.value("torchloom_runs_in_progress", workflow="rag") == 1
 
 
 def test_can_show_every_metric_that_the_core_declares() -> None:
@@ -67,7 +71,9 @@ def test_escapes_labels() -> None:
     meter = RequestMeter()
     meter.observe("GET", 'a"} 1\nevil 2', 200, 0.1)
 
-    assert "evil" not in read(MetricsPage([meter.snapshot]).render())
+    page = Page(MetricsPage([meter.snapshot]).render())
+
+    assert "evil" not in {sample.name for sample in page.samples}
 
 
 async def test_tells_of_the_core_and_of_requests(
@@ -77,17 +83,18 @@ async def test_tells_of_the_core_and_of_requests(
     await register(ECHO, STREAM)
     await client.post("/api/workflows/stream/runs", json={"count": 4})
     response = await client.get("/metrics")
-    samples = read(response.content)
+    page = Page(response.content)
+    model = {"model": "streamer", "version": "1"}
+    route = {"method": "POST", "route": "/api/workflows/{label}/runs", "status": "200"}
 
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert samples["torchloom_run_seconds_count"]["stream", "done"] == 1
-    assert samples["torchloom_node_seconds_count"]["stream", "words"] == 1
-    assert samples["torchloom_tasks_total"]["streamer", "1", "done"] == 1
-    assert samples["torchloom_queue_depth"]["streamer", "1"] == 0
-    assert samples["torchloom_replicas"]["streamer", "1", "ready"] == 1
-    assert samples["torchloom_queue_seconds_count"]["streamer", "1"] == 1
-    assert samples["torchloom_step_seconds_count"]["streamer", "1", "cpu"] >= 4
-    assert samples["torchloom_tokens_total"]["streamer", "1", "completion_tokens"] == 4
-    route = ("POST", "/api/workflows/{label}/runs", "200")
-    assert samples["torchloom_request_seconds_count"][route] == 1
-    assert samples["process_resident_memory_bytes"]
+    assert page.value("torchloom_run_seconds_count", workflow="stream", state="done") == 1
+    assert page.value("torchloom_node_seconds_count", workflow="stream", node="words") == 1
+    assert page.value("torchloom_tasks_total", state="done", **model) == 1
+    assert page.value("torchloom_queue_depth", **model) == 0
+    assert page.value("torchloom_replicas", state="ready", **model) == 1
+    assert page.value("torchloom_queue_seconds_count", **model) == 1
+    assert page.value("torchloom_step_seconds_count", device="cpu", **model) >= 4
+    assert page.value("torchloom_tokens_total", type="completion", **model) == 4
+    assert page.value("torchloom_request_seconds_count", **route) == 1
+    assert page.value("process_resident_memory_bytes") > 0

@@ -6,12 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from conftest import ECHO, SAY, STREAM
+from api_fakes.documents import ECHO, SAY, STREAM
 
 from torchloom.errors import (
     Conflict,
     InvalidInput,
-    InvalidModel,
     InvalidWorkflow,
     ModelLoadError,
     NotServing,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import ECHO, SAY, STREAM
-from double import DoubleReader
+from api_fakes.documents import ECHO, SAY, STREAM
+from api_fakes.double import DoubleReader
 
 from torchloom.errors import InvalidModel, ModelLoadError, NotServing
 from torchloom.policy import ReplicaPolicy
@@ -77,7 +77,7 @@ async def test_tells_of_what_no_longer_loads(tmp_path: Path) -> None:
         assert isinstance(failed["gone@1"].error, ModelLoadError)
         assert isinstance(failed["worse@1"].error, InvalidModel)
         assert all(each.is_kept for each in failed.values())
-        with pytest.raises(NotServing, match="gone@1: .*weights are missing"):
+        with pytest.raises(NotServing, match=r"gone@1: .*weights are missing"):
             service.require_ready()
 
 

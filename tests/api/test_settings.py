@@ -32,7 +32,7 @@ def test_reads_lists_and_switches_from_the_environment() -> None:
 
 def test_names_the_nearest_setting_and_its_line() -> None:
     """An unknown name in a file is refused where it stands."""
-    with pytest.raises(InvalidSettings, match="'grace'.*Did you mean 'grace_s'") as caught:
+    with pytest.raises(InvalidSettings, match=r"'grace'.*Did you mean 'grace_s'") as caught:
         Settings.load(document=load_document("store: x\ngrace: 3", "server.yaml"))
 
     assert (caught.value.faults[0].file, caught.value.faults[0].line) == ("server.yaml", 2)

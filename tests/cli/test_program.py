@@ -78,6 +78,22 @@ def test_shows_an_error_of_the_core_without_a_trace(failing: list[Exception]) ->
     assert "Traceback" not in result.output
 
 
+def test_shows_the_first_of_several_errors(failing: list[Exception]) -> None:
+    """Errors of tasks that ran side by side come as a group, and are shown like any other."""
+    inner = ExceptionGroup("inner", [UnknownModel("There is no model 'lama'.")])
+    failing.append(ExceptionGroup("outer", [inner]))
+    result = CliRunner().invoke(main, ["version"])
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "There is no model 'lama'." in result.stderr
+
+
+def test_hides_no_error_that_is_not_its_own(failing: list[Exception]) -> None:
+    """A group with an unknown error in it is a bug, and keeps its trace."""
+    failing.append(ExceptionGroup("mixed", [UnknownModel("none"), RuntimeError("bug")]))
+    result = CliRunner().invoke(main, ["version"])
+    assert isinstance(result.exception, ExceptionGroup)
+
+
 def test_shows_every_fault_with_its_place(failing: list[Exception]) -> None:
     """A file that does not pass the checks gives a line for each fault, and exit code 3."""
     faults = [

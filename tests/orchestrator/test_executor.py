@@ -35,6 +35,7 @@ from torchloom.wire import (
     Ready,
     ResultEvent,
 )
+from torchloom.worker import Hangup
 
 
 CPU = Device("cpu")
@@ -253,6 +254,8 @@ async def test_drops_what_a_thread_had_on_the_way_when_it_was_cut_off() -> None:
     link.kill()
     await asyncio.sleep(0)
     assert (recorder.frames, recorder.ends) == ([], ["cut off"])
+    with pytest.raises(Hangup):
+        link.take(wait=False)
 
 
 async def test_tells_the_end_of_a_thread_that_a_model_brings_down(

@@ -23,6 +23,7 @@ from torchloom.errors import (
 )
 from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
 from torchloom.pool import Pool
+from torchloom.replica import Replica
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
 
@@ -344,6 +345,23 @@ async def test_sends_nothing_when_all_that_waits_is_too_late(make: Make) -> None
     assert bench.link.texts == [["a"]]
 
 
+async def test_looks_at_the_time_until_the_last_moment(make: Make) -> None:
+    """A task that becomes too late between decision and dispatch is not sent either."""
+    bench = make()
+    await bench.pool.start()
+    (late,) = bench.submit("a", deadline=bench.clock() + 1.0)
+    decide = bench.pool._decide
+
+    def decide_slowly(first: Task, replica: Replica) -> object:
+        bench.clock.advance(2.0)
+        return decide(first, replica)
+
+    bench.pool._decide = decide_slowly  # type: ignore[method-assign, assignment]  # a slower one
+    await settle()
+    assert bench.link.batches == []
+    await _expect(late, DeadlineExceeded)
+
+
 # Cancellation
 
 
@@ -433,6 +451,22 @@ async def test_finds_the_task_that_kills_and_spares_its_neighbours(make: Make) -
     assert [await task.outputs() for task in good] == [{"text": "ok"}] * 3
     await _expect(tasks[1], WorkerDied, "again and again")
     assert [task.deaths for task in good] == [1, 1, 1]
+
+
+async def test_lets_others_go_before_a_suspect_but_not_with_it(make: Make) -> None:
+    """A suspect of low priority waits its turn, and then goes alone."""
+    bench = make(ScriptedExecutor(max_tasks=4))
+    await bench.pool.start()
+    (suspect,) = bench.submit("suspect", priority=-1)
+    await settle()
+    bench.link.end()
+    bench.submit("a", "b")
+    await settle()
+    assert bench.link.texts == [["a", "b"]]
+    bench.link.answer_all()
+    await settle()
+    assert bench.link.texts == [["a", "b"], ["suspect"]]
+    bench.link.answer(suspect.id)
 
 
 async def test_waits_for_an_idle_replica_for_a_suspect(make: Make) -> None:

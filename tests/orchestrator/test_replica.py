@@ -25,6 +25,7 @@ from torchloom.replica import MAX_DEATHS, Replica
 from torchloom.replica_state import ReplicaState
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
+from torchloom.wire import Close
 
 
 class _Owner:
@@ -241,7 +242,7 @@ async def test_settles_tasks_with_answers_and_failures(bench: _Bench) -> None:
     assert await _fails_with(bad, TaskFailed) == "no"
     assert bench.owner.settled == [good, bad]
     assert bench.owner.steps == [(1, 0.5), (1, 0.01)]
-    values = {s.metric.name: s.value for s in bench.stats.snapshot() if s.labels[-1] != "auto"}
+    values = {s.metric.name: s.value for s in bench.stats.snapshot()}
     assert values["task_seconds"] == 4.0
     assert values["queue_seconds"] == 0.0
 
@@ -278,6 +279,13 @@ async def test_fails_an_input_that_cannot_travel_alone(bench: _Bench) -> None:
     assert bench.link.batches == [[good.id]]
     bench.link.answer(good.id)
     assert bench.owner.settled == [bad, worse, good]
+
+
+async def test_passes_over_frames_that_only_go_the_other_way(bench: _Bench) -> None:
+    """A worker that sends what only the scheduler sends does no harm."""
+    await bench.replica.start()
+    bench.replica._on_frame(Close())
+    assert bench.replica.is_idle
 
 
 # Cancellation
@@ -423,6 +431,13 @@ async def test_keeps_saying_why_it_cannot_start_again(bench: _Bench) -> None:
 
 
 # Ending
+
+
+async def test_can_be_stopped_before_it_was_started(bench: _Bench) -> None:
+    """Where a sibling fails first, a replica may never have begun."""
+    await bench.replica.stop()
+    assert bench.replica.state is ReplicaState.STOPPED
+    assert bench.executor.links == []
 
 
 async def test_asks_a_worker_to_end_and_waits_for_it(bench: _Bench) -> None:

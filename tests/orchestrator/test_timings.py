@@ -32,6 +32,13 @@ def test_finds_the_path_that_the_length_came_from() -> None:
     assert find_critical_path(nodes, needs) == ("a", "slow", "join")
 
 
+def test_takes_the_later_of_two_that_finished_at_once() -> None:
+    """A node that took no time still comes after its need: order of finishing decides."""
+    nodes = {"a": _timing(0, 1), "b": _timing(1, 1), "c": _timing(1, 1)}
+    needs: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["b"]}
+    assert find_critical_path(nodes, needs) == ("a", "b", "c")
+
+
 def test_leaves_out_nodes_without_a_timing() -> None:
     """Skipped nodes have no length; a run without nodes has no path."""
     assert find_critical_path({"b": _timing(0, 1)}, {"b": ["skipped"]}) == ("b",)

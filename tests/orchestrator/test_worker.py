@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,6 +146,13 @@ def test_does_no_step_for_a_scheduler_that_is_gone() -> None:
     script = _serve(engine, [_admit("a")], None)
     assert (engine.batches, engine.is_closed) == ([[1]], True)
     assert script.answers == {1: "A"}
+
+
+def test_passes_over_frames_that_only_go_the_other_way() -> None:
+    """A frame that is not for it does no harm, and is answered by nothing."""
+    script = _serve(_Recorder(), [Progress("?", None)], [_admit("a")])
+    assert script.answers == {1: "A"}
+    assert len(script.sent) == 1
 
 
 def test_fails_a_refused_input_alone_and_before_any_work() -> None:
@@ -460,6 +470,35 @@ def test_ends_if_nobody_ever_tells_it_what_to_open() -> None:
     process, connection = _start_process()
     connection.close()
     assert process.wait(PATIENCE_S) == 0
+
+
+def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFrame], list[object]]:
+    """Run the worker as a program here, with stand-ins for what would change this process."""
+    calls: list[object] = []
+    monkeypatch.setattr(signal, "signal", lambda number, _: calls.append(number))
+    library = SimpleNamespace(prctl=lambda *what: calls.append(what))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
+    with ours:
+        for frame in frames:
+            ours.sendall(encode(frame))
+        ours.shutdown(socket.SHUT_WR)
+        runpy.run_path(str(worker_module.__file__), run_name="__main__")
+        return list(FrameReader().feed(ours.recv(65_536))), calls
+
+
+def test_dies_with_its_parent_and_by_no_other_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is asked to kill it with the server; Ctrl-C and SIGTERM are the server's."""
+    sent, calls = _main(monkeypatch, Open(deploy("open_echo").factory, {}, "cpu"))
+    assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM]
+    assert isinstance(sent[-1], Ready)
+
+
+def test_ends_after_an_engine_that_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says why, and there is nothing to serve."""
+    sent, _ = _main(monkeypatch, Close(), Open(deploy("open_broken").factory, {}, "cpu"))
+    assert [type(frame) for frame in sent] == [Broken]
 
 
 def test_stays_on_the_cores_that_were_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,13 +55,10 @@ def test_reads_a_byte_order_mark_over() -> None:
     assert load_document("\ufeffa: 1").data == {"a": 1}
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "# only a comment\n", "---\n...\n"])
-def test_refuses_an_empty_text(text: str) -> None:
-    """A text without a value is refused, or is null where YAML says so."""
-    try:
-        assert load_document(text).data is None
-    except InvalidWorkflow as error:
-        assert [fault.message for fault in error.faults] == ["The document is empty."]
+@pytest.mark.parametrize("text", ["", "  \n", "# only a comment\n", b""])
+def test_refuses_an_empty_text(text: str | bytes) -> None:
+    """A text without a value is no document."""
+    assert _faults(text) == ["f.yaml: The document is empty."]
 
 
 def test_finds_every_fault_of_a_text_that_can_be_read() -> None:
@@ -182,17 +179,54 @@ def test_refuses_half_a_surrogate_pair() -> None:
 
 
 _YAML_PIECES = st.sampled_from(
-    ["a", "b: ", "- ", "\n", "  ", "[", "]", "{", "}", ", ", ": ", "? ", "&x ", "*x ", "!t ", "|\n", ">", "'", '"']
-    + ["#", "%", "---", "\t", "~", "1", ".inf", "\\u", "ü", "\x00", "\ud800", "{{ x }}", "<<: ", "null"]
+    [
+        "a",
+        "b: ",
+        "- ",
+        "\n",
+        "  ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        ": ",
+        "? ",
+        "&x ",
+        "*x ",
+        "!t ",
+        "|\n",
+        ">",
+        "'",
+        '"',
+        "#",
+        "%",
+        "---",
+        "\t",
+        "~",
+        "1",
+        ".inf",
+        "\\u",
+        "ü",
+        "\x00",
+        "�",
+        "{{ x }}",
+        "<<: ",
+        "null",
+    ]
 )
 
 
-@given(st.lists(_YAML_PIECES, max_size=30).map("".join) | st.text(max_size=60) | st.binary(max_size=60))
+@given(
+    st.lists(_YAML_PIECES, max_size=30).map("".join) | st.text(max_size=60) | st.binary(max_size=60)
+)
 def test_raises_nothing_but_invalid_workflow(text: str | bytes) -> None:
     """Whatever the text, there is a document, or an InvalidWorkflow with at least one fault."""
+    is_answered = True
+    data = None
     try:
-        document = load_document(text)
+        data = load_document(text).data
     except InvalidWorkflow as error:
-        assert error.faults
-    else:
-        json.dumps(document.data, allow_nan=False).encode()
+        is_answered = bool(error.faults)
+    assert is_answered
+    json.dumps(data, allow_nan=False).encode()

@@ -33,7 +33,9 @@ def _call(value: object, name: str, *arguments: object) -> object:
         ((1, 2), "index", (2,), 1),
     ],
 )
-def test_calls_methods(value: object, name: str, arguments: tuple[object, ...], result: object) -> None:
+def test_calls_methods(
+    value: object, name: str, arguments: tuple[object, ...], result: object
+) -> None:
     """Methods of texts, lists and mappings that only read give plain lists and values."""
     assert _call(value, name, *arguments) == result
 
@@ -69,7 +71,9 @@ def test_offers_nothing_that_changes_a_value() -> None:
     values: list[object] = [[1], {"a": 1}]
     for value in values:
         before = repr(value)
-        for name in METHODS[list if isinstance(value, list) else next(k for k in METHODS if k.__name__ == "Mapping")]:
+        for name in METHODS[
+            list if isinstance(value, list) else next(k for k in METHODS if k.__name__ == "Mapping")
+        ]:
             try:
                 _call(value, name, 1)
             except (TypeError, ValueError):

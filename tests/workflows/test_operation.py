@@ -98,7 +98,13 @@ def test_refuses_what_has_no_meaning(sign: str, left: object, right: object) -> 
 
 @pytest.mark.parametrize(
     ("sign", "left", "right"),
-    [("**", 10, 10**9), ("**", -(2**4000), 2), ("*", "a", 10**12), ("*", [0], 10**9), ("*", 2**4095, 2)],
+    [
+        ("**", 10, 10**9),
+        ("**", -(2**4000), 2),
+        ("*", "a", 10**12),
+        ("*", [0], 10**9),
+        ("*", 2**4095, 2),
+    ],
 )
 def test_begins_nothing_large(sign: str, left: object, right: object) -> None:
     """The size of the result is known before it is made."""
@@ -126,9 +132,9 @@ def test_writes_data_as_text() -> None:
     """Values are written as Jinja2 writes them; what is no data is not written."""
     for value, text in (("a", "a"), (1, "1"), (None, "None"), (True, "True"), ([1], "[1]")):
         assert to_text(Meter(), value) == text
-    for value in (b"x", Trap(), {1}):
+    for thing in (b"x", Trap(), {1}):
         with pytest.raises(Refused, match="cannot be written as text"):
-            to_text(Meter(), value)
+            to_text(Meter(), thing)
     with pytest.raises(UndefinedError):
         to_text(Meter(), Missing(name="a"))
 

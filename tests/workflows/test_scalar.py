@@ -35,14 +35,31 @@ def test_reads_the_core_schema(text: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["on", "off", "yes", "No", "y", "1_000", "12:30", "2001-01-01", "0b1", "1.2.3", "-", "+", ".", "="],
+    [
+        "on",
+        "off",
+        "yes",
+        "No",
+        "y",
+        "1_000",
+        "12:30",
+        "2001-01-01",
+        "0b1",
+        "1.2.3",
+        "-",
+        "+",
+        ".",
+        "=",
+    ],
 )
 def test_leaves_the_words_of_yaml_1_1_alone(text: str) -> None:
     """What only YAML 1.1 reads as something else is a string."""
     assert read_plain(text) == text
 
 
-@pytest.mark.parametrize("text", [".inf", "-.INF", ".nan", "1e999", "-1e999", "9" * (MAX_DIGITS + 1)])
+@pytest.mark.parametrize(
+    "text", [".inf", "-.INF", ".nan", "1e999", "-1e999", "9" * (MAX_DIGITS + 1)]
+)
 def test_refuses_numbers_that_json_cannot_carry(text: str) -> None:
     """Numbers that are not finite, or endless, are refused with a way out: quotes."""
     with pytest.raises(BadScalar, match="Quote it"):

@@ -21,7 +21,7 @@ def _node(node: str) -> str:
 
 def test_is_a_json_schema() -> None:
     """The shape is JSON Schema itself, so that editors can use it."""
-    jsonschema_rs.meta.validate(WORKFLOW_SCHEMA)
+    jsonschema_rs.meta.validate(dict(WORKFLOW_SCHEMA))
 
 
 @pytest.mark.parametrize("text", [RAG, MULTI_IMAGE])
@@ -91,6 +91,7 @@ def test_refuses_names_that_expressions_cannot_read() -> None:
 
 def test_leaves_out_what_is_not_sound() -> None:
     """The parts with faults are left out, and everything else is kept."""
-    text = "{name: w, version: x, nodes: {a: {model: 3, after: [b, 1], when: true}, b-c: {}}, outputs: {}}"
+    node = "{model: 3, after: [b, 1], when: true}"
+    text = f"{{name: w, version: x, nodes: {{a: {node}, b-c: {{}}}}, outputs: {{}}}}"
     _, sound = check_shape(load_document(text))
     assert sound == {"name": "w", "nodes": {"a": {"when": True}}, "outputs": {}}

@@ -44,7 +44,15 @@ def test_reads_json_that_is_no_yaml() -> None:
 
 def test_reads_flow_style_as_yaml() -> None:
     """What begins like JSON and is none is YAML."""
-    assert _kinds("{a: [b]}") == ["document", "open_map", "scalar", "open_list", "scalar", "close", "close"]
+    assert _kinds("{a: [b]}") == [
+        "document",
+        "open_map",
+        "scalar",
+        "open_list",
+        "scalar",
+        "close",
+        "close",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +91,14 @@ def test_says_where_the_text_breaks_off(text: str, line: int, column: int, words
 
 
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(-1e9, 1e9) | st.text("aü😀\"\\\n{[,:"),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(-1e9, 1e9)
+    | st.text('aü😀"\\\n{[,:'),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 

@@ -25,7 +25,7 @@ from torchloom_workflows.binding import (
     end_sentence,
 )
 from torchloom_workflows.method import FUNCTIONS
-from torchloom_workflows.reading import Read, find_reads
+from torchloom_workflows.reading import Read, constant_key, find_reads
 from torchloom_workflows.rewrite import BadExpression, check_tree, has_builders, put_on_meter
 from torchloom_workflows.sandbox import SANDBOX
 
@@ -145,12 +145,11 @@ def _line_of(bad: TemplateError) -> int:
 def _check_names(reads: list[Read], names: Names) -> Iterator[BadExpression]:
     """Complain of each name that means nothing here, once."""
     known = names.nodes | names.others
-    unknown = {
-        read.name: read.line
-        for read in reversed(reads)
-        if read.name not in known and read.name not in FUNCTIONS and not read.is_maybe
-    }
-    for name, line in reversed(unknown.items()):
+    unknown: dict[str, int] = {}
+    for read in reads:
+        if read.name not in known and read.name not in FUNCTIONS and not read.is_maybe:
+            unknown.setdefault(read.name, read.line)
+    for name, line in unknown.items():
         hint = names.hints.get(name) or nearest(name, known)
         yield BadExpression(f"There is nothing named {name!r} here.{hint}", line)
 
@@ -184,12 +183,10 @@ def _compile(tree: nodes.Template, used: Use) -> tuple[Binding, Form]:
 def _as_path(node: nodes.Node) -> tuple[str, tuple[str | int, ...]] | None:
     keys: list[str | int] = []
     while isinstance(node, nodes.Getattr | nodes.Getitem):
-        if isinstance(node, nodes.Getattr):
-            keys.append(node.attr)
-        elif isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str | int):
-            keys.append(node.arg.value)
-        else:
+        key = constant_key(node)
+        if key is None:
             return None
+        keys.append(key)
         node = node.node
     if not isinstance(node, nodes.Name) or node.name in FUNCTIONS:
         return None

@@ -213,9 +213,7 @@ class _Tree:
         if len(self.levels) + height >= self.limits.max_depth:
             message = f"Nested deeper than {self.limits.max_depth} levels."
         elif self.num_values > self.limits.max_values:
-            message = (
-                f"More than {self.limits.max_values} values, aliases counted each time."
-            )
+            message = f"More than {self.limits.max_values} values, aliases counted each time."
         else:
             return
         self._complain(message, event.line, event.column)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from jinja2 import Undefined
+
 
 #: Units that one evaluation may use.
 MAX_UNITS = 250_000
@@ -98,6 +100,9 @@ def weigh(value: object, most: int) -> int:
                 total += len(inner) // _CHARS_PER_VALUE  # type: ignore[arg-type]  # it has a length
                 continue
             else:
+                if isinstance(inner, Undefined):
+                    # Fails, saying what is missing: nothing may hide in a list.
+                    str(inner)
                 continue
             if total > most:
                 return total

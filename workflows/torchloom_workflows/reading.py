@@ -107,11 +107,10 @@ class _Finder:
         keys: list[str | int] = []
         step = node
         while isinstance(step, nodes.Getattr | nodes.Getitem):
-            if isinstance(step, nodes.Getattr):
-                keys.append(step.attr)
-            elif isinstance(step.arg, nodes.Const) and isinstance(step.arg.value, str | int):
-                keys.append(step.arg.value)
-            else:
+            key = constant_key(step)
+            if key is not None:
+                keys.append(key)
+            elif isinstance(step, nodes.Getitem):
                 # The key is worked out: what lies beyond it is not known here.
                 yield from self.visit(step.arg)
                 keys.clear()
@@ -124,6 +123,19 @@ class _Finder:
     def _read(self, name: str, keys: tuple[str | int, ...], line: int) -> Iterator[Read]:
         if name not in self.own:
             yield Read(name, keys, line, is_maybe=name in self.maybe)
+
+
+def constant_key(node: nodes.Getattr | nodes.Getitem) -> str | int | None:
+    """Give the key that is looked up, or None where it is worked out."""
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    key, sign = node.arg, 1
+    if isinstance(key, nodes.Neg):
+        key, sign = key.node, -1
+    value = key.value if isinstance(key, nodes.Const) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return sign * value
+    return value if isinstance(value, str) and sign == 1 else None
 
 
 def _stored(target: nodes.Node) -> set[str]:

@@ -48,6 +48,9 @@ def schema_at(schema: Schema, keys: Sequence[str | int], label: str) -> Schema:
         types = types_of(schema)
         if types is None:
             return {}
+        if types == frozenset({"string"}) and isinstance(key, int):
+            # A character.
+            continue
         if types <= _SCALARS:
             raise NoSuchPath(f"{label} is a {' or '.join(sorted(types))}: it has no {key!r} in it.")
         if types == frozenset({"array"}) and isinstance(key, str):

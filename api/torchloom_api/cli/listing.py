@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,6 @@ def _to_words(schema: object) -> str:
         return ""
     plain = {k: v for k, v in schema.items() if isinstance(v, str | int | float | bool)}
     parts = [str(plain.pop("type", ""))]
-    parts += [f"{key} {value}" for key, value in plain.items() if key != "description"]
+    parts += [f"{k} {json.dumps(v)}" for k, v in plain.items() if k != "description"]
     parts.append(str(plain.get("description", "")))
     return ", ".join(part for part in parts if part)

@@ -48,7 +48,8 @@ def show_model(*, name: str, as_json: bool, client: Client) -> None:
     columns = ("device", "state", "pid", "in_flight", "max_tasks", "restarts", "load_s", "error")
     replicas = view.get("replicas")
     if isinstance(replicas, list) and replicas:
-        print_table(columns, [[replica[column] for column in columns] for replica in replicas])
+        rows = [{**replica, "load_s": f"{replica['load_s']:.1f}"} for replica in replicas]
+        print_table(columns, [[row[column] for column in columns] for row in rows])
     signature = view.get("signature")
     if isinstance(signature, dict):
         for part in ("inputs", "params", "outputs"):

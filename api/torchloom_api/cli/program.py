@@ -61,8 +61,23 @@ class Program(click.RichGroup):
             failure = Failure.from_error(error)
         except Failure as error:
             failure = error
+        except ExceptionGroup as group:
+            # Whatever runs tasks side by side wraps what they raise, however deep.
+            failure = _to_failure(group)
         failure.show()
         raise SystemExit(failure.exit_code)
+
+
+def _to_failure(group: ExceptionGroup[Exception]) -> Failure:
+    """Show the first error of a group, if all of them are ours; else raise the group as it is."""
+    ours, others = group.split(TorchLoomError)
+    if ours is None or others is not None:
+        raise group
+    first: Exception = ours
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, TorchLoomError)
+    return Failure.from_error(first)
 
 
 @click.group(cls=Program, name="torchloom", epilog=_EPILOG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
@@ -11,8 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 
+#: Columns where there is no terminal: enough for tables not to be cut.
+_WIDE = 200
+
 #: Answers go here, so that they can be piped on.
-screen = Console()
+screen = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 #: Progress, timings and errors go here.
 error_screen = Console(stderr=True)

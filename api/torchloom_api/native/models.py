@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 from litestar import Response, delete, get, patch, post
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from torchloom.errors import Fault, InvalidInput, UnknownModel
 from torchloom.policy import ReplicaPolicy
@@ -22,6 +22,7 @@ from torchloom_api.native.request import (
     Limit,
     PathText,
     ServiceParam,
+    answer_by,
     to_exchange,
 )
 from torchloom_api.native.traffic import to_weights
@@ -107,11 +108,7 @@ async def remove_model(label: PathText, service: ServiceParam) -> None:
 async def ask_model(label: PathText, request: AnyRequest, service: ServiceParam) -> ASGIApp:
     """Ask one model, without a workflow: wait for its outputs, or stream its chunks."""
     exchange = to_exchange(request)
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
-        await predict(service, exchange, label)
-
-    return answer
+    return answer_by(exchange, predict(service, exchange, label))
 
 
 def _to_policy(body: ReplicasBody) -> ReplicaPolicy:

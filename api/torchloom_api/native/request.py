@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Annotated
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, SkipValidation
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from torchloom_api.exchange import SCOPE_KEY, Exchange
 from torchloom_api.service import Service
@@ -28,6 +30,18 @@ After = Annotated[
 PathText = FromPath[str]
 
 AnyRequest = Request[object, object, State]
+
+
+def answer_by(exchange: Exchange, answer: Coroutine[object, object, None]) -> ASGIApp:
+    """Let a handler's answer be given over raw ASGI. Its failure goes to Edge, past Litestar."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
+        try:
+            await answer
+        except Exception as error:  # noqa: BLE001 - Edge is the one place that answers errors
+            exchange.failure = error
+
+    return application
 
 
 def to_exchange(request: AnyRequest) -> Exchange:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from litestar import delete, get
 from litestar.params import QueryParameter
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from torchloom_api.call import follow_run
 from torchloom_api.errors import BadRequest
@@ -18,6 +18,7 @@ from torchloom_api.native.request import (
     Limit,
     PathText,
     ServiceParam,
+    answer_by,
     to_exchange,
 )
 from torchloom_api.native.view import RunView
@@ -65,11 +66,7 @@ async def get_events(run_id: PathText, request: AnyRequest, service: ServicePara
     exchange = to_exchange(request)
     run = service.orchestrator.run(run_id)
     after = _read_last_id(exchange)
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
-        await follow_run(service, exchange, run, after)
-
-    return answer
+    return answer_by(exchange, follow_run(service, exchange, run, after))
 
 
 @delete("/runs/{run_id:str}", status_code=200, opt=INFERENCE, operation_id="cancelRun")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from litestar import MediaType, Response, delete, get, post, put
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from torchloom.errors import UnknownWorkflow
 from torchloom.graph import Graph
@@ -18,6 +18,7 @@ from torchloom_api.native.request import (
     Limit,
     PathText,
     ServiceParam,
+    answer_by,
     to_exchange,
 )
 from torchloom_api.native.traffic import TrafficView, read_weights
@@ -108,11 +109,7 @@ async def remove_workflow(label: PathText, service: ServiceParam) -> None:
 async def start_run(label: PathText, request: AnyRequest, service: ServiceParam) -> ASGIApp:
     """Run a workflow: wait for its outputs, stream its events, or leave it in the background."""
     exchange = to_exchange(request)
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
-        await run_workflow(service, exchange, label)
-
-    return answer
+    return answer_by(exchange, run_workflow(service, exchange, label))
 
 
 async def _add(request: AnyRequest, service: Service, label: str | None) -> Response[WorkflowView]:

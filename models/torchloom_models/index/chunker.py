@@ -6,6 +6,7 @@ Knows no files, no index and no model: how long a text is, in characters or in t
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ from torchloom.errors import InvalidInput
 
 Unit = Literal["characters", "tokens"]
 
+_WINDOW = 20_000  # characters
+
 _FRONT_MATTER = re.compile(
     r"\A---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$\n?", re.DOTALL | re.MULTILINE
 )
@@ -35,22 +38,28 @@ class ChunkPolicy:
 
     Paragraphs are joined, within a section, until there is `min_size` of them: 1 joins none. One
     longer than `max_size` is cut at sentence ends, and each piece starts with up to `overlap` of
-    the one before. Raises InvalidInput for sizes that contradict each other.
+    the one before (None: a tenth of `max_size`). Raises InvalidInput for sizes that contradict each
+    other.
     """
 
     max_size: int = 1000
     min_size: int = 1
-    overlap: int = 100
+    overlap: int | None = None
     unit: Unit = "characters"
 
     def __post_init__(self) -> None:
         """Check the sizes against each other."""
-        if not 1 <= self.min_size <= self.max_size or not 0 <= self.overlap < self.max_size:
+        if not 1 <= self.min_size <= self.max_size or not 0 <= self.room_to_share < self.max_size:
             message = (
-                f"chunk: min_size {self.min_size} and overlap {self.overlap} must not be over "
-                f"max_size {self.max_size}."
+                f"chunk: min_size {self.min_size} must be from 1 to max_size {self.max_size}, and "
+                f"overlap {self.room_to_share} below it."
             )
             raise InvalidInput(message)
+
+    @property
+    def room_to_share(self) -> int:
+        """The most that neighbouring pieces of a long paragraph have in common."""
+        return self.max_size // 10 if self.overlap is None else self.overlap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,30 +90,37 @@ class Chunker:
 
     def cut_markdown(self, text: str) -> Iterator[Chunk]:
         """Cut Markdown. Headings are no passages of their own: `title` and `section` hold them."""
-        for start, end, block in self._join(text, _markdown_blocks(text)):
+        starts = _line_starts(text)
+        for start, end, block in self._join(text, _markdown_blocks(text, starts)):
             headings = block.headings
             title, above = (headings[0], headings[1:]) if headings else ("", ())
             section = " > ".join(heading for heading in above if heading)
             for offset, piece in self._cut(text[start:end], self._markdown):
-                line = text.count("\n", 0, start + offset) + 1
+                line = bisect_right(starts, start + offset)
                 yield Chunk(text=piece, title=title, section=section, line=line)
 
     def cut_plain(self, text: str) -> Iterator[Chunk]:
         """Cut text whose paragraphs are set apart by empty lines."""
-        blocks = [_Block(match.start(), match.end()) for match in _PARAGRAPH.finditer(text)]
+        found = ((match.start(), match[0].rstrip()) for match in _PARAGRAPH.finditer(text))
+        blocks = [_Block(start, start + len(body)) for start, body in found]
+        starts = _line_starts(text)
         for start, end, _ in self._join(text, blocks):
             for offset, piece in self._cut(text[start:end], self._plain):
-                yield Chunk(text=piece, line=text.count("\n", 0, start + offset) + 1)
+                yield Chunk(text=piece, line=bisect_right(starts, start + offset))
 
     @cached_property
     def _markdown(self) -> MarkdownSplitter:
-        policy = self.policy
-        return MarkdownSplitter.from_callback(self._length, policy.max_size, policy.overlap)
+        size, overlap = self.policy.max_size, self.policy.room_to_share
+        if self._length is len:  # the library counts characters itself, and much faster
+            return MarkdownSplitter(size, overlap)
+        return MarkdownSplitter.from_callback(self._length, size, overlap)
 
     @cached_property
     def _plain(self) -> TextSplitter:
-        policy = self.policy
-        return TextSplitter.from_callback(self._length, policy.max_size, policy.overlap)
+        size, overlap = self.policy.max_size, self.policy.room_to_share
+        if self._length is len:
+            return TextSplitter(size, overlap)
+        return TextSplitter.from_callback(self._length, size, overlap)
 
     def _join(self, text: str, blocks: Sequence[_Block]) -> Iterator[tuple[int, int, _Block]]:
         """Give runs of blocks, of one section, that reach `min_size` and keep within `max_size`."""
@@ -125,10 +141,28 @@ class Chunker:
             and self._length(text[start : block.end]) <= self.policy.max_size
         )
 
-    def _cut(self, text: str, splitter: MarkdownSplitter | TextSplitter) -> list[tuple[int, str]]:
+    def _cut(
+        self, text: str, splitter: MarkdownSplitter | TextSplitter
+    ) -> Iterator[tuple[int, str]]:
         if self._length(text) <= self.policy.max_size:
-            return [(0, text)]
-        return [(offset, piece) for offset, piece in splitter.chunk_indices(text) if piece.strip()]
+            yield 0, text
+            return
+        for start, part in _windows(text, max(_WINDOW, 10 * self.policy.max_size)):
+            for offset, piece in splitter.chunk_indices(part):
+                if piece.strip():
+                    yield start + offset, piece
+
+
+def _windows(text: str, size: int) -> Iterator[tuple[int, str]]:
+    """Cut a huge paragraph at spaces: the splitter's time grows with the square of the length."""
+    start = 0
+    while start < len(text):
+        end = start + size
+        if end < len(text):
+            space = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
+            end = space + 1 if space > start else end
+        yield start, text[start:end]
+        start = end
 
 
 def split_front_matter(text: str) -> tuple[dict[str, object], str]:
@@ -149,9 +183,8 @@ def split_front_matter(text: str) -> tuple[dict[str, object], str]:
     return data, "\n" * match[0].count("\n") + text[match.end() :]
 
 
-def _markdown_blocks(text: str) -> list[_Block]:
+def _markdown_blocks(text: str, starts: Sequence[int]) -> list[_Block]:
     """Find the blocks, each with the headings over it: first the title (level 1), then the rest."""
-    starts = _line_starts(text)
     headings: dict[int, str] = {}
     blocks = []
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
@@ -163,8 +196,8 @@ def _markdown_blocks(text: str) -> list[_Block]:
             headings = {key: value for key, value in headings.items() if key < level}
             headings[level] = _heading_text(tokens[place + 1])
             continue
-        start, end = starts[token.map[0]], starts[min(token.map[1], len(starts) - 1)]
-        body = text[start:end]
+        start, after = starts[token.map[0]], token.map[1]
+        body = text[start : starts[after] if after < len(starts) else None]
         if not _INVISIBLE.match(body):
             path = (headings.get(1, ""), *(headings[key] for key in sorted(headings) if key > 1))
             blocks.append(_Block(start, start + len(body.rstrip()), path))
@@ -177,8 +210,8 @@ def _heading_text(inline: Token) -> str:
 
 
 def _line_starts(text: str) -> list[int]:
-    """Give where each line starts, as markdown-it counts lines, and the end of the text."""
-    return [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text)), len(text)]
+    """Give where each line starts, as markdown-it counts lines."""
+    return [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text))]
 
 
 def token_length(tokenizer_file: Path) -> Callable[[str], int]:

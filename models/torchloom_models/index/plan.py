@@ -9,9 +9,10 @@ from typing import Self, cast
 
 from torchloom.errors import InvalidModel
 from torchloom_models.index.builder import Documents
-from torchloom_models.index.chunker import ChunkPolicy
+from torchloom_models.index.chunker import ChunkPolicy, token_length
 from torchloom_models.index.passage import Metric
 from torchloom_models.index.store import DEFAULT_TABLE, Location
+from torchloom_models.source import resolve_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,12 @@ class IndexPlan:
         self,
         base: Path,
         places: Sequence[str | Path] = (),
-        length: Callable[[str], int] = len,
+        embedder: Mapping[str, object] | None = None,
     ) -> Documents:
         """Give what to build from: `places` or else the model file's, relative to `base`.
 
-        Raises InvalidModel where neither names any.
+        `embedder` is the config of the embedder's deployment: its tokenizer measures passages where
+        the unit is tokens. Raises InvalidModel where there are no places, or no such tokenizer.
         """
         chosen = tuple(places) or self.documents
         if not chosen:
@@ -61,7 +63,20 @@ class IndexPlan:
                 "or write `documents: FOLDER` in the model file."
             )
             raise InvalidModel(message)
+        length = self._length(embedder or {}) if self.chunk.unit == "tokens" else len
         return Documents(places=chosen, base=base, policy=self.chunk, length=length)
+
+    def _length(self, embedder: Mapping[str, object]) -> Callable[[str], int]:
+        source = embedder.get("source")
+        if isinstance(source, str):
+            tokenizer = resolve_source(source, lambda _doing, _fraction: None) / "tokenizer.json"
+            if tokenizer.is_file():
+                return token_length(tokenizer)
+        message = (
+            f"Index {self.location.name!r}: chunk: unit: tokens needs an embedder whose folder "
+            "holds a tokenizer.json. Write `embedder: NAME`, or `unit: characters`."
+        )
+        raise InvalidModel(message)
 
 
 def _location(config: Mapping[str, object], name: str) -> Location:

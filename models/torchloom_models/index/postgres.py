@@ -320,6 +320,7 @@ def _build_graph(connection: psycopg.Connection, table: sql.Identifier, facts: F
     row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table)).fetchone()
     count = cast("int", row[0]) if row else 0
     if count >= APPROXIMATE_FROM and facts.dimension <= _MAX_GRAPH_DIMENSION:
+        connection.execute("SET LOCAL maintenance_work_mem = '512MB'")
         operators = sql.SQL(_MEASURES[facts.metric].operator_class)
         statement = sql.SQL("CREATE INDEX ON {} USING hnsw (vector {})").format(table, operators)
         connection.execute(statement)

@@ -25,7 +25,7 @@ MAX_TOP_K = 1000
 DEFAULT_TABLE = "torchloom_index"
 
 #: From this many passages on, searches use a nearest-neighbour graph and not every vector.
-APPROXIMATE_FROM = 200_000
+APPROXIMATE_FROM = 50_000
 
 _SERVER_SCHEMES = ("postgresql://", "postgres://")
 _TABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
@@ -153,7 +153,7 @@ class Location:
     @property
     def remedy(self) -> str:
         """The sentence that says how to get a sound index."""
-        return f"Build it with: torchloom index build YAML_FILE {self.name} DOCUMENTS_FOLDER"
+        return f"Build it with: torchloom index build FILE --index {self.name}"
 
 
 def open_store(location: Location) -> Store:

@@ -7,6 +7,7 @@ from the model's own index functions (full, sliding, chunked), per row. Knows no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,7 +77,7 @@ def make_mask(
     mask_function: Callable[..., torch.Tensor],
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-    **options: object,
+    **options: Any,  # what else transformers knows of the mask
 ) -> torch.Tensor | None:
     """Build a mask from a model's index function, for a query that starts at `q_offset`.
 
@@ -105,15 +106,6 @@ def make_mask(
     return additive.expand(batch_size, 1, q_length, kv_length)
 
 
-class _Layer:
-    """Stands for a layer's cache where transformers asks for its type."""
-
-    is_sliding = False
-    is_compileable = True
-    is_croppable = False
-    supports_early_init = False
-
-
 class DecodeCache(Cache):
     """One more token a row: writes it at the row's position, and gives all that the row holds.
 
@@ -122,7 +114,7 @@ class DecodeCache(Cache):
     """
 
     def __init__(self, buffers: Sequence[torch.Tensor], positions: torch.Tensor) -> None:
-        super().__init__(layers=[_Layer() for _ in range(len(buffers) // 2)])
+        super().__init__(layers=[])
         self._buffers = buffers
         self._positions = positions
         self._rows = torch.arange(positions.shape[0], device=positions.device)
@@ -141,7 +133,9 @@ class DecodeCache(Cache):
         values[self._rows, :, self._positions] = value_states[:, :, 0]
         return keys, values
 
-    def get_query_offset(self, layer_idx: int = 0) -> torch.Tensor:
+    def get_query_offset(  # type: ignore[override]  # transformers takes a tensor as well
+        self, layer_idx: int = 0
+    ) -> torch.Tensor:
         """Give each row's own offset: masks are built from it."""
         del layer_idx
         return self._positions
@@ -166,7 +160,7 @@ class PrefillCache(Cache):
     """
 
     def __init__(self, buffers: Sequence[torch.Tensor], slots: torch.Tensor) -> None:
-        super().__init__(layers=[_Layer() for _ in range(len(buffers) // 2)])
+        super().__init__(layers=[])
         self._buffers = buffers
         self._slots = slots
 
@@ -199,7 +193,7 @@ class ProbeCache(Cache):
     """Keeps nothing; notes what each layer would keep."""
 
     def __init__(self) -> None:
-        super().__init__(layers=[_Layer()])
+        super().__init__(layers=[])
         self._shapes: dict[int, LayerShape] = {}
 
     def update(

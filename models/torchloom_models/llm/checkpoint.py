@@ -6,18 +6,19 @@ Weights are data: safetensors alone, and no code from the folder is ever run.
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
+from transformers.utils import logging as transformers_logging
 
 from torchloom.errors import ModelLoadError
-from torchloom_models.artefact import digest_of_text
+from torchloom_models.hardware import DtypeName, dtype_of
 from torchloom_models.llm import attention
+from torchloom_models.weights import check_folder, digest_of_folder
 
 
 #: What opening a folder of unknown origin may raise, for good reasons.
@@ -32,18 +33,17 @@ _LOAD_ERRORS = (
     SafetensorError,
 )
 
-#: Names of dtypes that users may write, besides `auto`.
-_DTYPES: Mapping[str, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-
 
 class Checkpoint:
-    """A folder with `config.json`, `*.safetensors` and, mostly, `generation_config.json`."""
+    """A folder with `config.json`, `*.safetensors` and, mostly, `generation_config.json`.
+
+    Raises ModelLoadError, when it is made or loaded, for whatever is missing or broken.
+    """
 
     def __init__(self, folder: Path) -> None:
+        check_folder(folder)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # theirs
         self.folder = folder
         try:
             self._config: PreTrainedConfig = AutoConfig.from_pretrained(
@@ -62,57 +62,54 @@ class Checkpoint:
         return length
 
     @property
-    def digest(self) -> str:
-        """A digest of the configuration: models of equal digest have equal code and shapes."""
-        values = {**self._config.to_dict(), "_name_or_path": None}
-        return digest_of_text(json.dumps(values, sort_keys=True, default=str))
-
-    @property
     def vocabulary_size(self) -> int:
         """How many logits the model gives for a token."""
         size: int = self._config.get_text_config().vocab_size
         return size
 
-    def dtype(self, name: str, device: str) -> torch.dtype:
-        """Give the dtype called `name`; `auto` is the checkpoint's own, or what is faster.
+    @property
+    def digest(self) -> str:
+        """A digest of all that shapes the model's code."""
+        return digest_of_folder(self.folder)
 
-        On a CPU bfloat16 stays where the processor multiplies it; all else becomes float32.
+    def dtype(self, name: DtypeName, place: str) -> torch.dtype:
+        """Give the dtype called `name`. `auto` is that of the weights, if the device is fast in it.
+
+        On a CPU bfloat16 stays bfloat16 where the processor multiplies it; all else is float32.
         """
-        if name != "auto":
-            if name not in _DTYPES:
-                known = ", ".join(("auto", *_DTYPES))
-                raise self._error(f"the kind llm has no dtype {name!r}; it has {known}")
-            return _DTYPES[name]
-        stored = self._config.dtype
-        if device != "cpu":
-            return stored if isinstance(stored, torch.dtype) else torch.float32
-        is_fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 - the one way to ask
-        return torch.bfloat16 if stored == torch.bfloat16 and is_fast else torch.float32
+        stored = cast("torch.dtype | None", self._config.dtype)
+        if name == "auto" and place == "cpu" and stored == torch.bfloat16:
+            is_fast: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 - no other way
+            return torch.bfloat16 if is_fast else torch.float32
+        return dtype_of(name, place=place, stored=stored)
 
-    def load_model(self, dtype: torch.dtype, device: str) -> PreTrainedModel:
-        """Load the weights. Raises ModelLoadError unless all of them are there and fit."""
+    def load_model(self, dtype: torch.dtype, place: str) -> PreTrainedModel:
+        """Load the weights; all of them must be there and fit."""
         attention.register()
+        options: dict[str, Any] = {
+            "config": self._config,
+            "dtype": dtype,
+            "device_map": {"": place},
+            "use_safetensors": True,
+            "trust_remote_code": False,
+            "local_files_only": True,
+            "attn_implementation": attention.IMPLEMENTATION,
+        }
         try:
-            model, info = AutoModelForCausalLM.from_pretrained(
-                self.folder,
-                config=self._config,
-                dtype=dtype,
-                device_map={"": device},
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                attn_implementation=attention.IMPLEMENTATION,
+            loaded = AutoModelForCausalLM.from_pretrained(
+                self.folder, output_loading_info=True, **options
             )
         except _LOAD_ERRORS as error:
             raise self._error("its weights could not be loaded", error) from error
+        model, info = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
         missing = sorted(info["missing_keys"])
         if missing:
             raise self._error(f"{len(missing)} weights are missing, {missing[0]!r} among them")
         if "position_ids" not in inspect.signature(model.forward).parameters:
             raise self._error(f"{type(model).__name__} takes no positions, which batching needs")
-        loaded: PreTrainedModel = model.eval().requires_grad_(requires_grad=False)
-        return loaded
+        # from_pretrained leaves it in eval mode.
+        model.requires_grad_(requires_grad=False)
+        return model
 
     def load_generation(self) -> GenerationConfig:
         """Give the generation settings that come with the model, or what its configuration says."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from torchloom.deployment import Report
 from torchloom.device import Device
-from torchloom.errors import DeviceUnavailable, ModelLoadError
+from torchloom.errors import ModelLoadError
 from torchloom_models.compile import ArtefactKey, CompileSettings
+from torchloom_models.hardware import DtypeName, place_of
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
@@ -24,6 +24,7 @@ from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.scheduler import Scheduler
 from torchloom_models.llm.tokenizer import Tokenizer
+from torchloom_models.source import resolve_source
 
 
 #: How many sequences an engine holds where the model file does not say.
@@ -36,12 +37,13 @@ _MAX_PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
 def open_engine(config: Mapping[str, object], device: Device, report: Report) -> LlmEngine:
     """Open an engine. `config` holds what a model file says, and where compiled code is kept.
 
-    Raises ModelLoadError or DeviceUnavailable.
+    Raises ModelLoadError, InvalidModel or DeviceUnavailable.
     """
-    place = _place(device)
+    place = place_of(device)
+    folder = resolve_source(str(config["source"]), report)
     report("loading the weights", None)
-    checkpoint = Checkpoint(Path(str(config["source"])))
-    dtype = checkpoint.dtype(cast("str", config.get("dtype", "auto")), place)
+    checkpoint = Checkpoint(folder)
+    dtype = checkpoint.dtype(cast("DtypeName", config.get("dtype", "auto")), place)
     model = checkpoint.load_model(dtype, place)
     cache = _make_cache(model, checkpoint, config, place)
     artefacts = config.get("artefacts")
@@ -57,26 +59,16 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     return _assemble(checkpoint, config, ModelRunner(model, cache, step, device=place), place)
 
 
-def _place(device: Device) -> str:
-    """Give the name that torch has for a device."""
-    if device.kind == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device.kind == "cuda":
-        unit = int(device.unit or 0)
-        if unit >= torch.cuda.device_count():
-            message = f"There is no device {str(device)!r}: torch sees {torch.cuda.device_count()}."
-            raise DeviceUnavailable(message)
-        return f"cuda:{unit}"
-    return "cpu"
-
-
 def _make_cache(
     model: PreTrainedModel, checkpoint: Checkpoint, config: Mapping[str, object], place: str
 ) -> KvCache:
     try:
         layers = probe_layers(model)
-    except (NotImplementedError, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"{type(model).__name__} cannot be served: {error}"
+    except (NotImplementedError, AttributeError, LookupError, TypeError, ValueError) as error:
+        message = (
+            f"{type(model).__name__} cannot be served: it keeps more of a sequence than the keys "
+            f"and values of plain attention ({type(error).__name__}: {error})."
+        )
         raise ModelLoadError(message) from error
     num_slots = cast("int", config.get("max_sequences") or config.get("max_size") or _MAX_SEQUENCES)
     max_length = choose_max_length(

@@ -6,6 +6,7 @@ What a row draws depends on its own logits and random stream, never on the rest 
 from __future__ import annotations
 
 from collections.abc import Sequence as Rows
+from math import isfinite
 
 import torch
 
@@ -47,11 +48,8 @@ class Sampler:
             tokens[choice.rows] = choice.draw(logits[choice.rows])
         if self._penalty is not None:
             self._penalty.note(tokens)
-        drawn: list[int | None] = tokens.tolist()
-        is_broken = (~best.isfinite()).tolist()
-        if any(is_broken):
-            drawn = [None if bad else token for token, bad in zip(drawn, is_broken, strict=True)]
-        return drawn
+        pairs = zip(tokens.tolist(), best.tolist(), strict=True)
+        return [token if isfinite(highest) else None for token, highest in pairs]
 
     def _prepare(self, key: tuple[Sequence, ...]) -> None:
         """Read the parameters of a new batch. Sequences are equal when they are the same."""

@@ -33,9 +33,8 @@ def folder(tmp_path: Path) -> Path:
     """Give a folder of two pages and some records."""
     folder = tmp_path / "docs"
     folder.mkdir()
-    (folder / "leave.md").write_text(
-        "# Leave\n\nThere are 28 days.\n\n## Parents\n\nTwelve weeks.\n"
-    )
+    leave = "# Leave\n\nThere are 28 days.\n\n## Parents\n\nTwelve weeks.\n"
+    (folder / "leave.md").write_text(leave)
     (folder / "pay.txt").write_text("Pay is monthly.\n\nPay is monthly.\n")
     records = [{"id": "r-1", "text": "A record.", "metadata": {"year": 2024}}, {"text": "Other."}]
     (folder / "more.jsonl").write_text("\n".join(map(json.dumps, records)))

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from torchloom.errors import InvalidInput, ModelLoadError
+from torchloom_models.index import embedded
+from torchloom_models.index.condition import parse_filter
 from torchloom_models.index.embedded import EmbeddedStore
 from torchloom_models.index.passage import Batch, Facts, Passage
 from torchloom_models.index.store import IndexBusy, Location, Query
@@ -82,7 +84,9 @@ def test_says_how_to_mend_each_kind_of_damage(path: Path, tmp_path: Path) -> Non
             target = copy / file.relative_to(path)
             if target.stat().st_size > 1:
                 harm(target)
-                with pytest.raises(ModelLoadError, match=r"torchloom index build .* handbook"):
+                with pytest.raises(
+                    ModelLoadError, match=r"torchloom index build FILE --index handbook"
+                ):
                     store_at(copy).search([Query(np.ones(4, np.float32), 3)])
 
 
@@ -188,6 +192,32 @@ def start(program: str, path: Path, **options: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, str(path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **pipes, **options)  # type: ignore[call-overload, no-any-return]  # a dict of keywords
+
+
+@pytest.mark.slow
+def test_finds_nearly_all_with_a_graph(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large index gets a graph; searches and filters go on finding what they should."""
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((200, 128))
+    vectors = centres[random.integers(0, 200, 20_000)] + random.standard_normal((20_000, 128)) / 2
+    passages = [
+        Passage(id=f"{n:05}", text="", metadata={"part": n % 50}) for n in range(len(vectors))
+    ]
+    facts = Facts(dimension=128)
+    asked = vectors[:20].astype(np.float32)
+    queries = [Query(vector, 10) for vector in asked]
+    queries += [Query(vector, 10, parse_filter({"part": 7})) for vector in asked]
+    store = store_at(path)
+    store.replace([Batch(passages, vectors)], facts)
+    exact = store.search(queries)
+    monkeypatch.setattr(embedded, "APPROXIMATE_FROM", 1000)
+    store.replace([Batch(passages, vectors)], facts)
+    graph = store_at(path).search(queries)
+    assert [len(matches) for matches in graph] == [10] * 40
+    pairs = zip(exact, graph, strict=True)
+    shared = [len({m.id for m in one} & {m.id for m in two}) / 10 for one, two in pairs]
+    assert sum(shared) / len(shared) > 0.95
+    assert any(path.rglob("graph.bin")) or any(path.rglob("*links*"))
 
 
 @pytest.mark.slow

@@ -375,7 +375,9 @@ def test_says_how_to_build_an_index_that_is_not_there(open_index: Open) -> None:
         lambda: store.upsert(batch("a")),
         lambda: store.delete(["a"]),
     ):
-        with pytest.raises(ModelLoadError, match=r"no index.*torchloom index build handbook"):
+        with pytest.raises(
+            ModelLoadError, match=r"no index.*torchloom index build FILE --index handbook"
+        ):
             ask()
 
 

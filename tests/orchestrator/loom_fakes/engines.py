@@ -152,6 +152,7 @@ def open_stuck(_config: Config, _device: Device, report: Report) -> BatchEngine:
 
 def open_once(config: Config, device: Device, report: Report) -> BatchEngine:
     """Open the first time only: the file that the config names says whether it has been opened."""
+    report("opening", None)
     mark = Path(str(config["mark"]))
     if mark.exists():
         raise ModelLoadError("The disk has gone.")

@@ -108,10 +108,7 @@ def find_faults(text: str, *graphs: Graph) -> list[str]:
 
 def with_node(node: str, *, outputs: str = "{{ a }}", inputs: str = "{}") -> str:
     """Write a workflow of one node, `a`, in flow style on line 3."""
-    return (
-        f"name: w\nnodes:\n  a: {node}\noutputs: {{o: '{outputs}'}}\n"
-        f"inputs: {inputs}\n"
-    )
+    return f"name: w\nnodes:\n  a: {node}\noutputs: {{o: '{outputs}'}}\ninputs: {inputs}\n"
 
 
 def to_document(data: object) -> Document:

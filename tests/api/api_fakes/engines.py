@@ -1,4 +1,4 @@
-"""Small real engines for the tests of the API. Opened by name, in threads or in worker processes."""
+"""Small real engines for the tests of the API, opened by name."""
 
 from __future__ import annotations
 
@@ -33,23 +33,27 @@ class Endless:
         self._tasks: list[int] = []
 
     def room(self) -> Room:
+        """Say how much it can hold."""
         return Room(max_tasks=4096, is_continuous=True)
 
     def admit(self, work: Work) -> None:
+        """Take a task in."""
         self._tasks.append(work.task_id)
 
     def step(self) -> Iterable[Event]:
+        """Say one word for each task."""
         time.sleep(0.005)  # a forward pass takes its time
         return [Chunk(task, {"text": "tick "}) for task in self._tasks]
 
     def cancel(self, task_id: int) -> None:
+        """Forget a task."""
         if task_id in self._tasks:
             self._tasks.remove(task_id)
             Endless.cancelled.append(task_id)
             Endless.changed.set()
 
     def close(self) -> None:
-        pass
+        """Hold nothing."""
 
 
 Endless.cancelled = []
@@ -65,13 +69,16 @@ class Streamer:
         self._left: dict[int, int] = {}
 
     def room(self) -> Room:
+        """Say how much it can hold."""
         return Room(max_tasks=256, is_continuous=True)
 
     def admit(self, work: Work) -> None:
+        """Take a task in."""
         self._tasks[work.task_id] = []
         self._left[work.task_id] = int(str(work.inputs.get("count", 3)))
 
     def step(self) -> Iterable[Event]:
+        """Say one word for each task."""
         for task in list(self._tasks):
             said = self._tasks[task]
             if self._left[task] == 0:
@@ -83,11 +90,12 @@ class Streamer:
             yield Chunk(task, {"text": said[-1]})
 
     def cancel(self, task_id: int) -> None:
+        """Forget a task."""
         self._tasks.pop(task_id, None)
         self._left.pop(task_id, None)
 
     def close(self) -> None:
-        pass
+        """Hold nothing."""
 
 
 def _answer(work: Work) -> Values:
@@ -116,21 +124,21 @@ def _forward(batch: Sequence[Work]) -> list[Values]:
     return [_answer(work) for work in batch]
 
 
-def open_echo(config: Mapping[str, object], device: Device, report: object) -> Engine:
+def open_echo(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Give `value` back, or what `want` asks for."""
     return BatchEngine(_forward, max_tasks=64, validate=_validate)
 
 
-def open_endless(config: Mapping[str, object], device: Device, report: object) -> Engine:
+def open_endless(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Never come to an end."""
     return Endless()
 
 
-def open_streamer(config: Mapping[str, object], device: Device, report: object) -> Engine:
+def open_streamer(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Stream words."""
     return Streamer()
 
 
-def open_broken(config: Mapping[str, object], device: Device, report: object) -> Engine:
+def open_broken(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Do not load."""
     raise ModelLoadError("the weights are missing")

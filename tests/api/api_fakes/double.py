@@ -1,6 +1,6 @@
 """A Reader for tests: tiny documents, no models package and no expression language.
 
-A workflow's nodes read their inputs by `$inputs.NAME` and `$NODE.NAME`; anything else is a constant.
+A node reads its inputs by `$inputs.NAME` and `$NODE.NAME`; anything else is a constant.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Reference:
         self.reads = frozenset() if self._owner == "inputs" else frozenset({self._owner})
 
     def evaluate(self, scope: Mapping[str, object]) -> object:
+        """Work it out."""
         return scope[self._owner][self._key]  # type: ignore[index]  # a test's own document
 
 
@@ -42,15 +43,18 @@ class DoubleReader:
     """Reads `{name, version, factory}` and `{name, version, inputs, nodes, outputs, stream}`."""
 
     def is_workflow(self, text: bytes, file: Path) -> bool:
+        """Tell a workflow from a model."""
         return isinstance(self._load(text, str(file)), dict) and b"nodes" in text
 
     def read_model(self, text: str | bytes, file: Path | None) -> Deployment:
+        """Check a model."""
         document = load_document(text, str(file) if file else None, error=InvalidModel)
         return self._to_model(document)
 
     def read_workflow(
         self, text: str | bytes, file: Path | None, orchestrator: Orchestrator
     ) -> Draft:
+        """Check a workflow."""
         document = load_document(text, str(file) if file else None)
         data = document.data
         if not isinstance(data, dict):
@@ -84,7 +88,7 @@ class DoubleReader:
             name=data.get("name", name),
             version=data.get("version", 1),
             kind="test",
-            factory=f"engines:open_{data['factory']}",
+            factory=f"api_fakes.engines:open_{data['factory']}",
             signature=to_signature(data["signature"]) if "signature" in data else ANY,
             queue=QueuePolicy(max_size=data.get("queue", 1000)),
             is_inline=True,

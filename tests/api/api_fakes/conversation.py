@@ -1,4 +1,4 @@
-"""Conversation: one request over raw ASGI, step by step, with a client that may leave in the middle."""
+"""Conversation: one request over raw ASGI, with a client that may leave in the middle."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def read_events(body: bytes) -> list[tuple[int, str, str]]:
     events = []
     for block in body.decode().split("\n\n"):
         fields = dict(
-            line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":")
+            line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":")
         )
         if fields:
             events.append((int(fields["id"]), fields["event"], fields["data"]))

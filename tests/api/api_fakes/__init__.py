@@ -1,0 +1,1 @@
+"""Engines, documents and a client for the tests of the API."""

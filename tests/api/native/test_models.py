@@ -1,0 +1,115 @@
+"""Routes of models."""
+
+from __future__ import annotations
+
+import httpx
+from api_fakes.documents import ECHO, SAY, Register
+
+
+YAML = {"content-type": "application/yaml"}
+TYPED = """
+name: typed
+factory: echo
+signature:
+  inputs: {value: {type: integer}}
+"""
+
+
+async def test_registers_a_model(client: httpx.AsyncClient) -> None:
+    """201 once it serves, with its address; 200 where it was there; 409 for other content."""
+    made = await client.post("/api/models", content=ECHO, headers=YAML)
+    again = await client.post("/api/models", content=ECHO, headers=YAML)
+    other = await client.post("/api/models", content=ECHO + "queue: 3", headers=YAML)
+    view = made.json()
+
+    assert [made.status_code, again.status_code, other.status_code] == [201, 200, 409]
+    assert made.headers["location"] == "/api/models/echo@1"
+    assert (view["name"], view["state"], view["weight"]) == ("echo", "ready", 1.0)
+    assert view["replicas"][0]["device"] == "cpu"
+
+
+async def test_tells_every_fault_with_its_line(client: httpx.AsyncClient) -> None:
+    """422 with the nearest key and where it stands."""
+    response = await client.post("/api/models", content="name: a\nfactroy: echo", headers=YAML)
+    (error,) = response.json()["errors"]
+
+    assert response.status_code == 422
+    assert (error["line"], error["pointer"]) == (2, "/factroy")
+    assert "Did you mean 'factory'?" in error["message"]
+
+
+async def test_shows_why_a_model_does_not_serve(client: httpx.AsyncClient) -> None:
+    """The reason is in the answer and can be asked for later."""
+    response = await client.post("/api/models", content="name: b\nfactory: broken", headers=YAML)
+    view = (await client.get("/api/models/b")).json()
+
+    assert response.status_code == 500
+    assert response.json()["type"] == "urn:torchloom:model-load-error"
+    assert view["state"] == "failed"
+    assert view["error"]["detail"] == response.json()["detail"]
+    assert [item["state"] for item in (await client.get("/api/models")).json()["items"]] == [
+        "failed"
+    ]
+
+
+async def test_scales_a_model(client: httpx.AsyncClient, register: Register) -> None:
+    """PATCH changes the number of workers while the model serves."""
+    await register(ECHO)
+    response = await client.patch("/api/models/echo", json={"replicas": {"min": 2}})
+
+    assert len(response.json()["replicas"]) == 2
+
+
+async def test_splits_traffic(client: httpx.AsyncClient, register: Register) -> None:
+    """PATCH splits the requests between versions."""
+    await register(ECHO, ECHO + "version: 2\n")
+    await client.patch("/api/models/echo", json={"traffic": {"1": 1, "2": 1}})
+    answers = [await client.post("/api/models/echo/predict", json={"inputs": {}}) for _ in range(4)]
+
+    assert sorted(answer.json()["version"] for answer in answers) == [1, 1, 2, 2]
+
+
+async def test_refuses_changes_that_make_no_sense(
+    client: httpx.AsyncClient, register: Register
+) -> None:
+    """Wrong numbers, unknown keys and what cannot be changed are refused, with the key."""
+    await register(ECHO)
+    for body, pointer in (
+        ({"replicas": {"min": 0}}, "/replicas"),
+        ({"replicas": {"min": 3, "max": 2}}, "/replicas"),
+        ({"replicas": {"min": 1_000_000}}, "/replicas"),
+        ({"replicas": {"min": "two"}}, "/replicas/min"),
+        ({"replicas": {"mim": 2}}, "/replicas"),
+        ({"batching": {"max_size": 8}}, "/batching"),
+        ({"replcias": {"min": 2}}, "/replcias"),
+    ):
+        response = await client.patch("/api/models/echo", json=body)
+        assert response.status_code == 422, body
+        assert response.json()["errors"][0]["pointer"] == pointer
+    assert (await client.patch("/api/models/nope", json={})).status_code == 404
+    assert (await client.patch("/api/models/echo", json={})).status_code == 200
+
+
+async def test_removes_a_model_unless_it_is_needed(
+    client: httpx.AsyncClient, register: Register
+) -> None:
+    """409 names the workflow that calls it; without one, the model goes."""
+    await register(ECHO, SAY)
+    needed = await client.delete("/api/models/echo")
+    await client.delete("/api/workflows/say")
+    removed = await client.delete("/api/models/echo@1")
+
+    assert needed.status_code == 409
+    assert "say@1" in needed.json()["detail"]
+    assert removed.status_code == 204
+    assert (await client.get("/api/models/echo")).status_code == 404
+
+
+async def test_shows_what_a_model_takes(client: httpx.AsyncClient, register: Register) -> None:
+    """The signature is in the description, in JSON Schema's words."""
+    await register(TYPED)
+    view = (await client.get("/api/models/typed")).json()
+    refused = await client.post("/api/models/typed/predict", json={"inputs": {"value": "x"}})
+
+    assert view["signature"]["inputs"] == {"value": {"type": "integer"}}
+    assert refused.status_code == 422

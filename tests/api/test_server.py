@@ -1,0 +1,352 @@
+"""A real server process over real sockets: start, streams, disconnects, signals, restarts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+YAML = {"content-type": "application/yaml"}
+STREAM = {"accept": "text/event-stream"}
+
+LOUD = """
+name: loud
+inputs: {text: {type: string, minLength: 1}}
+nodes: {up: {function: "api_fakes.functions:shout", inputs: {text: "{{ inputs.text }}"}}}
+outputs: {said: "{{ up.text }}"}
+"""
+
+COUNT = """
+name: count
+inputs: {number: {type: integer}, pause_s: {type: number, default: 0.01}}
+nodes:
+  steps:
+    function: api_fakes.functions:count
+    inputs: {number: "{{ inputs.number }}", pause_s: "{{ inputs.pause_s }}"}
+outputs: {items: "{{ steps.items }}"}
+stream: steps
+"""
+
+SLOW = """
+name: slow
+inputs: {seconds: {type: number}}
+nodes: {nap: {function: "api_fakes.functions:slow", inputs: {seconds: "{{ inputs.seconds }}"}}}
+outputs: {slept: "{{ nap.slept }}"}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server process that is ready, and where it answers."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def client(self) -> httpx.Client:
+        """Give a client of it."""
+        return httpx.Client(base_url=self.url, timeout=60)
+
+    def end(self) -> int:
+        """Tell it to end; give its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start servers over one store, with the tests' functions; none is left behind."""
+    with ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(_started(tmp_path, arguments))
+
+
+@contextmanager
+def _started(folder: Path, arguments: tuple[str, ...]) -> Iterator[Server]:
+    process, log = _launch(folder, arguments)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            word, _, url = line.decode().strip().partition(": ")
+            if word == "Ready":
+                break
+        else:
+            pytest.fail(f"The server ended before it was ready:\n{log.read_text()}")
+        yield Server(process, url, log)
+    finally:
+        _kill(process)
+
+
+def _launch(folder: Path, arguments: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], Path]:
+    log = folder / f"{len(list(folder.glob('*.log')))}.log"
+    command = [sys.executable, "-m", "torchloom_api.cli", "serve", *arguments]
+    options = ["--port=0", f"--store={folder / 'store'}", "--functions=api_fakes"]
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "PYTHONPATH": str(HERE)},
+            process_group=0,
+        )
+    return process, log
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    """Write a file; give its path."""
+    file = folder / name
+    file.write_text(text)
+    return str(file)
+
+
+def test_serves_files_until_it_is_told_to_end(start: Start, tmp_path: Path) -> None:
+    """Files on the command line serve; SIGTERM ends the server by itself with code 0."""
+    server = start(write(tmp_path, "loud.yaml", LOUD))
+    with server.client() as client:
+        answer = client.post("/api/workflows/loud/runs", json={"text": "hello"})
+        ready = client.get("/api/health/ready")
+
+    assert answer.json()["outputs"] == {"said": "HELLO"}
+    assert ready.status_code == 200
+    assert server.end() == 0
+
+
+def test_streams_as_it_goes(start: Start, tmp_path: Path) -> None:
+    """The first chunk is here while the later ones are still being made."""
+    server = start(write(tmp_path, "count.yaml", COUNT))
+    inputs = {"number": 3, "pause_s": 0.2}
+    seen: list[str] = []
+    with (
+        server.client() as client,
+        client.stream("POST", "/api/workflows/count/runs", json=inputs, headers=STREAM) as answer,
+    ):
+        for line in answer.iter_lines():
+            if line.startswith("event: node.chunk") and not seen:
+                state = httpx.get(f"{server.url}/api/runs").json()["items"][0]["state"]
+            if line.startswith("event: "):
+                seen.append(line.removeprefix("event: "))
+                if len(seen) == 3:
+                    first_state = httpx.get(f"{server.url}/api/runs").json()["items"][0]["state"]
+    assert seen[:3] == ["run.started", "node.started", "node.chunk"]
+    assert seen[-1] == "run.finished"
+    assert first_state == "running"
+
+
+def test_cancels_the_run_of_a_client_that_hangs_up(start: Start, tmp_path: Path) -> None:
+    """A connection that is closed in mid-stream cancels the run, and the model takes new work."""
+    server = start(write(tmp_path, "count.yaml", COUNT))
+    with server.client() as client:
+        with client.stream(
+            "POST", "/api/workflows/count/runs", json={"number": 100_000}, headers=STREAM
+        ) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("event: node.chunk"):
+                    break
+        run = client.get("/api/runs").json()["items"][0]["run"]
+        events = client.get(f"/api/runs/{run}/events").text
+        after = client.post("/api/workflows/count/runs", json={"number": 1})
+
+    assert "event: run.failed" in events
+    assert '"title":"Cancelled"' in events
+    assert after.json()["outputs"] == {"items": [{"n": 0}]}
+
+
+def test_resumes_a_stream_that_broke_off(start: Start, tmp_path: Path) -> None:
+    """A background run is followed by two connections; together they give each event once."""
+    server = start(write(tmp_path, "count.yaml", COUNT))
+    with server.client() as client:
+        path = "/api/workflows/count/runs?background=true"
+        place = client.post(path, json={"number": 20}).headers["location"]
+        ids: list[int] = []
+        with client.stream("GET", f"{place}/events") as answer:
+            for line in answer.iter_lines():
+                if line.startswith("id: "):
+                    ids.append(int(line.removeprefix("id: ")))
+                if len(ids) == 6 and not line:
+                    break
+        headers = {"last-event-id": str(ids[-1])}
+        rest = client.get(f"{place}/events", headers=headers).text
+        ids += [int(line[4:]) for line in rest.splitlines() if line.startswith("id: ")]
+
+    assert ids == list(range(1, len(ids) + 1))
+    assert rest.rstrip().splitlines()[-2] == "event: run.finished"
+
+
+def test_drains_before_it_ends(start: Start, tmp_path: Path) -> None:
+    """After SIGTERM, accepted work is finished; new work gets 503; then the server ends."""
+    server = start(write(tmp_path, "count.yaml", COUNT))
+    inputs = {"number": 40, "pause_s": 0.05}
+    seen: list[str] = []
+    refused = None
+    with (
+        server.client() as client,
+        server.client() as other,
+        client.stream("POST", "/api/workflows/count/runs", json=inputs, headers=STREAM) as answer,
+    ):
+        other.get("/api/health/live")
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                seen.append(line.removeprefix("event: "))
+            if seen.count("node.chunk") == 1 and refused is None:
+                server.process.send_signal(signal.SIGTERM)
+                while other.get("/api/health/ready").status_code == 200:
+                    pass
+                refused = other.post("/api/workflows/count/runs", json={"number": 1})
+
+    assert refused is not None
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"]
+    assert seen.count("node.chunk") == 40
+    assert seen[-1] == "run.finished"
+    assert server.process.wait(timeout=60) == 0
+
+
+def test_ends_at_once_on_a_second_signal(start: Start, tmp_path: Path) -> None:
+    """The second signal waits for nothing, and leaves no worker behind."""
+    server = start(write(tmp_path, "slow.yaml", SLOW))
+    with server.client() as client:
+        client.post("/api/workflows/slow/runs?background=true", json={"seconds": 600})
+        worker = client.get("/api/models").json()["items"][0]["replicas"][0]["pid"]
+        server.process.send_signal(signal.SIGTERM)
+        while client.get("/api/health/ready").status_code == 200:
+            pass
+        server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(timeout=10) == 128 + signal.SIGTERM
+    _wait_for_end(worker)
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait until a process is gone; the kernel ends it with its parent."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        import select  # noqa: PLC0415 - only here
+
+        assert select.select([watched], [], [], 30)[0], f"worker {pid} is still there"
+    finally:
+        os.close(watched)
+
+
+def test_gives_up_at_the_end_of_the_grace(start: Start, tmp_path: Path) -> None:
+    """What is not done within the grace time is cancelled; the server ends all the same."""
+    server = start(write(tmp_path, "slow.yaml", SLOW), "--grace-s=0.5")
+    with server.client() as client:
+        client.post("/api/workflows/slow/runs?background=true", json={"seconds": 600})
+
+    assert server.end() == 0
+
+
+def test_restores_what_was_registered(start: Start) -> None:
+    """After a kill -9, everything that was registered over the network serves again."""
+    server = start()
+    with server.client() as client:
+        for text in (LOUD, COUNT):
+            assert client.post("/api/workflows", content=text, headers=YAML).status_code == 201
+    _kill(server.process)
+    again = start()
+    with again.client() as client:
+        answer = client.post("/api/workflows/loud/runs", json={"text": "back"})
+        listed = client.get("/api/workflows").json()
+
+    assert answer.json()["outputs"] == {"said": "BACK"}
+    assert [item["name"] for item in listed["items"]] == ["count", "loud"]
+
+
+def test_does_not_start_with_a_file_that_fails(tmp_path: Path) -> None:
+    """A model that does not load ends the start, with its name and the reason."""
+    file = write(
+        tmp_path,
+        "bad.yaml",
+        "name: bad\nkind: function\nfunction: api_fakes.functions:missing\n",
+    )
+    process, log = _launch(tmp_path, (file,))
+    try:
+        code = process.wait(timeout=60)
+    finally:
+        _kill(process)
+
+    assert code != 0
+    assert "missing" in log.read_text()
+
+
+def test_answers_while_it_loads(start: Start, tmp_path: Path) -> None:
+    """Live, not ready and not started: probes are answered from the first moment."""
+    server = start(write(tmp_path, "loud.yaml", LOUD))
+    with server.client() as client:
+        for name in ("live", "startup", "ready"):
+            assert client.get(f"/api/health/{name}").status_code == 200
+
+
+def test_does_not_start_where_another_listens(tmp_path: Path) -> None:
+    """An address in use is told in one line, before anything is loaded."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process, log = _launch(tmp_path, (f"--metrics=127.0.0.1:{port}",))
+        try:
+            code = process.wait(timeout=60)
+        finally:
+            _kill(process)
+
+    assert code != 0
+    assert f"Cannot listen on 127.0.0.1:{port}" in log.read_text()
+
+
+def test_separates_its_listeners(start: Start) -> None:
+    """Management and metrics can have addresses of their own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = start(f"--metrics=127.0.0.1:{port}")
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics")
+    elsewhere = httpx.get(f"{server.url}/metrics")
+
+    assert metrics.status_code == 200
+    assert elsewhere.status_code == 404
+    assert "metrics listener" in elsewhere.json()["detail"]
+
+
+def test_survives_clients_that_break_the_protocol(start: Start, tmp_path: Path) -> None:
+    """Garbage, half requests and clients that hang up leave the server well."""
+    server = start(write(tmp_path, "loud.yaml", LOUD))
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    head = b"POST /api/workflows/loud/runs HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+    for junk in (
+        b"\x00\xff\x16\x03\x01",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000 + b"\r\n\r\n",
+        head,
+        head + b'{"text"',
+        b"POST /api/models HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ):
+        with suppress(ConnectionError), socket.create_connection((host, int(port))) as line:
+            line.sendall(junk)
+    with server.client() as client:
+        answer = client.post("/api/workflows/loud/runs", json={"text": "well"})
+
+    assert answer.json()["outputs"] == {"said": "WELL"}
+    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,281 @@
+"""Modules that are compiled for each layout they meet, and eager until then."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from torchloom.errors import ModelLoadError
+from torchloom_models import compile as compile_layer
+from torchloom_models.artefact import ArtefactKey
+from torchloom_models.compile import CompiledCallable, CompileSettings
+from torchloom_models.compiler import Code, CompileFailed
+
+
+pytestmark = pytest.mark.slow
+
+KEY = ArtefactKey(model="m", dtype="float32", device="cpu", part="twice")
+
+SMALL, LARGE = torch.ones(2), torch.ones(3)
+
+
+class Twice(nn.Module):
+    """Doubles its argument; raises for five of anything."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give 2x."""
+        if x.shape == (5,):
+            raise ValueError("five")
+        return x * 2
+
+
+class FakeCompiler:
+    """A route whose code adds 100 to what eager code gives, so that it shows who answered."""
+
+    def __init__(self, name: str, *, error: str = "") -> None:
+        self.name = name
+        self.error = error
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.compiled: list[tuple[Hashable, bool]] = []
+        self.is_closed = False
+
+    def layout_of(self, arguments: Sequence[Tensor]) -> Hashable:
+        """Tell shapes apart."""
+        return tuple(tensor.shape for tensor in arguments)
+
+    def compile(self, arguments: Sequence[Tensor], *, is_background: bool) -> Code:
+        """Wait until the test lets it go on, then answer or fail."""
+        self.may_go_on.wait()
+        if self.error or self.is_closed:
+            raise CompileFailed(self.error or "closed")
+        self.compiled.append((self.layout_of(arguments), is_background))
+        for tensor in arguments:
+            tensor.fill_(-1)
+        return lambda tensors: tensors[0] * 2 + 100
+
+    def close(self) -> None:
+        """Let a waiting build end."""
+        self.is_closed = True
+        self.may_go_on.set()
+
+
+Make = Callable[..., CompiledCallable]
+
+
+@pytest.fixture
+def ahead() -> FakeCompiler:
+    """Give the first route."""
+    return FakeCompiler("ahead of time")
+
+
+@pytest.fixture
+def late() -> FakeCompiler:
+    """Give the second route."""
+    return FakeCompiler("just in time")
+
+
+@pytest.fixture
+def make(
+    ahead: FakeCompiler, late: FakeCompiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Make:
+    """Make callables around `Twice` whose routes are the fakes."""
+    monkeypatch.setattr(compile_layer, "AotCompiler", lambda *_, **__: ahead)
+    monkeypatch.setattr(compile_layer, "JitCompiler", lambda *_, **__: late)
+
+    def make(backend: str = "auto", device: str = "cpu") -> CompiledCallable:
+        key = ArtefactKey(model="m", dtype="float32", device=device, part="twice")
+        settings = CompileSettings.from_config(backend)
+        return CompiledCallable(Twice(), settings=settings, key=key, folder=tmp_path)
+
+    return make
+
+
+def silent(what: str, fraction: float | None) -> None:
+    """Report nothing."""
+
+
+def value_of(callable_: CompiledCallable, x: Tensor) -> float:
+    """Call it and give the first number: 2 where it ran eagerly, 102 where it was compiled."""
+    output = callable_(x)
+    assert isinstance(output, Tensor)
+    return output[0].item()
+
+
+def test_is_compiled_after_the_warm_up(make: Make, ahead: FakeCompiler) -> None:
+    """Warming up compiles before the first call, and reports how far it is."""
+    twice = make()
+    reports: list[tuple[str, float | None]] = []
+
+    twice.warm_up([(SMALL,), (LARGE,)], lambda what, fraction: reports.append((what, fraction)))
+
+    assert value_of(twice, SMALL) == 102
+    assert ahead.compiled == [(((2,),), False), (((3,),), False)]
+    assert reports == [("compiling twice", 0.0), ("compiling twice", 0.5), ("compiled twice", 1.0)]
+    assert repr(twice) == "<CompiledCallable twice: ahead of time, 2 compiled, 0 pending>"
+
+
+def test_serves_eagerly_while_a_new_layout_compiles(make: Make, ahead: FakeCompiler) -> None:
+    """A new shape is answered at once, and by compiled code as soon as there is some."""
+    twice = make()
+    ahead.may_go_on.clear()
+
+    assert [value_of(twice, SMALL), value_of(twice, SMALL)] == [2, 2]
+    assert twice.pending == 1
+    assert not twice.wait(timeout_s=0)
+    assert not twice.is_compiled
+
+    ahead.may_go_on.set()
+    assert twice.wait()
+    assert value_of(twice, SMALL) == 102
+    assert ahead.compiled == [(((2,),), True)]
+    twice.close()
+
+
+def test_compiles_on_memory_of_its_own(make: Make) -> None:
+    """What compiling writes never reaches the caller's arguments."""
+    twice = make()
+    x = torch.ones(2)
+
+    twice(x)
+    twice.wait()
+    twice.close()
+
+    assert x.tolist() == [1, 1]
+
+
+def test_takes_the_second_route_where_the_first_fails(
+    make: Make, ahead: FakeCompiler, late: FakeCompiler, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be compiled ahead may be compiled just in time; the log says so."""
+    ahead.error = "export refused it"
+    twice = make("inductor")
+
+    twice.warm_up([(SMALL,)], silent)
+
+    assert value_of(twice, SMALL) == 102
+    assert len(late.compiled) == 1
+    assert "export refused it; trying just in time" in caplog.text
+
+
+def test_serves_eagerly_and_says_so_where_nothing_compiles(
+    make: Make, ahead: FakeCompiler, late: FakeCompiler, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `auto`, a model that does not compile serves all the same."""
+    ahead.error = late.error = "no luck"
+    twice = make("auto")
+
+    twice.warm_up([(SMALL,)], silent)
+
+    assert value_of(twice, SMALL) == 2
+    assert twice.failures == ("no luck",)
+    assert twice.pending == 0
+    assert "twice runs eagerly: no luck" in caplog.text
+
+
+def test_does_not_start_where_inductor_was_asked_for_and_fails(
+    make: Make, ahead: FakeCompiler, late: FakeCompiler
+) -> None:
+    """With `inductor`, a model that does not compile is not served."""
+    ahead.error = late.error = "no luck"
+
+    with pytest.raises(ModelLoadError, match=r"no luck.*compile: auto"):
+        make("inductor").warm_up([(SMALL,)], silent)
+
+
+def test_goes_on_eagerly_where_a_later_layout_fails(
+    make: Make, ahead: FakeCompiler, late: FakeCompiler, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A shape that does not compile while the model serves is logged, and tried once."""
+    ahead.error = late.error = "no luck"
+    twice = make("inductor")
+
+    for _ in range(3):
+        assert value_of(twice, LARGE) == 2
+        twice.wait()
+    twice.close()
+
+    assert twice.failures == ("no luck",)
+    assert caplog.text.count("runs eagerly for a new layout") == 1
+
+
+def test_does_not_start_where_the_model_itself_fails() -> None:
+    """A model that raises on its example never serves."""
+    twice = CompiledCallable(Twice(), settings=CompileSettings(backend="eager"), key=KEY)
+
+    with pytest.raises(ModelLoadError, match=r"warm-up of 'twice' failed: five"):
+        twice.warm_up([(torch.ones(5),)], silent)
+
+
+def test_compiles_nothing_when_told_to_be_eager(make: Make, ahead: FakeCompiler) -> None:
+    """`eager` is eager."""
+    twice = make("eager")
+    twice.warm_up([(SMALL,)], silent)
+
+    assert value_of(twice, SMALL) == 2
+    assert ahead.compiled == []
+    assert repr(twice) == "<CompiledCallable twice: eager, 0 compiled, 0 pending>"
+
+
+def test_is_eager_without_a_compiler_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a machine without C++ compiler `auto` serves, and `inductor` does not start."""
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    twice = CompiledCallable(Twice(), settings=CompileSettings(), key=KEY)
+    strict = CompiledCallable(Twice(), settings=CompileSettings(backend="inductor"), key=KEY)
+
+    twice.warm_up([(SMALL,)], silent)
+
+    assert value_of(twice, SMALL) == 2
+    assert "twice runs eagerly: there is no C++ compiler" in caplog.text
+    with pytest.raises(ModelLoadError, match=r"no C\+\+ compiler"):
+        strict.warm_up([(SMALL,)], silent)
+    twice.close()
+    strict.close()
+
+
+def test_compiles_just_in_time_on_a_gpu(make: Make, late: FakeCompiler) -> None:
+    """Code for CUDA is made in this process."""
+    twice = make("auto", device="cuda:0")
+    twice.warm_up([(SMALL,)], silent)
+
+    assert len(late.compiled) == 1
+
+
+def test_ends_what_compiles_when_it_is_closed(make: Make, ahead: FakeCompiler) -> None:
+    """Closing does not wait for a compiler, and is no failure."""
+    twice = make()
+    ahead.may_go_on.clear()
+    twice(SMALL)
+
+    twice.close()
+
+    assert ahead.is_closed
+    assert twice.failures == ()
+
+
+def test_leaves_nothing_behind_where_nothing_is_to_be_kept() -> None:
+    """Without a folder, artefacts live as long as the callable."""
+    twice = CompiledCallable(Twice(), settings=CompileSettings(), key=KEY)
+    folder = twice._temporary
+    assert folder is not None
+    assert folder.is_dir()
+
+    twice.close()
+
+    assert not folder.exists()
+
+
+def test_reads_settings_from_a_model_file() -> None:
+    """A word or a mapping; buckets ascend."""
+    assert CompileSettings.from_config("eager") == CompileSettings(backend="eager")
+    assert CompileSettings.from_config(
+        {"backend": "inductor", "dynamic": False, "buckets": [8, 2]}
+    ) == CompileSettings(backend="inductor", dynamic=False, buckets=(2, 8))
