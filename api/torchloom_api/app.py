@@ -16,6 +16,7 @@ from torchloom.pool import OnProgress
 from torchloom.store import Store
 from torchloom_api.document_page import create_assets_router, create_openapi_config
 from torchloom_api.errors import PROBLEM, Problem
+from torchloom_api.exchange import GONE, ClientGone
 from torchloom_api.native import devices, health, models, runs, workflows
 from torchloom_api.native.access import guard_listener
 from torchloom_api.native.request import to_exchange
@@ -69,6 +70,8 @@ def create_app(service: Service) -> Litestar:
 
 def _to_response(request: Request[object, object, State], error: Exception) -> Response[bytes]:
     """Answer with a problem document, as Edge does for what does not come through Litestar."""
+    if isinstance(error, ClientGone):
+        return Response(b"", status_code=GONE)
     path = request.scope["path"]
     if isinstance(error, NotFoundException):
         known = {route.path for route in request.app.routes if "{" not in route.path}

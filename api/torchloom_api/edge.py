@@ -16,7 +16,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from torchloom.errors import QueueFull
 from torchloom_api.call import predict, run_workflow
 from torchloom_api.errors import PROBLEM, ElsewhereServed, Problem
-from torchloom_api.exchange import SCOPE_KEY, ClientGone, Exchange
+from torchloom_api.exchange import GONE, SCOPE_KEY, ClientGone, Exchange
 from torchloom_api.service import Service
 
 
@@ -24,9 +24,6 @@ _log = logging.getLogger(__name__)
 
 #: The key under which a listener's scopes travel in the ASGI scope.
 LISTENER_KEY: Final = "torchloom.scopes"
-
-#: Client gone: no client sees this status, only metrics.
-_GONE: Final = 499
 
 Call = Callable[[Service, Exchange, str], Awaitable[None]]
 
@@ -60,7 +57,7 @@ class Edge:
         try:
             await self._route(scope, exchange)
         except ClientGone:
-            exchange.status = _GONE
+            exchange.status = GONE
             _log.info("request %s: the client left", exchange.id)
         except Exception as error:  # noqa: BLE001 - the one place where any error becomes an answer
             await self._refuse(exchange, error)

@@ -18,6 +18,9 @@ _REQUEST_ID: Final = re.compile(rb"^[A-Za-z0-9._:/+=@-]{1,128}$")
 #: The key under which the exchange travels in the ASGI scope.
 SCOPE_KEY: Final = "torchloom.exchange"
 
+#: The status of a client that has gone: none sees it, but metrics count it.
+GONE: Final = 499
+
 Header = tuple[bytes, bytes]
 
 

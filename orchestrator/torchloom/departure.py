@@ -29,12 +29,29 @@ _NOUNS: Mapping[str, str] = {
     "null": "null",
 }
 
+#: How the keywords that set a bound are worded; those that count things name them.
+_LIMITS: Mapping[str, tuple[str, ...]] = {
+    "minimum": ("{} or more",),
+    "maximum": ("{} or less",),
+    "exclusiveMinimum": ("more than {}",),
+    "exclusiveMaximum": ("less than {}",),
+    "multipleOf": ("a multiple of {}",),
+    "minLength": ("must have at least", "character"),
+    "maxLength": ("may have at most", "character"),
+    "minItems": ("must have at least", "item"),
+    "maxItems": ("may have at most", "item"),
+    "minProperties": ("must have at least", "entry", "entries"),
+    "maxProperties": ("may have at most", "entry", "entries"),
+}
+
 _MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """One thing wrong: where (keys and indexes from the top), and what. `at_key`: the key itself is.
+    """One thing wrong: where (keys and indexes from the top), and what.
+
+    `at_key`: the key itself is.
 
     `is_lack`: something is not there, and what is there is sound.
     """
@@ -46,7 +63,9 @@ class Departure:
 
 
 class SchemaCheck:
-    """A schema, compiled once, and the wording of its errors. `key` is what a top-level key is called.
+    """A schema, compiled once, and the wording of its errors.
+
+    `key` is what a top-level key is called.
 
     Raises jsonschema_rs.ValidationError for a schema that is none.
     """
@@ -187,40 +206,21 @@ def _say(error: jsonschema_rs.ValidationError) -> str:
             return f"{_show(value)} does not match the pattern {_show(pattern)}."
         case kinds.Format(name):
             return f"{_show(value)} is not a valid {name}."
-        case kinds.FalseSchema():
-            return "Nothing may stand here."
     return _say_limit(error)
 
 
 def _say_limit(error: jsonschema_rs.ValidationError) -> str:
-    kinds = jsonschema_rs.ValidationErrorKind
-    value = error.instance
+    value, kind = error.instance, error.kind
+    words = _LIMITS.get(kind.name)
+    if words is None:
+        # What is left is rare (`not`, `contains`, …); its own message may repeat the value.
+        return f"This does not fit `{kind.name}`."
+    bound, *noun = words
+    limit = getattr(kind, "multiple_of" if kind.name == "multipleOf" else "limit")
+    if not noun:
+        return f"This must be {bound.format(limit)}, not {_show(value)}."
     size = len(value) if isinstance(value, str | list | dict) else 0
-    match error.kind:
-        case kinds.Minimum(limit):
-            return f"This must be {limit} or more, not {_show(value)}."
-        case kinds.Maximum(limit):
-            return f"This must be {limit} or less, not {_show(value)}."
-        case kinds.ExclusiveMinimum(limit):
-            return f"This must be more than {limit}, not {_show(value)}."
-        case kinds.ExclusiveMaximum(limit):
-            return f"This must be less than {limit}, not {_show(value)}."
-        case kinds.MultipleOf(step):
-            return f"This must be a multiple of {step}, not {_show(value)}."
-        case kinds.MinLength(limit):
-            return f"This must have at least {_count(limit, 'character')}, not {size}."
-        case kinds.MaxLength(limit):
-            return f"This may have at most {_count(limit, 'character')}, not {size}."
-        case kinds.MinItems(limit):
-            return f"This must have at least {_count(limit, 'item')}, not {size}."
-        case kinds.MaxItems(limit):
-            return f"This may have at most {_count(limit, 'item')}, not {size}."
-        case kinds.MinProperties(limit):
-            return f"This must have at least {_count(limit, 'entry', 'entries')}, not {size}."
-        case kinds.MaxProperties(limit):
-            return f"This may have at most {_count(limit, 'entry', 'entries')}, not {size}."
-    # What is left is rare (`not`, `contains`, …); its own message may repeat the value.
-    return f"This does not fit `{error.kind.name}`."
+    return f"This {bound} {_count(limit, *noun)}, not {size}."
 
 
 def _count(number: int, one: str, many: str = "") -> str:

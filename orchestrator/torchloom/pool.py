@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -84,7 +85,10 @@ class Pool:
         self._start_is_over = asyncio.Event()
         self._accepted = 0
         self._settled = 0
-        self._space = asyncio.Event()
+        #: Those who wait for a place in the queue, in their order; and how many have been let in
+        #: but have not come yet.
+        self._line: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._num_invited = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -154,6 +158,7 @@ class Pool:
     async def drain(self, grace_s: float) -> None:
         """Refuse new tasks and wait, within the grace, until all that were accepted are settled."""
         self.is_draining = True
+        self._let_in()
         try:
             async with asyncio.timeout(grace_s):
                 while self._accepted > self._settled:
@@ -165,6 +170,7 @@ class Pool:
     async def stop(self, grace_s: float = 5.0) -> None:
         """Fail what waits and end every worker."""
         self.is_draining = True
+        self._let_in()
         if self._timer is not None:
             self._timer.cancel()
         for task in self.queue.tasks():
@@ -215,11 +221,30 @@ class Pool:
         self._ask_dispatch()
 
     async def submit_when_free(self, task: Task) -> None:
-        """Take a task in, waiting for a place in the queue where there is none."""
+        """Take a task in, waiting in line for a place in the queue where there is none."""
         while self.queue.is_full and not self.is_draining:
-            self._space.clear()
-            await self._space.wait()
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._line[turn] = None
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._line.pop(turn, None)
+                if not turn.cancelled():  # it was its turn: the place goes to the next
+                    self._num_invited -= 1
+                    self._let_in()
+                raise
+            self._num_invited -= 1
         self.submit(task)
+
+    def _let_in(self) -> None:
+        """Wake as many of those in line as there are places, and all if none will come."""
+        places = self.queue.max_size - len(self.queue) - self._num_invited
+        while self._line and (places > 0 or self.is_draining):
+            turn, _ = self._line.popitem(last=False)
+            if not turn.done():
+                turn.set_result(None)
+                self._num_invited += 1
+                places -= 1
 
     async def outputs(self, task: Task) -> dict[str, object]:
         """Wait for a task's answer; a caller that stops waiting cancels the task."""
@@ -258,8 +283,7 @@ class Pool:
         self._stats.counter("tasks", *labels).add()
         if self._settled == self._accepted:
             self._idle.set()
-        if not self.queue.is_full:
-            self._space.set()
+        self._let_in()
 
     def on_room(self) -> None:
         """Hand out what waits."""
@@ -334,7 +358,7 @@ class Pool:
             batch.append(self.queue.take())
         if batch:
             replica.dispatch(batch)
-        self._space.set()
+        self._let_in()
 
     def _peek(self) -> Task | None:
         """Give the task that goes next, settling those on the way whose deadline has passed."""

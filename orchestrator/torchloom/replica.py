@@ -34,7 +34,6 @@ from torchloom.wire import (
     ChunkEvent,
     Close,
     Events,
-    FailureEvent,
     GoneEvent,
     Progress,
     Ready,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable
 
 import httpx
 import pytest
 from api_fakes.conversation import Conversation, read_events
 from api_fakes.documents import ECHO, ENDLESS, SAY, STREAM, Register
 from api_fakes.engines import PNG, Endless
+from api_fakes.turns import turns
 
 from torchloom.run import RunState
 from torchloom_api.edge import Edge
@@ -29,15 +29,6 @@ inputs: {want: {type: string}}
 nodes: {draw: {model: echo, inputs: {want: $inputs.want}}}
 outputs: {image: $draw.value}
 """
-
-
-async def turns(is_done: Callable[[], object], limit: int = 10_000) -> None:
-    """Let the event loop turn until something is so; an error after too many turns."""
-    for _ in range(limit):
-        if is_done():
-            return
-        await asyncio.sleep(0)
-    pytest.fail("it never came to be")
 
 
 class TestRunWorkflow:

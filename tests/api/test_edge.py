@@ -210,3 +210,16 @@ async def test_logs_a_client_that_left(
     assert ("POST", "/api/models/{label}/predict", "499") in {
         series.labels for series in service.requests.snapshot()
     }
+
+
+async def test_forgets_a_client_that_leaves_while_it_registers(
+    edge: Edge, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A registration that breaks off registers nothing, and is no fault of the server."""
+    headers = {"content-type": "application/yaml"}
+    talk = Conversation(edge, "POST", "/api/models", body=b"name: ", headers=headers, is_cut=True)
+    talk.leave()
+    await talk.end()
+
+    assert service.orchestrator.models() == []
+    assert "failed" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -139,20 +140,20 @@ def test_streams_as_it_goes(start: Start, tmp_path: Path) -> None:
     server = start(write(tmp_path, "count.yaml", COUNT))
     inputs = {"number": 3, "pause_s": 0.2}
     seen: list[str] = []
+    state = ""
     with (
         server.client() as client,
         client.stream("POST", "/api/workflows/count/runs", json=inputs, headers=STREAM) as answer,
     ):
         for line in answer.iter_lines():
-            if line.startswith("event: node.chunk") and not seen:
-                state = httpx.get(f"{server.url}/api/runs").json()["items"][0]["state"]
             if line.startswith("event: "):
                 seen.append(line.removeprefix("event: "))
-                if len(seen) == 3:
-                    first_state = httpx.get(f"{server.url}/api/runs").json()["items"][0]["state"]
+            if len(seen) == 3 and not state:
+                state = httpx.get(f"{server.url}/api/runs").json()["items"][0]["state"]
+
     assert seen[:3] == ["run.started", "node.started", "node.chunk"]
     assert seen[-1] == "run.finished"
-    assert first_state == "running"
+    assert state == "running"
 
 
 def test_cancels_the_run_of_a_client_that_hangs_up(start: Start, tmp_path: Path) -> None:
@@ -246,8 +247,6 @@ def _wait_for_end(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        import select  # noqa: PLC0415 - only here
-
         assert select.select([watched], [], [], 30)[0], f"worker {pid} is still there"
     finally:
         os.close(watched)

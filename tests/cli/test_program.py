@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_imports_nothing_heavy_for_its_help() -> None:
     """`torchloom --help` is instant: what takes time to import is imported by who needs it."""
-    heavy = "{'torch', 'transformers', 'litestar', 'httpx', 'lancedb', 'networkx', 'numpy'}"
+    heavy = "{'torch', 'transformers', 'litestar', 'httpx', 'qdrant_edge', 'networkx', 'numpy'}"
     code = (
         "import sys; from torchloom_api.cli import main; main(['--help'], standalone_mode=False); "
         f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"

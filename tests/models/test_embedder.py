@@ -279,8 +279,8 @@ def test_puts_the_models_prompts_before_texts(small: Path, open_small: Open) -> 
     np.testing.assert_array_equal(default, named)
     np.testing.assert_array_equal(default, bare)
     assert abs(default - embed(engine, ["a"], prompt_name="none")[0]).max() > 1e-3
-    with pytest.raises(InvalidInput, match=r"no prompt 'qery'\. Did you mean 'query'"):
-        engine.admit(Work(1, {"text": "a"}, {"prompt_name": "qery"}))
+    with pytest.raises(InvalidInput, match=r"no prompt 'quer'\. Did you mean 'query'"):
+        engine.admit(Work(1, {"text": "a"}, {"prompt_name": "quer"}))
 
 
 def test_pads_rows_and_lengths_where_each_size_is_compiled(open_small: Open) -> None:

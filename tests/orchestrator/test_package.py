@@ -11,7 +11,7 @@ import importlib, pkgutil, sys
 import torchloom
 for module in pkgutil.iter_modules(torchloom.__path__):
     importlib.import_module(f"torchloom.{module.name}")
-heavy = {"torch", "transformers", "yaml", "jinja2", "litestar", "uvicorn", "lancedb"}
+heavy = {"torch", "transformers", "yaml", "jinja2", "litestar", "uvicorn", "qdrant_edge"}
 print(*sorted(heavy & set(sys.modules)))
 """
 

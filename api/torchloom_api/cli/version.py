@@ -10,7 +10,7 @@ import rich_click as click
 from torchloom_api.cli.screen import print_json, print_table
 
 
-_PACKAGES = ("torchloom", "torch", "transformers", "litestar", "lancedb", "numpy")
+_PACKAGES = ("torchloom", "torch", "transformers", "litestar", "qdrant-edge-py", "numpy")
 
 
 @click.command("version")

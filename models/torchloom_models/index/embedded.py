@@ -43,6 +43,7 @@ _LIBRARY = f"qdrant-edge {version('qdrant-edge-py')}"
 _NAMESPACE = uuid.UUID("7a1c1c38-3f0e-5d3c-9b53-0d1f6a3f4c11")  # of the points' ids: any fixed one
 _PAGE = 1000
 _MAX_INDEXED_FIELDS = 64
+_INDEX_FIELDS_FROM = 2000  # filters on fewer passages are quick without
 _KEYWORD, _FLOAT = qdrant.PayloadSchemaType.Keyword, qdrant.PayloadSchemaType.Float
 
 _Test = (
@@ -72,13 +73,14 @@ class EmbeddedStore:
     def facts(self) -> Facts:
         """Say how the index was built."""
         self._open()
-        return _facts(cast("Manifest", self._manifest))
+        return self._opened_facts()
 
     def search(self, queries: Sequence[Query]) -> list[list[Match]]:
         """Find the nearest passages for each query, all queries in one pass over the vectors."""
-        shard, facts = self._open(), self.facts()
         if not queries:
             return []
+        shard = self._open()
+        facts = self._opened_facts()
         to_vectors([query.vector for query in queries], facts=facts, of="The query")
         asked = [_to_request(query, limit=query.top_k + 1) for query in queries]
         answers = shard.query_batch(qdrant.QueryBatchRequest(asked))
@@ -101,12 +103,11 @@ class EmbeddedStore:
 
         def write(folder: Path) -> None:
             with _closing(_create(folder, facts)) as shard:
-                indexed: set[str] = set()
+                keys: set[str] = set()
                 for batch in batches:
-                    _index_fields(shard, batch, indexed)
                     _write(shard, batch, facts)
-                if shard.count(qdrant.CountRequest()) >= APPROXIMATE_FROM:
-                    shard.optimize()
+                    keys.update(*map(_to_fields, batch.passages))
+                _index(shard, keys)
 
         return self._rewrite(write, facts)
 
@@ -156,6 +157,12 @@ class EmbeddedStore:
                 before, stamp = stamp, self._folder.stamp()
                 if stamp == before:
                     raise
+
+    def _opened_facts(self) -> Facts:
+        manifest = cast("Manifest", self._manifest)
+        return Facts(
+            dimension=manifest.dimension, metric=manifest.metric, embedder=manifest.embedder
+        )
 
     def _load(self, stamp: Stamp | None) -> qdrant.EdgeShard:
         self.close()
@@ -223,10 +230,6 @@ class EmbeddedStore:
             self._folder.damaged(error)
 
 
-def _facts(manifest: Manifest) -> Facts:
-    return Facts(dimension=manifest.dimension, metric=manifest.metric, embedder=manifest.embedder)
-
-
 @contextmanager
 def _closing(shard: qdrant.EdgeShard) -> Iterator[qdrant.EdgeShard]:
     try:
@@ -253,14 +256,15 @@ def _write(shard: qdrant.EdgeShard, batch: Batch, facts: Facts) -> None:
         shard.update(qdrant.UpdateOperation.upsert_points(points))
 
 
-def _index_fields(shard: qdrant.EdgeShard, batch: Batch, indexed: set[str]) -> None:
-    """Index the fields that are new in a batch: filters are then hundreds of times faster."""
-    for passage in batch.passages:
-        for key in _to_fields(passage).keys() - indexed:
-            if len(indexed) < _MAX_INDEXED_FIELDS:
-                kind = _KEYWORD if key.startswith("word") else _FLOAT
-                shard.update(qdrant.UpdateOperation.create_field_index(f"fields.{key}", kind))
-                indexed.add(key)
+def _index(shard: qdrant.EdgeShard, keys: set[str]) -> None:
+    """Make what a large index needs: quick filters on its fields, and a graph over its vectors."""
+    count = shard.count(qdrant.CountRequest())
+    if count >= _INDEX_FIELDS_FROM:
+        for key in sorted(keys)[:_MAX_INDEXED_FIELDS]:
+            kind = _KEYWORD if key.startswith("word") else _FLOAT
+            shard.update(qdrant.UpdateOperation.create_field_index(f"fields.{key}", kind))
+    if count >= APPROXIMATE_FROM:
+        shard.optimize()
 
 
 def _point_id(passage_id: str) -> uuid.UUID:

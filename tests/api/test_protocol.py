@@ -1,0 +1,119 @@
+"""Limits on slow clients, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from api_fakes.turns import turns
+
+from torchloom_api.protocol import guard
+from torchloom_api.server import Listener
+
+
+async def answer(scope: dict[str, object], receive: object, send: object) -> None:
+    """Give a small answer, or one that no buffer holds."""
+    chunk = b"x" * 65_536 if scope["path"] == "/large" else b"small"
+    count = 4096 if scope["path"] == "/large" else 1
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for number in range(count):
+        more = number < count - 1
+        await send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+
+@asynccontextmanager
+async def listening(**limits: float) -> AsyncIterator[tuple[int, Listener]]:
+    """Serve on a free port with some limits; give the port and the listener."""
+    protocol = guard(**{"max_header_s": 60.0, "max_stall_s": 60.0, **limits})
+    config = uvicorn.Config(answer, http=protocol, lifespan="off", ws="none", log_config=None)
+    listener = Listener(config)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        task = asyncio.create_task(listener.serve([bound]))
+        yield bound.getsockname()[1], listener
+        listener.should_exit = True
+        await task
+
+
+async def test_cuts_a_connection_whose_head_does_not_come() -> None:
+    """A client that sends half of a head and waits is cut off."""
+    async with listening(max_header_s=0.05) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: ")
+
+        assert await _read_to_the_end(reader) == b""
+        writer.close()
+
+
+async def test_cuts_a_connection_that_says_nothing() -> None:
+    """A client that connects and is silent is cut off."""
+    async with listening(max_header_s=0.05) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        assert await _read_to_the_end(reader) == b""
+        writer.close()
+
+
+async def test_cuts_a_second_head_that_does_not_come() -> None:
+    """The limit holds for each request of a connection."""
+    async with listening(max_header_s=0.05) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"small")
+        writer.write(b"GET / HTTP/1.1\r\n")
+        await writer.drain()
+
+        assert b"HTTP/1.1" not in await _read_to_the_end(reader)
+        writer.close()
+
+
+async def test_keeps_an_idle_connection_between_requests() -> None:
+    """A connection that has been used is not cut for having no request under way."""
+    async with listening() as (port, listener):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await reader.readuntil(b"small")
+            await reader.readuntil(b"0\r\n\r\n")
+            (connection,) = listener.server_state.connections
+
+            assert connection._head_timer is None
+        writer.close()
+
+
+async def test_cuts_a_client_that_does_not_take_its_answer() -> None:
+    """A client that reads nothing is cut off, and what it left unread is dropped."""
+    async with listening(max_stall_s=0.05) as (port, listener):
+        stalled = socket.create_connection(("127.0.0.1", port))
+        stalled.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        reader, writer = await asyncio.open_connection(sock=stalled)
+        writer.transport.pause_reading()
+        await turns(lambda: listener.server_state.connections)
+        await turns(lambda: not listener.server_state.connections)
+        writer.transport.resume_reading()
+
+        assert len(await _read_to_the_end(reader)) < 4096 * 65_536
+        writer.close()
+
+
+async def test_serves_a_client_that_reads() -> None:
+    """A large answer reaches a client that keeps reading, whole."""
+    async with listening(max_stall_s=5.0) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+
+        assert (await _read_to_the_end(reader)).count(b"x") >= 4096 * 65_536
+        writer.close()
+
+
+async def _read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    """Read until the connection is closed or cut."""
+    parts = []
+    try:
+        while part := await reader.read(1 << 20):
+            parts.append(part)
+    except ConnectionError:
+        pass
+    return b"".join(parts)
