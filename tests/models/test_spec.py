@@ -88,17 +88,17 @@ def test_gives_every_fault_at_once() -> None:
             "name": "bad name",
             "kind": "llm",
             "source": "hf://org/name",
-            "devcies": ["cpu"],
+            "device": ["cpu"],
             "dtype": "float31",
             "batching": {"max_size": 0},
-            "params": {"temperatur": 1},
+            "params": {"temp": 1},
         }
     )
 
     assert len(faults) == 6
     assert any("revision" in fault for fault in faults)
     assert any("'devices'" in fault for fault in faults)
-    assert any("'temperature'" in fault for fault in faults)
+    assert any("'temp'" in fault for fault in faults)
 
 
 def test_says_where_a_fault_is() -> None:

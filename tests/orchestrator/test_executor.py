@@ -271,9 +271,11 @@ async def test_tells_the_end_of_a_thread_that_a_model_brings_down(
     monkeypatch.setattr(BatchEngine, "cancel", fail)
     link, recorder = await _start(InlineExecutor())
     await recorder.wait_for(_is_ready)
+    (thread,) = [t for t in threading.enumerate() if t.name.endswith("open_echo")]
     link.send(Cancel([1]))
     assert await recorder.wait_end() == "the thread ended"
     await link.wait()
+    await asyncio.to_thread(thread.join, PATIENCE_S)
     assert len(traces) == 1
 
 

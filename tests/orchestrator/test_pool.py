@@ -276,6 +276,60 @@ async def test_lets_a_caller_wait_for_a_place(make: Make) -> None:
     assert bench.link.texts == [["a"], ["b"], ["c"], ["d"]]
 
 
+async def _line_up(bench: _Bench, number: int) -> list[asyncio.Future[None]]:
+    """Let callers wait for a place behind a full queue of one."""
+    await bench.pool.start()
+    bench.submit("running")
+    await settle()
+    bench.submit("queued")
+    tasks = [Task({"text": str(n)}, {}) for n in range(number)]
+    waiting = [asyncio.ensure_future(bench.pool.submit_when_free(task)) for task in tasks]
+    await settle()
+    return waiting
+
+
+async def test_wakes_as_many_as_there_are_places(make: Make) -> None:
+    """A place costs one wake-up, however many are in line: ten thousand items do not stampede."""
+    bench = make(ScriptedExecutor(max_tasks=1), queue=QueuePolicy(max_size=1))
+    waiting = await _line_up(bench, 1000)
+    for number in range(1, 10):
+        bench.link.answer_all()
+        assert bench.pool._num_invited == 0
+        await until(lambda n=number: waiting[n - 1].done())
+        assert len(bench.pool._line) == 1000 - number
+    for call in waiting:
+        call.cancel()
+
+
+async def test_passes_a_place_on_when_its_turn_comes_too_late(make: Make) -> None:
+    """One who leaves in the moment of being let in costs the next nothing."""
+    bench = make(ScriptedExecutor(max_tasks=1), queue=QueuePolicy(max_size=1))
+    waiting = await _line_up(bench, 4)
+    (queued,) = bench.pool.queue.tasks()
+    waiting[0].cancel()
+    bench.pool.cancel(queued)
+    waiting[1].cancel()
+    await settle()
+    assert [call.cancelled() for call in waiting] == [True, True, False, False]
+    assert [call.done() for call in waiting[2:]] == [True, False]
+    waiting[3].cancel()
+    await settle()
+    assert (len(bench.pool._line), bench.pool._num_invited) == (0, 0)
+
+
+async def test_waits_again_if_another_takes_the_place(make: Make) -> None:
+    """A caller who does not wait may come in between; the one in line keeps waiting."""
+    bench = make(ScriptedExecutor(max_tasks=1), queue=QueuePolicy(max_size=1))
+    (waiting,) = await _line_up(bench, 1)
+    (queued,) = bench.pool.queue.tasks()
+    bench.pool.cancel(queued)
+    bench.submit("quick")
+    await settle()
+    assert not waiting.done()
+    bench.link.answer_all()
+    await until(waiting.done)
+
+
 async def test_frees_a_place_for_one_who_waits_when_another_leaves(make: Make) -> None:
     """A cancelled task in the queue makes room like one that was sent."""
     bench = make(queue=QueuePolicy(max_size=1))

@@ -31,7 +31,7 @@ from torchloom_models.index.passage import (
     filterable,
     to_vectors,
 )
-from torchloom_models.index.store import APPROXIMATE_FROM, Location, Query
+from torchloom_models.index.store import Location, Query
 
 
 _DISTANCES: dict[Metric, qdrant.Distance] = {
@@ -43,6 +43,11 @@ _LIBRARY = f"qdrant-edge {version('qdrant-edge-py')}"
 _NAMESPACE = uuid.UUID("7a1c1c38-3f0e-5d3c-9b53-0d1f6a3f4c11")  # of the points' ids: any fixed one
 _PAGE = 1000
 _MAX_INDEXED_FIELDS = 64
+
+#: From this many passages on, searches use a nearest-neighbour graph and not every vector. To
+#: compare 100,000 takes about 10 ms; the graph of so many takes minutes to build.
+APPROXIMATE_FROM = 200_000
+
 _INDEX_FIELDS_FROM = 2000  # filters on fewer passages are quick without
 _KEYWORD, _FLOAT = qdrant.PayloadSchemaType.Keyword, qdrant.PayloadSchemaType.Float
 

@@ -27,8 +27,11 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from torchloom.errors import ModelLoadError
 from torchloom_models.index.condition import Condition
 from torchloom_models.index.passage import Batch, Facts, Match, Metric, filterable, to_vectors
-from torchloom_models.index.store import APPROXIMATE_FROM, IndexBusy, Location, Query
+from torchloom_models.index.store import IndexBusy, Location, Query
 
+
+#: From this many passages on, searches use a nearest-neighbour graph and not every vector.
+APPROXIMATE_FROM = 50_000
 
 _FORMAT = 1
 _MAX_CONNECTIONS = 4

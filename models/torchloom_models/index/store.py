@@ -24,9 +24,6 @@ from torchloom_models.index.passage import Batch, Facts, Match
 MAX_TOP_K = 1000
 DEFAULT_TABLE = "torchloom_index"
 
-#: From this many passages on, searches use a nearest-neighbour graph and not every vector.
-APPROXIMATE_FROM = 50_000
-
 _SERVER_SCHEMES = ("postgresql://", "postgres://")
 _TABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
 

@@ -1,4 +1,4 @@
-"""Tiny models with random weights, in folders as transformers saves them, and how they are driven."""
+"""Tiny models with random weights in folders, and how tests drive engines on them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,353 @@
+"""LlmEngine: equal to transformers, sequence by sequence, whatever else goes on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import (
+    LAYOUTS,
+    drain,
+    ends,
+    generate,
+    load_reference,
+    make_tokenizer,
+    open_tiny,
+    save_model,
+    text_of,
+)
+from transformers import PreTrainedModel
+
+from torchloom.engine import Chunk, Failure, Result, Work
+from torchloom.errors import InvalidInput, ModelLoadError, TaskFailed
+from torchloom_models.llm.engine import LlmEngine
+
+
+PROMPTS = [
+    "the quick brown fox",
+    "how many ships are in the harbour today? there are seven of them, and all of them are old",
+    "naïve",
+    "a b c d e f g",
+    "seven of them",
+]
+
+
+@pytest.fixture
+def engine(llama: Path) -> LlmEngine:
+    """Give an engine on the tiny Llama, with four slots."""
+    return open_tiny(llama, max_sequences=4)
+
+
+def _expected(model: PreTrainedModel, prompt: str, max_tokens: int) -> list[int]:
+    ids = make_tokenizer()(prompt, return_tensors="pt").input_ids
+    output = model.generate(ids, max_new_tokens=max_tokens, do_sample=False, use_cache=True)
+    return [int(token) for token in output[0, ids.shape[1] :]]
+
+
+def _run_staggered(engine: LlmEngine, max_tokens: int) -> list[list[int]]:
+    """Admit prompts between the steps of others; give the tokens of each."""
+    sequences = []
+    for number, prompt in enumerate(PROMPTS[:4]):
+        engine.admit(Work(number, {"prompt": prompt}, {"max_tokens": max_tokens + number}))
+        sequences.append(engine._sequences[number])
+        for _ in range(number):
+            engine.step()
+            engine.check()
+    drain(engine)
+    return [sequence.tokens for sequence in sequences]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_equals_generate_in_any_mix(layout: str, tmp_path: Path) -> None:
+    """Greedy answers are transformers' own, token for token, alone and beside others."""
+    folder = save_model(tmp_path, layout)
+    model, engine = load_reference(folder), open_tiny(folder, max_sequences=4)
+    expected = [_expected(model, prompt, 30 + n) for n, prompt in enumerate(PROMPTS[:4])]
+
+    assert _run_staggered(engine, 30) == expected
+    assert any(len(set(tokens)) > 5 for tokens in expected), "the model only repeats itself"
+    for prompt, tokens in zip(PROMPTS, expected, strict=False):
+        result = generate(engine, prompt, max_tokens=len(tokens))
+        assert isinstance(result, Result)
+        assert result.outputs["text"] == make_tokenizer().decode(tokens, skip_special_tokens=True)
+
+
+@pytest.mark.slow
+def test_equals_generate_when_compiled(tmp_path: Path) -> None:
+    """Compiled code, which writes to the cache in place, gives the same tokens."""
+    folder = save_model(tmp_path / "model", "mistral")
+    model = load_reference(folder)
+    engine = open_tiny(
+        folder, max_sequences=4, compile="inductor", artefacts=str(tmp_path / "code")
+    )
+    try:
+        expected = [_expected(model, prompt, 20 + n) for n, prompt in enumerate(PROMPTS[:4])]
+        assert _run_staggered(engine, 20) == expected
+        assert engine._runner._decode_step._one.is_compiled
+        assert engine._runner._decode_step._many.is_compiled
+    finally:
+        engine.close()
+
+
+@pytest.mark.slow
+def test_serves_the_layout_of_llama_3_2_from_its_folder_alone(tmp_path: Path) -> None:
+    """A folder of the full-size architecture needs nothing but its path: that is the one line."""
+    engine = open_tiny(save_model(tmp_path, "llama_3_2"))
+
+    engine.admit(Work(1, {"messages": [{"role": "user", "content": "how many?"}]}, {}))
+    (end,) = ends(drain(engine)).values()
+
+    assert isinstance(end, Result)
+    assert engine._reader._end_tokens == {2, 5, 6}
+    assert engine._runner.max_length == 512
+
+
+def test_streams_what_it_answers(engine: LlmEngine) -> None:
+    """The chunks put together are the text; counts and usage say how many tokens there were."""
+    engine.admit(Work(7, {"prompt": PROMPTS[0]}, {"max_tokens": 12, "ignore_eos": True}))
+    events = drain(engine)
+
+    end = ends(events)[7]
+    assert isinstance(end, Result)
+    assert end.outputs["text"] == text_of(events, 7) != ""
+    assert end.outputs["finish_reason"] == "length"
+    num_prompt = len(make_tokenizer()(PROMPTS[0])["input_ids"])
+    assert end.outputs["usage"] == {"prompt": num_prompt, "cached": 0, "completion": 12}
+    assert end.counts == {"prompt_tokens": num_prompt, "completion_tokens": 12}
+    assert events[-1] is end
+
+
+def test_lets_sequences_join_and_leave(engine: LlmEngine) -> None:
+    """Each answer is the same alone and among others that come and go; slots are used again."""
+    limits = [3, 20, 9, 15, 6, 12, 4, 18]
+    alone = [
+        generate(engine, PROMPTS[n % 5], max_tokens=limit, ignore_eos=True)
+        for n, limit in enumerate(limits)
+    ]
+    events = []
+    waiting = list(enumerate(limits))
+    while waiting or not engine.is_idle:
+        if waiting and len(engine._sequences) < 4:
+            number, limit = waiting.pop(0)
+            params = {"max_tokens": limit, "ignore_eos": True}
+            engine.admit(Work(number, {"prompt": PROMPTS[number % 5]}, params))
+        events += engine.step()
+        engine.check()
+
+    together = ends(events)
+    for number, single in enumerate(alone):
+        assert isinstance(single, Result)
+        end = together[number]
+        assert isinstance(end, Result)
+        assert end.outputs == single.outputs
+
+
+def test_ends_at_an_end_token(llama: Path) -> None:
+    """The end token ends the answer and is no part of its text, unless it is to be ignored."""
+    model = load_reference(llama)
+    engine = open_tiny(llama)
+    tokens = _expected(model, PROMPTS[0], 20)
+    place = next(n for n, token in enumerate(tokens) if n > 2 and token not in tokens[:n])
+    engine._reader._end_tokens = frozenset({tokens[place]})
+
+    ended = generate(engine, PROMPTS[0], max_tokens=20)
+    ignoring = generate(engine, PROMPTS[0], max_tokens=20, ignore_eos=True)
+
+    assert isinstance(ended, Result)
+    assert isinstance(ignoring, Result)
+    assert ended.outputs["finish_reason"] == "stop"
+    assert ended.counts["completion_tokens"] == place + 1
+    assert ended.outputs["text"] == make_tokenizer().decode(tokens[:place])
+    assert ignoring.counts["completion_tokens"] == 20
+
+
+def test_stops_before_a_stop_string_that_lies_over_tokens(engine: LlmEngine) -> None:
+    """No part of the stop string is sent, wherever the borders of its tokens are."""
+    whole = generate(engine, PROMPTS[1], max_tokens=30, ignore_eos=True)
+    assert isinstance(whole, Result)
+    text = str(whole.outputs["text"])
+    for start in range(1, len(text) - 4, 3):
+        stop = text[start : start + 4]
+        engine.admit(
+            Work(0, {"prompt": PROMPTS[1]}, {"max_tokens": 30, "ignore_eos": True, "stop": stop})
+        )
+        events = drain(engine)
+        end = ends(events)[0]
+        assert isinstance(end, Result)
+        assert end.outputs["text"] == text_of(events, 0) == text[: text.index(stop)]
+        assert end.outputs["finish_reason"] == "stop"
+
+
+def test_gives_the_same_answer_for_a_seed_whatever_the_batch(engine: LlmEngine) -> None:
+    """A seeded draw does not depend on who else is in the batch."""
+    params = {"temperature": 1.2, "top_p": 0.95, "seed": 11, "max_tokens": 15}
+    alone = generate(engine, PROMPTS[0], **params)
+    for number, prompt in enumerate(PROMPTS[1:4], start=1):
+        engine.admit(Work(number, {"prompt": prompt}, {"temperature": 1.0, "max_tokens": 20}))
+        engine.step()
+    engine.admit(Work(9, {"prompt": PROMPTS[0]}, params))
+
+    end = ends(drain(engine))[9]
+
+    assert isinstance(alone, Result)
+    assert isinstance(end, Result)
+    assert end.outputs == alone.outputs
+
+
+def test_forgets_a_cancelled_sequence(engine: LlmEngine) -> None:
+    """A cancelled sequence sends nothing more, before its prefill and after; slots come back."""
+    for number in range(4):
+        engine.admit(Work(number, {"prompt": PROMPTS[number]}, {"max_tokens": 10}))
+    engine.cancel(3)
+    engine.step()
+    running = next(n for n in range(3) if engine._sequences[n].slot is not None)
+    engine.cancel(running)
+    engine.cancel(99)
+    engine.check()
+
+    events = drain(engine)
+
+    assert set(ends(events)) == {0, 1, 2} - {running}
+    assert not [event for event in events if event.task_id in (3, running)]
+    assert engine._scheduler.num_rows == 0
+
+
+def test_fails_a_sequence_with_nan_alone(llama: Path) -> None:
+    """NaN fails its own row; neighbours, and the next owner of the slot, get what they would."""
+    engine = open_tiny(llama, max_sequences=2)
+    good = generate(engine, PROMPTS[0], max_tokens=12, ignore_eos=True)
+    engine.admit(Work(1, {"prompt": PROMPTS[1]}, {"max_tokens": 12, "ignore_eos": True}))
+    engine.admit(Work(2, {"prompt": PROMPTS[0]}, {"max_tokens": 12, "ignore_eos": True}))
+    while engine._scheduler._waiting:
+        engine.step()
+    slot = engine._sequences[1].slot
+    assert slot is not None
+    for buffer in engine._runner._cache._buffers:
+        buffer[slot].fill_(float("nan"))
+
+    result = ends(drain(engine))
+    engine.admit(Work(3, {"prompt": PROMPTS[2]}, {"max_tokens": 9, "ignore_eos": True}))
+    engine.admit(Work(4, {"prompt": PROMPTS[0]}, {"max_tokens": 12, "ignore_eos": True}))
+    later = ends(drain(engine))
+
+    failure = result[1]
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, TaskFailed)
+    assert isinstance(good, Result)
+    for end in (result[2], later[4]):
+        assert isinstance(end, Result)
+        assert end.outputs == good.outputs
+    assert isinstance(later[3], Result)
+
+
+def test_gives_slots_back_after_a_step_that_raised(
+    engine: LlmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a failing pass leaves behind is forgotten by cancel, and the engine goes on."""
+    engine.admit(Work(1, {"prompt": PROMPTS[0]}, {"max_tokens": 5}))
+
+    def fail(_: object) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._runner, "prefill", fail)
+        with pytest.raises(RuntimeError):
+            engine.step()
+    engine.cancel(1)
+    engine.check()
+
+    assert engine.is_idle
+    assert isinstance(generate(engine, PROMPTS[0], max_tokens=5), Result)
+
+
+def test_keeps_slots_whole_under_random_joining_and_leaving(engine: LlmEngine) -> None:
+    """After any order of admit, step and cancel, each slot is free or used once."""
+    chance = random.Random(5)
+    next_id = 0
+    for _ in range(150):
+        action = chance.random()
+        if action < 0.35 and len(engine._sequences) < 4:
+            params = {"max_tokens": chance.randrange(1, 15), "temperature": 1.0}
+            engine.admit(Work(next_id, {"prompt": chance.choice(PROMPTS)}, params))
+            next_id += 1
+        elif action < 0.45 and engine._sequences:
+            engine.cancel(chance.choice(list(engine._sequences)))
+        else:
+            engine.step()
+        engine.check()
+    drain(engine)
+    assert engine._scheduler.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "params", "says"),
+    [
+        ({}, {}, "neither"),
+        ({"prompt": "a", "messages": [{"role": "user", "content": "a"}]}, {}, "both"),
+        ({"promt": "a"}, {}, "Did you mean 'prompt'?"),
+        ({"prompt": 3}, {}, "must be text"),
+        ({"prompt": ""}, {}, "no tokens"),
+        ({"messages": []}, {}, "at least one message"),
+        ({"prompt": "a"}, {"temperatur": 1}, "Did you mean 'temperature'?"),
+        ({"prompt": "a"}, {"logit_bias": {"100000": 1}}, "100000"),
+        ({"prompt": "the fox " * 300}, {}, "this model holds 256"),
+    ],
+)
+def test_refuses_before_any_work(
+    engine: LlmEngine, inputs: dict[str, object], params: dict[str, object], says: str
+) -> None:
+    """Input that cannot be served is refused by name, and takes no slot."""
+    with pytest.raises(InvalidInput) as caught:
+        engine.admit(Work(1, inputs, params))
+
+    assert says in caught.value.message
+    assert engine.is_idle
+
+
+def test_ends_at_the_end_of_the_context(engine: LlmEngine) -> None:
+    """max_tokens is cut to the room that the prompt leaves."""
+    prompt = "the quick brown fox " * 12
+    num_prompt = len(make_tokenizer()(prompt)["input_ids"])
+
+    end = generate(engine, prompt, max_tokens=1000, ignore_eos=True)
+
+    assert isinstance(end, Result)
+    assert end.outputs["finish_reason"] == "length"
+    assert end.counts["completion_tokens"] == 256 - num_prompt
+
+
+def test_says_that_it_is_continuous(engine: LlmEngine) -> None:
+    """Tasks join between steps, up to the number of slots."""
+    assert engine.room().is_continuous
+    assert engine.room().max_tasks == 4
+    assert engine.device == "cpu"
+    assert engine.step() == []
+
+
+def test_sends_no_half_character(engine: LlmEngine) -> None:
+    """Whatever bytes a random model writes, chunks hold whole characters and add up."""
+    for number in range(4):
+        params = {"temperature": 3.0, "seed": number, "max_tokens": 60, "ignore_eos": True}
+        engine.admit(Work(number, {"prompt": PROMPTS[number]}, params))
+    events = drain(engine)
+
+    for number, end in ends(events).items():
+        assert isinstance(end, Result)
+        assert text_of(events, number) == end.outputs["text"]
+    assert all(event.data["text"] for event in events if isinstance(event, Chunk))
+
+
+def test_stops_the_start_without_weights(tmp_path: Path) -> None:
+    """A folder with missing weights never serves, and says which."""
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415 - for this test alone
+
+    folder = save_model(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("model.layers.1.mlp.up_proj.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(ModelLoadError, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
+        open_tiny(folder)
