@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 from torchloom.cache import ResultCache, Sink
@@ -28,8 +28,9 @@ from torchloom.history import History
 from torchloom.node_run import CallOptions
 from torchloom.policy import ReplicaPolicy
 from torchloom.pool import ModelStatus, OnProgress, Pool
+from torchloom.pool_series import pool_series
 from torchloom.run import Run, RunOptions
-from torchloom.stats import METRICS, Series, Stats
+from torchloom.stats import Series, Stats
 from torchloom.task import Task
 from torchloom.timings import Meter
 from torchloom.version_table import VersionTable
@@ -224,9 +225,13 @@ class Orchestrator:
     async def remove_workflow(
         self, name: str, version: int | None = None, *, grace_s: float = 30.0
     ) -> None:
-        """Take one version, or all, out of service, then wait for its runs to end."""
+        """Take one version, or all, out of service, then wait for its runs to end.
+
+        Raises UnknownWorkflow; Conflict where another workflow calls it.
+        """
         versions = self._graphs.versions(name) if version is None else [version]
         gone = [self._graphs.get(name, v) for v in versions]
+        self._refuse_if_called(gone)
         for graph in gone:
             self._graphs.remove(name, graph.version)
         runs = [run for run in self._history.in_progress() if run.graph in gone]
@@ -234,6 +239,17 @@ class Orchestrator:
             await asyncio.wait([asyncio.ensure_future(run.wait()) for run in runs], timeout=grace_s)
         for run in runs:
             run.cancel()
+
+    def _refuse_if_called(self, gone: Sequence[Graph]) -> None:
+        left = [graph for graph in self._graphs if graph not in gone]
+        names = {graph.name for graph in left}
+        served = {(graph.name, graph.version) for graph in left}
+        for graph in left:
+            for call in graph.workflow_calls:
+                is_any = call.version is None and call.workflow in names
+                if not is_any and (call.workflow, call.version) not in served:
+                    message = f"Workflow {call.workflow!r} is called by {graph.label!r}."
+                    raise Conflict(f"{message} Remove that first.")
 
     def set_workflow_traffic(self, name: str, weights: Mapping[int, float]) -> None:
         """Split a workflow's runs between its versions by weight."""
@@ -372,23 +388,9 @@ class Orchestrator:
         """Give every series, those read from the pools as they stand included."""
         yield from self.stats.snapshot()
         for pool in self._pools:
-            yield from _pool_series(pool)
+            yield from pool_series(pool)
 
     def check(self) -> None:
         """Assert every pool's invariant."""
         for pool in self._pools:
             pool.check()
-
-
-def _pool_series(pool: Pool) -> Iterable[Series]:
-    labels = (pool.deployment.name, str(pool.deployment.version))
-    yield Series(METRICS["queue_depth"], labels, len(pool.queue))
-    states: dict[str, int] = {}
-    in_flight: dict[str, int] = {}
-    for replica in pool.replicas:
-        states[replica.state.value] = states.get(replica.state.value, 0) + 1
-        in_flight[replica.device] = in_flight.get(replica.device, 0) + len(replica.in_flight)
-    for state, count in states.items():
-        yield Series(METRICS["replicas"], (*labels, state), count)
-    for device, count in in_flight.items():
-        yield Series(METRICS["tasks_in_flight"], (*labels, device), count)

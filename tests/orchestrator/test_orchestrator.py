@@ -273,6 +273,17 @@ async def test_refuses_to_remove_what_a_workflow_needs(bench: _Bench) -> None:
     await bench.orchestrator.remove_model("echo")
 
 
+async def test_refuses_to_remove_a_workflow_that_another_calls(bench: _Bench) -> None:
+    """The last version that a sub-workflow node could run stays until its caller is gone."""
+    await bench.orchestrator.add_model(deploy("open_echo"))
+    bench.orchestrator.add_workflow(FLOW)
+    bench.orchestrator.add_workflow(_calling("caller", "flow"))
+    with pytest.raises(Conflict, match="'flow' is called by 'caller@1'"):
+        await bench.orchestrator.remove_workflow("flow")
+    await bench.orchestrator.remove_workflow("caller")
+    await bench.orchestrator.remove_workflow("flow")
+
+
 async def test_can_be_told_to_remove_a_model_that_is_still_loading(bench: _Bench) -> None:
     """Its worker is killed, and whoever waits for it is told."""
     bench.executor.max_tasks = None

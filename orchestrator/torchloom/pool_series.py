@@ -1,0 +1,23 @@
+"""What a pool measures by being looked at: its depth, its replicas, what is in flight."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from torchloom.pool import Pool
+from torchloom.stats import METRICS, Series
+
+
+def pool_series(pool: Pool) -> Iterable[Series]:
+    """Give the gauges of a pool as it stands."""
+    labels = (pool.deployment.name, str(pool.deployment.version))
+    yield Series(METRICS["queue_depth"], labels, len(pool.queue))
+    states = Counter(replica.state.value for replica in pool.replicas)
+    in_flight: Counter[str] = Counter()
+    for replica in pool.replicas:
+        in_flight[replica.device] += len(replica.in_flight)
+    for state, count in states.items():
+        yield Series(METRICS["replicas"], (*labels, state), count)
+    for device, count in in_flight.items():
+        yield Series(METRICS["tasks_in_flight"], (*labels, device), count)
