@@ -22,5 +22,5 @@ async def test_tells_depth_replicas_and_load() -> None:
     assert series == {
         ("queue_depth", ()): 0,
         ("replicas", ("ready",)): 1,
-        ("tasks_in_flight", ("cpu",)): 0,
+        ("tasks_in_flight", (pool.replicas[0].device,)): 0,
     }
