@@ -21,16 +21,8 @@ import qdrant_edge as qdrant
 from torchloom.errors import ModelLoadError
 from torchloom_models.index.condition import Condition
 from torchloom_models.index.generation import IndexFolder, Manifest, Stamp, file_sizes
-from torchloom_models.index.passage import (
-    Batch,
-    Facts,
-    Match,
-    Metric,
-    Passage,
-    Scalar,
-    filterable,
-    to_vectors,
-)
+from torchloom_models.index.passage import Batch, Facts, Match, Metric, to_vectors
+from torchloom_models.index.payload import to_fields, to_filter, to_payload
 from torchloom_models.index.store import Location, Query
 
 
@@ -50,16 +42,6 @@ APPROXIMATE_FROM = 200_000
 
 _INDEX_FIELDS_FROM = 2000  # filters on fewer passages are quick without
 _KEYWORD, _FLOAT = qdrant.PayloadSchemaType.Keyword, qdrant.PayloadSchemaType.Float
-
-_Test = (
-    qdrant.FieldCondition
-    | qdrant.IsEmptyCondition
-    | qdrant.IsNullCondition
-    | qdrant.HasIdCondition
-    | qdrant.HasVectorCondition
-    | qdrant.NestedCondition
-    | qdrant.Filter
-)
 
 
 class EmbeddedStore:
@@ -96,7 +78,7 @@ class EmbeddedStore:
 
     def count(self, conditions: Sequence[Condition] = ()) -> int:
         """Count the passages that pass all conditions."""
-        request = qdrant.CountRequest(exact=True, filter=_to_filter(conditions))
+        request = qdrant.CountRequest(exact=True, filter=to_filter(conditions))
         return self._open().count(request)
 
     def ids(self) -> set[str]:
@@ -111,7 +93,7 @@ class EmbeddedStore:
                 keys: set[str] = set()
                 for batch in batches:
                     _write(shard, batch, facts)
-                    keys.update(*map(_to_fields, batch.passages))
+                    keys.update(*map(to_fields, batch.passages))
                 _index(shard, keys)
 
         return self._rewrite(write, facts)
@@ -255,7 +237,7 @@ def _write(shard: qdrant.EdgeShard, batch: Batch, facts: Facts) -> None:
     pairs = zip(batch.passages, vectors, strict=True)
     while page := list(islice(pairs, _PAGE)):
         points = [
-            qdrant.Point(_point_id(passage.id), vector.tolist(), _to_payload(passage))
+            qdrant.Point(_point_id(passage.id), vector.tolist(), to_payload(passage))
             for passage, vector in page
         ]
         shard.update(qdrant.UpdateOperation.upsert_points(points))
@@ -276,41 +258,11 @@ def _point_id(passage_id: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, passage_id)
 
 
-def _to_payload(passage: Passage) -> dict[str, object]:
-    return {
-        "id": passage.id,
-        "text": passage.text,
-        "metadata": json.dumps(dict(passage.metadata), ensure_ascii=False),
-        "fields": _to_fields(passage),
-    }
-
-
-def _to_fields(passage: Passage) -> dict[str, list[str | float]]:
-    """Give what filters see: for each field its numbers and its words, under keys of their own."""
-    fields: dict[str, list[str | float]] = {}
-    for name, value in filterable(passage.metadata).items():
-        for item in value if isinstance(value, list) else [value]:
-            fields.setdefault(_key(name, item), []).append(_spell(item))
-    return fields
-
-
-def _key(name: str, value: Scalar) -> str:
-    """Spell a field's name so that it is a plain key, whatever it holds, in the library's paths."""
-    return ("word" if isinstance(value, bool | str) else "number") + name.encode().hex()
-
-
-def _spell(value: Scalar) -> str | float:
-    """Spell true and false as words that nobody else can write: the library takes them for 1, 0."""
-    if isinstance(value, bool):
-        return f"\x00{value}"
-    return value if isinstance(value, str) else float(value)
-
-
 def _to_request(query: Query, *, limit: int) -> qdrant.QueryRequest:
     return qdrant.QueryRequest(
         limit=limit,
         query=qdrant.Query.Nearest(query.vector.tolist()),
-        filter=_to_filter(query.conditions),
+        filter=to_filter(query.conditions),
         with_payload=["id", "text", "metadata"],
     )
 
@@ -338,45 +290,6 @@ def _to_matches(points: list[qdrant.ScoredPoint], query: Query, metric: Metric) 
         if (payload := point.payload) is not None
     ]
     return sorted(matches, key=lambda match: (-match.score, match.id))[: query.top_k]
-
-
-def _to_filter(conditions: Sequence[Condition]) -> qdrant.Filter | None:
-    if not conditions:
-        return None
-    must: list[_Test] = [_to_test(part) for part in conditions if not _is_negative(part)]
-    must_not: list[_Test] = [_to_test(part) for part in conditions if _is_negative(part)]
-    return qdrant.Filter(must=must, must_not=must_not)
-
-
-def _is_negative(condition: Condition) -> bool:
-    if condition.operator == "exists":
-        return condition.values == (True,)  # it is tested as "is not empty"
-    return condition.operator in {"ne", "not_in"}
-
-
-def _to_test(condition: Condition) -> _Test:
-    if condition.operator == "exists":
-        return qdrant.Filter(must=[_is_empty(condition.field, ""), _is_empty(condition.field, 0)])
-    if condition.operator in {"lt", "lte", "gt", "gte"}:
-        key = _path(condition.field, 0)
-        bound = {condition.operator: float(condition.values[0])}
-        return qdrant.FieldCondition(key, range=qdrant.RangeFloat(**bound))
-    return qdrant.Filter(should=[_equals(condition.field, value) for value in condition.values])
-
-
-def _is_empty(name: str, like: Scalar) -> qdrant.IsEmptyCondition:
-    return qdrant.IsEmptyCondition(_path(name, like))
-
-
-def _equals(name: str, value: Scalar) -> qdrant.FieldCondition:
-    spelled, path = _spell(value), _path(name, value)
-    if isinstance(spelled, str):
-        return qdrant.FieldCondition(path, match=qdrant.MatchValue(spelled))
-    return qdrant.FieldCondition(path, range=qdrant.RangeFloat(gte=spelled, lte=spelled))
-
-
-def _path(name: str, like: Scalar) -> str:
-    return f"fields.{_key(name, like)}"
 
 
 def _payloads(shard: qdrant.EdgeShard, names: list[str]) -> Iterator[dict[str, object]]:

@@ -14,30 +14,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import LiteralString, cast
-from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
-from pgvector.psycopg import register_vector
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Json
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from torchloom.errors import ModelLoadError
 from torchloom_models.index.condition import Condition
 from torchloom_models.index.passage import Batch, Facts, Match, Metric, filterable, to_vectors
+from torchloom_models.index.server import MAX_CONNECTIONS, Server
 from torchloom_models.index.store import IndexBusy, Location, Query
+from torchloom_models.index.where import to_where
 
 
 #: From this many passages on, searches use a nearest-neighbour graph and not every vector.
 APPROXIMATE_FROM = 50_000
 
 _FORMAT = 1
-_MAX_CONNECTIONS = 4
-_CONNECT_TIMEOUT_S = 10
 _MAX_GRAPH_DIMENSION = 2000  # pgvector's limit for an HNSW index over float32
-_MIN_PGVECTOR = (0, 8)  # the first with iterative scans: filters would lose results before
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +50,6 @@ _MEASURES: dict[Metric, _Measure] = {
     "l2": _Measure("<->", "vector_l2_ops", lambda distance: 1 / (1 + distance)),
 }
 
-_COMPARISONS: dict[str, LiteralString] = {
-    "eq": "@ == $v[*]",
-    "ne": "@ == $v[*]",
-    "in": "@ == $v[*]",
-    "not_in": "@ == $v[*]",
-    "lt": "@ < $v[0]",
-    "lte": "@ <= $v[0]",
-    "gt": "@ > $v[0]",
-    "gte": "@ >= $v[0]",
-}
-
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True):
     """The table's comment."""
@@ -81,13 +65,13 @@ class PostgresStore:
 
     def __init__(self, location: Location) -> None:
         self._location = location
-        self._pool: ConnectionPool | None = None
+        self._server = Server(location)
         self._threads: ThreadPoolExecutor | None = None
         self._table = sql.Identifier(location.table)
 
     def facts(self) -> Facts:
         """Say how the index was built."""
-        with self._connection() as connection:
+        with self._server.connection() as connection:
             return self._facts(connection)
 
     def search(self, queries: Sequence[Query]) -> list[list[Match]]:
@@ -103,21 +87,21 @@ class PostgresStore:
         if len(queries) == 1:
             return [find(queries[0])]
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(_MAX_CONNECTIONS, "torchloom-index")
+            self._threads = ThreadPoolExecutor(MAX_CONNECTIONS, "torchloom-index")
         return list(self._threads.map(find, queries))
 
     def count(self, conditions: Sequence[Condition] = ()) -> int:
         """Count the passages that pass all conditions."""
-        where, values = _to_where(conditions)
+        where, values = to_where(conditions)
         statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(self._table, where)
-        with self._connection() as connection:
+        with self._server.connection() as connection:
             self._facts(connection)
             row = connection.execute(statement, values).fetchone()
         return cast("int", row[0]) if row else 0
 
     def ids(self) -> set[str]:
         """Give the ids of all passages."""
-        with self._connection() as connection:
+        with self._server.connection() as connection:
             self._facts(connection)
             statement = sql.SQL("SELECT id FROM {}").format(self._table)
             return {row[0] for row in connection.execute(statement)}
@@ -125,7 +109,7 @@ class PostgresStore:
     def replace(self, batches: Iterable[Batch], facts: Facts) -> int:
         """Fill a new table, and let it take the place of the old one."""
         fresh = sql.Identifier(f"{self._location.table}__building")
-        with self._connection() as connection, self._locked(connection):
+        with self._server.connection() as connection, self._locked(connection):
             self._note(connection)  # raises where the table is someone else's
             with connection.transaction():
                 _create(connection, fresh, facts)
@@ -141,14 +125,14 @@ class PostgresStore:
 
     def upsert(self, batch: Batch) -> None:
         """Add or replace passages."""
-        with self._connection() as connection, self._locked(connection):
+        with self._server.connection() as connection, self._locked(connection):
             facts = self._facts(connection)
             with connection.transaction():
                 self._write(connection, self._table, batch, facts)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove passages."""
-        with self._connection() as connection, self._locked(connection):
+        with self._server.connection() as connection, self._locked(connection):
             self._facts(connection)
             statement = sql.SQL("DELETE FROM {} WHERE id = ANY(%s)").format(self._table)
             return connection.execute(statement, [list(ids)]).rowcount
@@ -157,18 +141,17 @@ class PostgresStore:
         """Close the connections."""
         if self._threads is not None:
             self._threads.shutdown()
-        if self._pool is not None:
-            self._pool.close()
-        self._pool = self._threads = None
+        self._server.close()
+        self._threads = None
 
     def _search(self, query: Query, metric: Metric) -> list[Match]:
         measure = _MEASURES[metric]
-        where, values = _to_where(query.conditions)
+        where, values = to_where(query.conditions)
         statement = sql.SQL(
             "SELECT id, text, metadata, vector {} %s AS distance FROM {} WHERE {}"
             " ORDER BY distance, id LIMIT %s"
         ).format(sql.SQL(measure.operator), self._table, where)
-        with self._connection() as connection:
+        with self._server.connection() as connection:
             values = [query.vector, *values, query.top_k]
             rows = connection.execute(statement, values).fetchall()
         matches = [
@@ -200,13 +183,15 @@ class PostgresStore:
     def _facts(self, connection: psycopg.Connection) -> Facts:
         note = self._note(connection)
         if note is None:
-            raise ModelLoadError(self._failed(f"there is no index. {self._location.remedy}"))
+            raise ModelLoadError(
+                self._server.describe(f"there is no index. {self._location.remedy}")
+            )
         if note.torchloom_index != _FORMAT:
             reason = (
                 f"its format is {note.torchloom_index}; this version reads {_FORMAT}. "
                 f"{self._location.remedy}"
             )
-            raise ModelLoadError(self._failed(reason))
+            raise ModelLoadError(self._server.describe(reason))
         return Facts(dimension=note.dimension, metric=note.metric, embedder=note.embedder)
 
     def _note(self, connection: psycopg.Connection) -> _Note | None:
@@ -221,13 +206,7 @@ class PostgresStore:
             return msgspec.json.decode(row[0] or "", type=_Note)
         except msgspec.DecodeError as error:
             reason = "the table was not made by TorchLoom. Name another as `table`"
-            raise ModelLoadError(self._failed(reason)) from error
-
-    @property
-    def _server(self) -> str:
-        """Host and database, without user and query: what may stand in an error."""
-        url = urlsplit(self._location.source)
-        return f"postgresql://{url.hostname or 'local'}{url.path}"
+            raise ModelLoadError(self._server.describe(reason)) from error
 
     @contextmanager
     def _locked(self, connection: psycopg.Connection) -> Iterator[None]:
@@ -238,72 +217,12 @@ class PostgresStore:
         ).fetchone()
         if not row or not row[0]:
             reason = "another build of it is going on. Wait for that one to end, and try again"
-            raise IndexBusy(self._failed(reason))
+            raise IndexBusy(self._server.describe(reason))
         try:
             yield
         finally:
             if not connection.broken:
                 connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
-
-    @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection]:
-        """Lend a connection; the library's errors become ModelLoadError, without any secret."""
-        try:
-            with self._opened().connection() as connection:
-                yield connection
-        except PoolTimeout as error:
-            reason = f"no connection within {_CONNECT_TIMEOUT_S} s"
-            raise ModelLoadError(self._failed(reason)) from error
-        except psycopg.Error as error:
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise ModelLoadError(self._failed(lines[0])) from error
-
-    def _failed(self, reason: str) -> str:
-        location = self._location
-        return f"Index {location.name!r} ({self._server}, table {location.table}): {reason}."
-
-    def _opened(self) -> ConnectionPool:
-        if self._pool is None:
-            password = self._location.password
-            secret = {} if password is None else {"password": password}
-            source = make_conninfo(
-                self._location.source,
-                connect_timeout=_CONNECT_TIMEOUT_S,
-                application_name="torchloom",
-                **secret,
-            )
-            with psycopg.connect(source) as connection:
-                self._check_extension(connection)
-            self._pool = ConnectionPool(
-                source,
-                kwargs={"autocommit": True},
-                min_size=1,
-                max_size=_MAX_CONNECTIONS,
-                timeout=_CONNECT_TIMEOUT_S,
-                configure=_configure,
-                check=ConnectionPool.check_connection,
-                open=True,
-            )
-        return self._pool
-
-    def _check_extension(self, connection: psycopg.Connection) -> None:
-        """Make sure of pgvector, and of a version that filters without losing results."""
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        found = connection.execute(
-            "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
-        ).fetchone()
-        release = tuple(int(part) for part in found[0].split(".")[:2]) if found else ()
-        if release < _MIN_PGVECTOR:
-            needed = ".".join(map(str, _MIN_PGVECTOR))
-            reason = f"the server has pgvector {found and found[0]}; {needed} or newer is needed"
-            raise ModelLoadError(self._failed(reason))
-
-
-def _configure(connection: psycopg.Connection) -> None:
-    register_vector(connection)
-    # Goes on along the graph until enough passages pass the filter, and keeps the order exact.
-    connection.execute("SET hnsw.iterative_scan = strict_order")
-    connection.execute("SET hnsw.ef_search = 100")
 
 
 def _create(connection: psycopg.Connection, table: sql.Identifier, facts: Facts) -> None:
@@ -332,26 +251,3 @@ def _build_graph(connection: psycopg.Connection, table: sql.Identifier, facts: F
 
 def _json(value: Mapping[str, object]) -> Json:
     return Json(dict(value), dumps=partial(json.dumps, ensure_ascii=False))
-
-
-def _to_where(conditions: Sequence[Condition]) -> tuple[sql.Composable, list[object]]:
-    """Give the text after WHERE, which holds nothing that a caller wrote, and its parameters."""
-    tests: list[sql.Composable] = [sql.SQL("true")]
-    values: list[object] = []
-    for condition in conditions:
-        test, parameters = _to_test(condition)
-        tests.append(test)
-        values += parameters
-    return sql.SQL(" AND ").join(tests), values
-
-
-def _to_test(condition: Condition) -> tuple[sql.Composable, list[object]]:
-    if condition.operator == "exists":
-        negation = sql.SQL("" if condition.values[0] else "NOT ")
-        return sql.SQL("{}(fields ? %s)").format(negation), [condition.field]
-    negation = sql.SQL("NOT " if condition.operator in {"ne", "not_in"} else "")
-    path = sql.Literal(f"$[*] ? ({_COMPARISONS[condition.operator]})")
-    test = sql.SQL(
-        "{}coalesce(jsonb_path_exists(fields -> %s, {}, jsonb_build_object('v', %s::jsonb)), false)"
-    ).format(negation, path)
-    return test, [condition.field, json.dumps(condition.values)]

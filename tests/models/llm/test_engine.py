@@ -72,7 +72,9 @@ def test_equals_generate_in_any_mix(layout: str, tmp_path: Path) -> None:
     for prompt, tokens in zip(PROMPTS, expected, strict=False):
         result = generate(engine, prompt, max_tokens=len(tokens))
         assert isinstance(result, Result)
-        assert result.outputs["text"] == make_tokenizer().decode(tokens, skip_special_tokens=True)
+        text = make_tokenizer().decode(tokens, skip_special_tokens=True)
+        # A character that lacks bytes at the very end is not sent.
+        assert str(result.outputs["text"]).rstrip("\ufffd") == text.rstrip("\ufffd")
 
 
 @pytest.mark.slow
