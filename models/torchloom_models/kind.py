@@ -53,7 +53,7 @@ _USAGE: Schema = {
 _MESSAGE: Schema = {
     "type": "object",
     "properties": {
-        "role": {"type": "string", "enum": ["system", "user", "assistant", "tool"]},
+        "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
         "content": STRING,
     },
     "required": ["role", "content"],
@@ -130,7 +130,7 @@ _LLM_PARAMS: Mapping[str, Schema] = {
 _LLM = Kind(
     name="llm",
     summary="A causal language model that writes text, token by token.",
-    factory="torchloom_models.llm.engine:open_llm",
+    factory="torchloom_models.llm.opening:open_engine",
     signature=Signature(
         inputs={
             "prompt": {"type": "string", "minLength": 1},

@@ -1,15 +1,39 @@
-"""Whatever comes in, no answer is a fault of the server, and every refusal is a problem document."""
+"""Whatever comes in, no answer is a fault of the server, and refusals are problem documents."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
-from api_fakes.documents import ECHO, SAY, Register
+from api_fakes.documents import Register
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from torchloom_api.app import open_service
+from torchloom_api.service import Service
+from torchloom_api.settings import Settings
+
+
+ECHO = """
+name: echo
+kind: function
+function: api_fakes.functions:shout
+inline: true
+"""
+
+SAY = """
+name: say
+version: 1
+inputs:
+  value: {type: string, minLength: 1}
+nodes:
+  up: {model: echo, inputs: {text: "{{ inputs.value }}"}}
+outputs: {said: "{{ up.text }}"}
+stream: up
+"""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -72,6 +96,15 @@ ROUTES = st.sampled_from(
         ("DELETE", "/api/runs/{}"),
     ]
 )
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """Give a service that reads real documents, with functions in threads."""
+    limits = Settings(store=str(tmp_path), functions=("api_fakes",), sources=())
+    async with open_service(limits) as service:
+        await service.start([])
+        yield service
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torchloom_api.protocol import guard
 from torchloom_api.server import Listener
 
 
-async def answer(scope: dict[str, object], receive: object, send: object) -> None:
+async def answer(scope: dict[str, object], _receive: object, send: object) -> None:
     """Give a small answer, or one that no buffer holds."""
     chunk = b"x" * 65_536 if scope["path"] == "/large" else b"small"
     count = 4096 if scope["path"] == "/large" else 1

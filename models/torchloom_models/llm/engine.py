@@ -11,8 +11,6 @@ from collections.abc import Sequence as Group
 
 import torch
 
-from torchloom.deployment import Report
-from torchloom.device import Device
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
 from torchloom.errors import TaskFailed
 from torchloom_models.llm.model_runner import ModelRunner
@@ -126,10 +124,3 @@ def _result(sequence: Sequence) -> Result:
     }
     counts = {"prompt_tokens": num_prompt, "completion_tokens": num_written}
     return Result(sequence.task_id, outputs, counts)
-
-
-def open_llm(config: Mapping[str, object], device: Device, report: Report) -> LlmEngine:
-    """Open an engine of the kind `llm`: load it, compile it, warm it up."""
-    from torchloom_models.llm.opening import open_engine  # noqa: PLC0415 - it makes LlmEngines
-
-    return open_engine(config, device, report)

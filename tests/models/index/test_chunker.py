@@ -97,6 +97,14 @@ def test_cuts_what_has_no_sentence_ends() -> None:
     assert "".join(chunk.text for chunk in chunks) == "x" * 5000
 
 
+def test_cuts_a_huge_paragraph_in_time_that_grows_with_its_length() -> None:
+    """A paragraph of many thousand sentences loses no word where its windows meet."""
+    words = [f"word{number}" for number in range(20_000)]
+    chunks = cut(" ".join(words), max_size=500, overlap=0)
+    assert " ".join(chunk.text for chunk in chunks).split() == words
+    assert all(len(chunk.text) <= 500 for chunk in chunks)
+
+
 def test_keeps_code_and_tables_as_they_are() -> None:
     """What looks like a heading inside code is none; blank lines do not cut code."""
     text = "# A\n\n```sh\n# no heading\n\nls\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from torchloom.errors import InvalidInput, ModelLoadError
 from torchloom_models.index import embedded
 from torchloom_models.index.condition import parse_filter
 from torchloom_models.index.embedded import EmbeddedStore
+from torchloom_models.index.generation import file_sizes
 from torchloom_models.index.passage import Batch, Facts, Passage
 from torchloom_models.index.store import IndexBusy, Location, Query
 
@@ -115,6 +117,18 @@ def test_notices_garbage_that_makes_the_library_fail(path: Path) -> None:
     (segment,) = path.rglob("segment.json")
     segment.write_bytes(b"\xff" * segment.stat().st_size)
     with pytest.raises(ModelLoadError, match="it is damaged"):
+        store_at(path).facts()
+
+
+@pytest.mark.parametrize("name", ["status.dat", "mutable_id_tracker.mappings"])
+def test_notices_damage_that_sizes_do_not_show(path: Path, name: str) -> None:
+    """Where the library panics, or finds fewer passages than were written, it is damage too."""
+    for file in path.rglob(name):
+        _halve(file)
+    manifest = json.loads((path / "index.json").read_text())
+    manifest["files"] = file_sizes(generations(path)[0])
+    (path / "index.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelLoadError, match=r"handbook.*it is damaged"):
         store_at(path).facts()
 
 

@@ -50,27 +50,6 @@ def connect(location: Location) -> psycopg.Connection:
     return psycopg.connect(location.source, password=location.password, autocommit=True)
 
 
-def test_takes_the_password_from_the_environment(
-    location: Location, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without the variable, and with a wrong password, the error says what; it shows no secret."""
-    monkeypatch.setenv("POSTGRES_WORD", "a wrong secret")
-    with pytest.raises(ModelLoadError, match="password authentication failed") as caught:
-        open_store(location).facts()
-    assert "a wrong secret" not in repr(caught.value)
-    monkeypatch.delenv("POSTGRES_WORD")
-    with pytest.raises(ModelLoadError, match=r"POSTGRES_WORD.* is not set"):
-        open_store(location).facts()
-
-
-def test_says_when_there_is_no_server() -> None:
-    """A refused connection is a ModelLoadError that names server and index, not the user."""
-    location = Location(source="postgresql://someone@127.0.0.1:1/db", name="handbook")
-    with pytest.raises(ModelLoadError, match=r"handbook.*postgresql://127.0.0.1/db") as caught:
-        open_store(location).facts()
-    assert "someone" not in str(caught.value)
-
-
 def test_refuses_a_table_of_someone_else(store: Store, location: Location) -> None:
     """A table that TorchLoom did not make is neither read nor replaced."""
     store.close()
@@ -82,17 +61,6 @@ def test_refuses_a_table_of_someone_else(store: Store, location: Location) -> No
     with connect(location) as connection:
         rows = connection.execute(f"SELECT count(*) FROM {location.table}").fetchone()
     assert rows == (3,)
-
-
-def test_survives_the_loss_of_its_connections(store: Store, location: Location) -> None:
-    """When the server cuts all connections, the next search makes new ones."""
-    assert store.count() == 3
-    with connect(location) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'torchloom'"
-        )
-    assert store.count() == 3
 
 
 def test_leaves_the_old_index_when_its_build_is_cut_off(store: Store, location: Location) -> None:

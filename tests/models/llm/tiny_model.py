@@ -22,7 +22,8 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from torchloom.device import Device
 from torchloom.engine import Chunk, Event, Failure, Result, Work
-from torchloom_models.llm.engine import LlmEngine, open_llm
+from torchloom_models.llm.engine import LlmEngine
+from torchloom_models.llm.opening import open_engine
 
 
 VOCABULARY = 384
@@ -141,7 +142,7 @@ def load_reference(folder: Path) -> PreTrainedModel:
 def open_tiny(folder: Path, **config: object) -> LlmEngine:
     """Open an engine on a folder; eager unless `compile` says otherwise."""
     values = {"name": "tiny", "source": str(folder), "compile": "eager", **config}
-    return open_llm(values, Device("cpu"), lambda *_: None)
+    return open_engine(values, Device("cpu"), lambda *_: None)
 
 
 def drain(engine: LlmEngine, max_steps: int = 2000) -> list[Event]:
