@@ -77,8 +77,8 @@ class IndexJob:
     def build(self, places: Sequence[str], show: Show) -> BuildReport:
         """Build it from `places` (relative to here), or else from what its file names."""
         here = [str(Path(place).absolute()) for place in places]
-        documents = self.plan.to_documents(self.base, here)
         embedder = self._require_embedder()
+        documents = self.plan.to_documents(self.base, here, embedder=embedder.config)
         store = open_store(self.plan.location)
 
         def work(embed: Callable[[list[str]], np.ndarray]) -> BuildReport:
