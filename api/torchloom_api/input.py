@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 import jsonschema_rs
 import msgspec
 
+from torchloom.departure import PATTERN_OPTIONS
 from torchloom.document import pointer_to
 from torchloom.errors import Fault, InvalidInput, nearest
 from torchloom.signature import Schema, Signature
@@ -132,7 +133,9 @@ def _compile(
     is_open: bool,  # noqa: FBT001 - as the signature has it
 ) -> jsonschema_rs.Draft202012Validator:
     schema = to_object_schema(schemas, required, is_open=is_open)
-    return jsonschema_rs.Draft202012Validator(schema, mask="the value", retriever=_refuse)
+    return jsonschema_rs.Draft202012Validator(
+        schema, mask="the value", retriever=_refuse, pattern_options=PATTERN_OPTIONS
+    )
 
 
 def _refuse(uri: str) -> NoReturn:
