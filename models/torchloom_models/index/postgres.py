@@ -32,6 +32,9 @@ from torchloom_models.index.where import to_where
 APPROXIMATE_FROM = 50_000
 
 _FORMAT = 1
+
+#: How often a table is looked for before it counts as missing.
+_LOOKS = 3
 _MAX_GRAPH_DIMENSION = 2000  # pgvector's limit for an HNSW index over float32
 
 
@@ -196,10 +199,13 @@ class PostgresStore:
 
     def _note(self, connection: psycopg.Connection) -> _Note | None:
         """Read the table's comment; None where there is no table."""
-        row = connection.execute(
-            "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(%s)",
-            [self._table.as_string(connection)],
-        ).fetchone()
+        query = "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(%s)"
+        # A table may take another's place between the statement's snapshot and the look-up of its
+        # name, which does not keep to the snapshot: what is missing is looked for again.
+        for _ in range(_LOOKS):
+            row = connection.execute(query, [self._table.as_string(connection)]).fetchone()
+            if row is not None and row[0]:
+                break
         if row is None:
             return None
         try:
