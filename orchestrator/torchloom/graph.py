@@ -183,15 +183,27 @@ class Graph:
         """The nodes as a networkx graph; an edge goes from what is needed to what needs it."""
         dag: nx.DiGraph[str] = nx.DiGraph()
         dag.add_nodes_from(self.nodes)
-        dag.add_edges_from((need, node.name) for node in self.nodes.values() for need in node.needs)
+        dag.add_edges_from(
+            (need, node.name) for node in self.nodes.values() for need in self.needs[node.name]
+        )
         return dag
+
+    @cached_property
+    def needs(self) -> Mapping[str, frozenset[str]]:
+        """What each node needs: worked out once for all runs."""
+        return {name: node.needs for name, node in self.nodes.items()}
+
+    @cached_property
+    def reads(self) -> Mapping[str, frozenset[str]]:
+        """What each node reads: worked out once for all runs."""
+        return {name: node.reads for name, node in self.nodes.items()}
 
     @cached_property
     def readers(self) -> Counter[str]:
         """How many nodes and outputs read each node's result; after the last it is dropped."""
         readers: Counter[str] = Counter()
         for node in self.nodes.values():
-            readers.update(node.reads)
+            readers.update(self.reads[node.name])
         for binding in self.outputs.values():
             readers.update(binding.reads)
         return readers

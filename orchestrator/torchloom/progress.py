@@ -37,8 +37,8 @@ class Progress:
     def start_ready(self) -> list[str]:
         """Move every node whose needs are settled into flight, and give them, by name."""
         settled = self.done | self.skipped
-        nodes = self._graph.nodes
-        ready = sorted(name for name in self.pending if nodes[name].needs <= settled)
+        needs = self._graph.needs
+        ready = sorted(name for name in self.pending if needs[name] <= settled)
         self.pending.difference_update(ready)
         self.in_flight.update(ready)
         return ready
@@ -59,7 +59,7 @@ class Progress:
 
     def _release(self, name: str) -> None:
         """Drop the results of which this node was the last reader."""
-        for read in self._graph.nodes[name].reads:
+        for read in self._graph.reads[name]:
             self._readers[read] -= 1
             if not self._readers[read]:
                 self.results.pop(read, None)

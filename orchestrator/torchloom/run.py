@@ -119,11 +119,10 @@ class Run:
     @property
     def timings(self) -> RunTimings:
         """The timings of the nodes that have finished."""
-        needs = {name: node.needs for name, node in self.graph.nodes.items()}
         return RunTimings(
             total_s=self.duration_s,
             nodes=dict(self._node_timings),
-            critical_path=find_critical_path(self._node_timings, needs),
+            critical_path=find_critical_path(self._node_timings, self.graph.needs),
         )
 
     def start(self) -> None:
@@ -216,7 +215,9 @@ class Run:
             now=self._now,
         )
         try:
-            outputs = await node_run.execute(self._scope(node.reads), is_streamed=is_streamed)
+            outputs = await node_run.execute(
+                self._scope(self.graph.reads[node.name]), is_streamed=is_streamed
+            )
         except Skipped:
             self._progress.skip(node.name)
             self.log.add("node.skipped", {"node": node.name})
