@@ -1,69 +1,98 @@
 """The RAG pipeline over the sum of its parts: `python -m benchmarks.rag`.
 
 One client runs the workflow; beside it the same engines are driven in process, one after another,
-on the same question: embed, search, render the prompt, generate.
+on the same question: embed, search, render the prompt, generate. Once with the example's tiny
+Llama, where a token takes about a millisecond, and once with a Llama of 110 M parameters.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
-
+from benchmarks.folders import make_llama
 from benchmarks.peers.line_process import LineProcess
 from benchmarks.report import Report, interleave, paired_ratio
 from benchmarks.server import RAG, Server, build_rag_index
 
 
-QUESTIONS = 10
+#: Questions in one measurement, for the tiny Llama and for the large one.
+QUESTIONS, FEW_QUESTIONS = 20, 2
+_TIMEOUT_S = 300
 
 
-def questions() -> list[str]:
+def questions(count: int) -> list[str]:
     """Give the first of the example's questions."""
     lines = (RAG / "questions.jsonl").read_text("utf-8").splitlines()
-    return [json.loads(line)["question"] for line in lines[:QUESTIONS]]
+    return [json.loads(line)["question"] for line in lines[:count]]
 
 
-def time_workflow(client: httpx.Client) -> float:
+def time_workflow(connection: http.client.HTTPConnection, asked: Sequence[str]) -> float:
     """Give the seconds for all questions, one after another."""
     began = time.perf_counter()
-    for question in questions():
-        answer = client.post("/api/workflows/rag/runs", json={"question": question})
-        answer.raise_for_status()
+    for question in asked:
+        body = json.dumps({"question": question})
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/api/workflows/rag/runs", body, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status != http.client.OK:
+            raise RuntimeError(f"The server answered {answer.status}: {text.decode()}")
     return time.perf_counter() - began
 
 
-def main() -> None:
-    """Measure in turn."""
-    build_rag_index()
+def with_large_llama(folder: Path) -> Path:
+    """Write the example's workflow with one line changed: another Llama."""
+    make_llama(folder / "llama", hidden=768, layers=12)
+    for name in ("handbook", ".torchloom"):
+        (folder / name).symlink_to(RAG / name)
+    text = (RAG / "rag.yaml").read_text("utf-8")
+    file = folder / "rag.yaml"
+    file.write_text(text.replace("../tiny_models/tiny_llama", "llama"), "utf-8")
+    return file
+
+
+def compare(report: Report, name: str, file: Path, asked: list[str]) -> None:
+    """Measure one workflow file."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
         with (
-            Server(RAG / "rag.yaml", store=store) as server,
-            LineProcess("benchmarks.peers.rag_parts", str(RAG / "rag.yaml"), str(store)) as parts,
-            httpx.Client(base_url=server.url, timeout=300) as client,
+            Server(file, store=store) as server,
+            LineProcess("benchmarks.peers.rag_parts", str(file), str(store)) as parts,
         ):
+            connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=_TIMEOUT_S)
             sides = {
-                "workflow": lambda: time_workflow(client),
-                "parts": lambda: parts.ask(questions=questions())["seconds"],
+                "workflow": lambda: time_workflow(connection, asked),
+                "parts": lambda: parts.ask(questions=asked)["seconds"],
             }
             interleave(sides, repeats=2)  # warm-up
             figures = interleave(sides)
-    report = Report(
-        name="rag",
-        title=f"RAG end to end over the sum of its parts, s for {QUESTIONS} questions",
-        columns=("", "through the server", "parts in process", "ratio"),
-    )
+            connection.close()
     report.add(
-        "RAG example, 1 client",
-        statistics.median(figures["workflow"]),
-        statistics.median(figures["parts"]),
+        name,
+        *(statistics.median(figures[side]) / len(asked) * 1e3 for side in sides),
         paired_ratio(figures["workflow"], figures["parts"]),
     )
+
+
+def main() -> None:
+    """Measure both."""
+    build_rag_index()
+    report = Report(
+        name="rag",
+        title="RAG end to end over the sum of its parts, ms a question, 1 client",
+        columns=("", "through the server", "parts in process", "ratio"),
+    )
+    compare(report, "tiny Llama (the example)", RAG / "rag.yaml", questions(QUESTIONS))
+    with tempfile.TemporaryDirectory() as folder:
+        file = with_large_llama(Path(folder))
+        compare(report, "Llama of 110 M", file, questions(FEW_QUESTIONS))
     report.finish()
 
 
