@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
@@ -22,8 +21,6 @@ _RETRY_AFTER_S = {429: 1.0, 503: 1.0}
 
 #: The media type of problem documents.
 PROBLEM: Final = b"application/problem+json"
-
-_CAMEL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class BadRequest(TorchLoomError):
@@ -130,7 +127,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def _from_ours(error: TorchLoomError, instance: str | None) -> Problem:
     after_s = error.retry_after_s
     return Problem(
-        type=to_type(error),
+        type=error.type,
         title=error.title,
         status=error.status,
         detail=error.message,
@@ -138,13 +135,6 @@ def _from_ours(error: TorchLoomError, instance: str | None) -> Problem:
         retry_after_s=_RETRY_AFTER_S.get(error.status) if after_s is None else after_s,
         errors=tuple(ProblemFault.from_fault(fault) for fault in error.faults),
     )
-
-
-def to_type(error: TorchLoomError) -> str:
-    """Name a class of errors as a URN, such as `urn:torchloom:queue-full`."""
-    cause = getattr(error, "cause", None)
-    known = cause if isinstance(cause, TorchLoomError) else error
-    return f"urn:torchloom:{_CAMEL.sub('-', type(known).__name__).lower()}"
 
 
 def _from_litestar(error: HTTPException, instance: str | None) -> Problem:

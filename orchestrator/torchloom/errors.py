@@ -28,9 +28,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
+
+
+_CAMEL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,11 @@ class TorchLoomError(Exception):
         self.message = message
         self.faults = tuple(faults)
         self.retry_after_s = retry_after_s
+
+    @property
+    def type(self) -> str:
+        """Name the class as a URN, such as `urn:torchloom:queue-full` (RFC 9457's `type`)."""
+        return f"urn:torchloom:{_CAMEL.sub('-', type(self).__name__).lower()}"
 
 
 class WorkflowError(TorchLoomError):
@@ -165,6 +174,11 @@ class NodeFailed(ModelError):
         self.cause = cause
         self.status = cause.status  # type: ignore[misc]  # the cause decides
         self.title = cause.title  # type: ignore[misc]  # the cause decides
+
+    @property
+    def type(self) -> str:
+        """Name the cause's class."""
+        return self.cause.type
 
 
 class SubmissionError(TorchLoomError):

@@ -307,7 +307,7 @@ class Run:
 def describe(error: TorchLoomError) -> dict[str, object]:
     """Give an error as the body of a problem document (RFC 9457)."""
     return {
-        "type": "about:blank",
+        "type": error.type,
         "title": error.title,
         "status": error.status,
         "detail": error.message,

@@ -15,7 +15,7 @@ from torchloom.errors import (
     TaskFailed,
     TorchLoomError,
 )
-from torchloom_api.errors import Problem, to_type
+from torchloom_api.errors import Problem
 
 
 def show(error: Exception) -> dict[str, object]:
@@ -62,10 +62,10 @@ def test_says_what_made_a_node_fail() -> None:
     """A node's failure has the type, status and title of its cause."""
     error = NodeFailed("answer", QueueFull("full", retry_after_s=2.0))
 
-    assert to_type(error) == "urn:torchloom:queue-full"
+    assert error.type == "urn:torchloom:queue-full"
     assert show(error)["status"] == 503
     assert show(error)["retry_after_s"] == 2.0
-    assert to_type(NodeFailed("a", TaskFailed("x"))) == "urn:torchloom:task-failed"
+    assert NodeFailed("a", TaskFailed("x")).type == "urn:torchloom:task-failed"
 
 
 def test_shows_litestars_errors_by_status() -> None:

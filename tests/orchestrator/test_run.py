@@ -299,7 +299,7 @@ async def test_fails_with_the_node_that_failed(bench: _Bench) -> None:
     _, kind, data = (await _events(run))[-1]
     assert kind == "run.failed"
     assert data["error"] == {
-        "type": "about:blank",
+        "type": "urn:torchloom:queue-full",
         "title": "The queue is full",
         "status": 503,
         "detail": "Node 'a': No room.",
@@ -459,7 +459,7 @@ def test_describes_errors_as_problems() -> None:
     """Title and status are the error's, the detail its message."""
     problem = describe(TorchLoomError("x"))
     assert problem == {
-        "type": "about:blank",
+        "type": "urn:torchloom:torch-loom-error",
         "title": "TorchLoom could not do this",
         "status": 500,
         "detail": "x",
