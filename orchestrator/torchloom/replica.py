@@ -346,7 +346,6 @@ class Replica:
         self.load_s = frame.load_s
         self.error = None
         self._has_served, self._is_loading = True, False
-        self._failures = 0
         self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
         self._move(ReplicaState.READY)
         self._settled.set()
@@ -356,6 +355,7 @@ class Replica:
         for event in frame.events:
             self._on_event(event)
         if frame.size:
+            self._failures = 0  # not when it is ready: one that dies of each task is ready, too
             self._series.observe_step(frame.size, frame.step_s)
             self._owner.on_step(frame.size, frame.step_s)
         self._owner.on_room()

@@ -395,7 +395,7 @@ async def test_fails_a_task_that_had_begun_to_answer(bench: _Bench) -> None:
 async def test_waits_longer_each_time_before_it_starts_a_worker_again(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, then with growing delay up to a bound; a worker that serves starts over."""
+    """At once, then with growing delay up to a bound; a worker that has worked starts over."""
     monkeypatch.undo()
     delays: list[float] = []
     loop = asyncio.get_running_loop()
@@ -413,6 +413,11 @@ async def test_waits_longer_each_time_before_it_starts_a_worker_again(
     await until(lambda: bench.replica.is_idle)
     assert delays == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
     assert bench.replica.restarts == 10
+    bench.link.end()
+    await until(lambda: bench.replica.is_idle)
+    assert delays[-1] == 30.0  # it was ready, and had done nothing
+    (task,) = bench.dispatch("a")
+    bench.link.answer(task.id, text="A")
     bench.link.end()
     assert delays[-1] == 0.0
     await bench.replica.stop()
