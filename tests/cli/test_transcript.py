@@ -57,6 +57,13 @@ def test_prints_markup_and_long_lines_as_they_are() -> None:
     assert pages.out == text
 
 
+def test_prints_other_values_as_lines_of_json() -> None:
+    """What a function yields is shown as it comes, too."""
+    pages = Pages()
+    pages.feed(*(("node.chunk", {"node": "count", "data": {"n": n}}) for n in (1, 2)))
+    assert pages.out == '{"n": 1}\n{"n": 2}\n'
+
+
 def test_does_not_repeat_what_was_streamed() -> None:
     """An output that is the streamed text is left out at the end; others are printed."""
     pages = Pages()

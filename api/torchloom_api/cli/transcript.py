@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TypeGuard
 
@@ -43,16 +44,15 @@ class Transcript:
 
     def _show_chunk(self, data: Mapping[str, object]) -> None:
         place = (str(data.get("node")), data.get("index"))
-        if "text" not in data:
-            if "image" in data:
-                self._note(f"{_label(place)}: a picture")
+        if "image" in data:
+            self._note(f"{_label(place)}: a picture")
             return
         if place != self._current:
             self._end_line()
             if self._texts or place[1] is not None:
                 self._out.print(f"[bold]{escape(_label(place))}:[/] ", end="", highlight=False)
             self._current = place
-        text = str(data["text"])
+        text = _to_text(data)
         self._texts.setdefault(place, []).append(text)
         self._out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
 
@@ -96,6 +96,12 @@ class Transcript:
         if self._current is not None:
             self._out.print()
             self._current = None
+
+
+def _to_text(data: Mapping[str, object]) -> str:
+    """Give a chunk's text; any other value as a line of JSON."""
+    value = data.get("text", data.get("data"))
+    return value if isinstance(value, str) else f"{json.dumps(value, ensure_ascii=False)}\n"
 
 
 def _label(place: tuple[str, object]) -> str:
