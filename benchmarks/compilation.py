@@ -66,8 +66,8 @@ def measure(kind: str, folder: Path) -> tuple[Sequence[float], Sequence[float]]:
         LineProcess(peer, deployment.factory, configs[1]) as eager,
     ):
         sides = {
-            "inductor": lambda: inductor.ask(batch=batch, seconds=3)["per_s"],
-            "eager": lambda: eager.ask(batch=batch, seconds=3)["per_s"],
+            "inductor": lambda: inductor.ask(batch=batch, seconds=2)["per_s"],
+            "eager": lambda: eager.ask(batch=batch, seconds=2)["per_s"],
         }
         interleave(sides, repeats=1)  # warm-up
         figures = interleave(sides)

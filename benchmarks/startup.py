@@ -37,7 +37,7 @@ def main() -> None:
             shutil.rmtree(store, ignore_errors=True)
             return start_to_answer(store)
 
-        figures = interleave({"first": first, "second": lambda: start_to_answer(store)})
+        figures = interleave({"first": first, "second": lambda: start_to_answer(store)}, repeats=3)
     report = Report(
         name="startup",
         title="Start of the server to its first answer, s",

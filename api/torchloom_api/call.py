@@ -190,6 +190,7 @@ def _read_options(
         timeout_s=_read_timeout(headers, service.settings.max_run_s),
         priority=_read_priority(headers),
         is_background=is_background,
+        is_streamed=is_background or _accepts(exchange, EVENT_STREAM),
         trace_parent=str(exchange.trace),
     )
 

@@ -373,6 +373,7 @@ class Orchestrator:
             priority=options.priority,
             tenant=options.tenant,
             waits_for_space=options.waits_for_space,
+            is_streamed=False,
         )
         run = self._new_run(graph, graph.with_defaults(inputs), run_options)
         run.start()

@@ -49,7 +49,9 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 class RunOptions:
     """What a caller may say about a run. A run without a timeout may take as long as it takes.
 
-    Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused.
+    Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused. Where
+    nobody reads the answer while it is written, `is_streamed` is false: no chunk crosses a process,
+    and a task can be tried again up to its end.
     """
 
     timeout_s: float | None = None
@@ -57,6 +59,7 @@ class RunOptions:
     tenant: str = ""
     waits_for_space: bool = False
     is_background: bool = False
+    is_streamed: bool = True
     trace_parent: str | None = None
 
 
@@ -95,6 +98,7 @@ class Run:
         self._is_over = asyncio.Event()
         timeout_s = options.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
+        self._is_streamed = options.is_streamed
         self._call_options = CallOptions(
             deadline=deadline,
             priority=options.priority,
@@ -204,7 +208,7 @@ class Run:
 
     async def _execute_node(self, node: Node, group: asyncio.TaskGroup) -> None:
         started = self._now()
-        is_streamed = node.name in self.graph.stream
+        is_shown = node.name in self.graph.stream
         self.log.add("node.started", {"node": node.name})
         node_run = NodeRun(
             node,
@@ -216,7 +220,8 @@ class Run:
         )
         try:
             outputs = await node_run.execute(
-                self._scope(self.graph.reads[node.name]), is_streamed=is_streamed
+                self._scope(self.graph.reads[node.name]),
+                is_streamed=is_shown and self._is_streamed,
             )
         except Skipped:
             self._progress.skip(node.name)
@@ -225,7 +230,7 @@ class Run:
             raise NodeFailed(node.name, error) from error
         else:
             self._progress.finish(node.name, outputs)
-            self._note_finish(node, node_run, started, outputs if is_streamed else None)
+            self._note_finish(node, node_run, started, outputs if is_shown else None)
         self._start_ready(group)
 
     def _note_finish(

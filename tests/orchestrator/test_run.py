@@ -238,6 +238,17 @@ async def test_skips_what_reads_a_skipped_node(bench: _Bench) -> None:
     assert set(run.timings.nodes) == {"c"}
 
 
+async def test_makes_no_chunks_for_a_run_that_nobody_streams(bench: _Bench) -> None:
+    """The answer is the same, and the streamed node's outputs are still told at its end."""
+    run = bench.start(make_graph(_node("loud"), stream=("loud",)), is_streamed=False)
+    assert (await bench.caller.take("loud")).sink is None
+    await bench.caller.answer("loud", text="hi")
+    await run.wait()
+    told = {kind: data for _, kind, data in await _events(run)}
+    assert "node.chunk" not in told
+    assert told["node.finished"]["outputs"] == {"text": "hi"}
+
+
 async def test_tells_chunks_items_and_outputs_of_streamed_nodes(bench: _Bench) -> None:
     """Only nodes of the graph's stream are told in detail."""
     graph = make_graph(
