@@ -20,13 +20,15 @@ from transformers import (
 
 from .handbook import Question, Retriever, read_passages, read_questions
 from .lesson import RAG_SYSTEM
-from .passages import REFUSAL, Case, make_case, to_prompt
+from .passages import REFUSAL, Case, Split, make_case, to_prompt
 from .pictures import PictureCase, fits, make_picture_case
 
 
 FOLDER = Path(__file__).parent / "tiny_llama"
 #: Share of the scored cases whose passages do not answer the question.
 REFUSAL_SHARE = 0.3
+#: Names and numbers kept out of training; then in wordings kept out of it, too.
+SCORED: tuple[Split, ...] = ("held_out", "reworded")
 ANSWER_TOKENS = 40
 PICTURE_TOKENS = 240
 
@@ -97,11 +99,11 @@ def share(flags: Iterable[bool]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def held_out_cases(num_cases: int, seed: int) -> tuple[list[Case], list[PictureCase]]:
-    """Make cases of held-out names, numbers and patterns, and a third as many picture cases."""
-    random = Random(f"held-out {seed}")
-    cases = [make_case(random, split="held_out", refusals=REFUSAL_SHARE) for _ in range(num_cases)]
-    pictures = [make_picture_case(random, split="held_out") for _ in range(num_cases // 3)]
+def make_cases(num_cases: int, seed: int, split: Split) -> tuple[list[Case], list[PictureCase]]:
+    """Make cases of one split, and a third as many picture cases."""
+    random = Random(f"{split} {seed}")
+    cases = [make_case(random, split=split, refusals=REFUSAL_SHARE) for _ in range(num_cases)]
+    pictures = [make_picture_case(random, split=split) for _ in range(num_cases // 3)]
     return cases, pictures
 
 
@@ -111,12 +113,13 @@ def score_answers(
     *,
     num_cases: int,
     seed: int,
+    split: Split = "held_out",
     shown: bool = False,
 ) -> dict[str, float]:
-    """Score held-out generated cases: exact answers, right refusals, well-formed prompts."""
+    """Score generated cases of one split: exact answers, right refusals, well-formed prompts."""
     was_training = model.training
     model.eval()
-    cases, pictures = held_out_cases(num_cases, seed)
+    cases, pictures = make_cases(num_cases, seed, split)
     answers = answer_all(
         model,
         tokenizer,
@@ -195,10 +198,18 @@ def main() -> None:
     options = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(options.folder)
     model = AutoModelForCausalLM.from_pretrained(options.folder, dtype=torch.float32).eval()
-    scores = score_answers(
-        model, tokenizer, num_cases=options.cases, seed=options.seed, shown=True
-    ) | score_handbook(model, tokenizer, shown=True)
-    print(json.dumps({name: round(value, 4) for name, value in scores.items()}))
+    held_out, reworded = (
+        score_answers(
+            model, tokenizer, num_cases=options.cases, seed=options.seed, split=split, shown=True
+        )
+        for split in SCORED
+    )
+    print(f"In wordings kept out of training, too: {_rounded(reworded)}")
+    print(_rounded(held_out | score_handbook(model, tokenizer, shown=True)))
+
+
+def _rounded(scores: dict[str, float]) -> str:
+    return json.dumps({name: round(value, 4) for name, value in scores.items()})
 
 
 if __name__ == "__main__":

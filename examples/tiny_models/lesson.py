@@ -12,7 +12,7 @@ from random import Random
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from .passages import make_case
+from .passages import Asked, Case, make_case, to_prompt
 from .pictures import make_picture_case
 from .tokenizer import ASSISTANT, END, USER
 
@@ -25,21 +25,27 @@ ANSWER_WEIGHT = 1.0
 PROMPT_WEIGHT = 0.03
 LONG_ANSWER_WEIGHT = 0.2
 #: Sequences are padded to the next of these, in tokens.
-LENGTHS = (96, 176, 288)
+LENGTHS = (96, 192, 320)
 #: Further questions asked of the same passages, in further turns.
-MORE_QUESTIONS = 5
+MORE_QUESTIONS = 7
 #: Tokens in the vocabulary before this one are special.
 FIRST_PLAIN_TOKEN = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares of the tasks among the lessons, and how hard the questions are."""
+    """Shares of the tasks among the lessons, and how hard the questions are.
+
+    `plain`, `which` and `inside` are the shares kept of the questions of each sort.
+    """
 
     repeats: float
     pictures: float
     max_passages: int
     refusals: float
+    plain: float
+    which: float
+    inside: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +74,23 @@ class Stage:
     until_progress: float = 1.0
 
 
-#: Copying must be learned first: repeats, then questions over one passage, two, and up to four.
+#: Which passage a question is about comes first: learned beside everything else, it is not learned
+#: at all. Then all sorts of questions, and at last hardly any but the plain ones.
 STAGES = (
-    Stage(mix=Mix(0.5, 0.02, 1, 0.0), until_loss=2.0, until_progress=0.07),
-    Stage(mix=Mix(0.15, 0.06, 1, 0.05), until_loss=0.6, until_progress=0.2),
-    Stage(mix=Mix(0.1, 0.08, 2, 0.1), until_loss=0.5, until_progress=0.32),
-    Stage(mix=Mix(0.05, 0.08, 3, 0.2), until_loss=0.4, until_progress=0.4),
-    Stage(mix=Mix(0.02, 0.1, 4, 0.22)),
+    Stage(mix=Mix(0.15, 0.0, 4, 0.0, 0.0, 1.0, 0.0), until_loss=0.025, until_progress=0.08),
+    Stage(mix=Mix(0.05, 0.02, 3, 0.1, 0.5, 0.8, 0.7), until_loss=0.2, until_progress=0.2),
+    Stage(mix=Mix(0.02, 0.06, 4, 0.25, 0.9, 0.4, 0.3), until_loss=0.05, until_progress=0.5),
+    Stage(mix=Mix(0.0, 0.08, 4, 0.32, 1.0, 0.1, 0.1)),
 )
 
 
 class Teacher:
     """Make lessons of a mix, from one seed."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int, stage: int = 0) -> None:
         self.tokenizer = tokenizer
         self.random = Random(seed)
-        self.stage = 0
+        self.stage = stage
         self._loss: float | None = None
         self._waiting: dict[int, list[Lesson]] = {length: [] for length in LENGTHS}
 
@@ -111,17 +117,35 @@ class Teacher:
         if kind < mix.repeats + mix.pictures:
             picture = make_picture_case(self.random)
             messages = [{"role": "user", "content": picture.prompt}]
-            return self._chat(messages, picture.answer, LONG_ANSWER_WEIGHT)
-        case = make_case(
-            self.random,
-            max_passages=mix.max_passages,
-            refusals=mix.refusals,
-            num_more=MORE_QUESTIONS,
-        )
-        messages = [{"role": "user", "content": case.prompt}]
+            lesson = self._chat(messages, picture.answer, LONG_ANSWER_WEIGHT)
+            return self._with_firm_ends(lesson)
+        case, questions = self._questions()
+        (question, answer), *more = questions
+        messages = [{"role": "user", "content": to_prompt(case.passages, question)}]
         if self.random.random() < 0.95:
             messages.insert(0, {"role": "system", "content": RAG_SYSTEM})
-        return self._chat(messages, case.answer, ANSWER_WEIGHT, case.more)
+        return self._chat(messages, answer, ANSWER_WEIGHT, more)
+
+    def _questions(self) -> tuple[Case, list[Asked]]:
+        """Make a case, and keep a share of each sort of question on it, in any order."""
+        mix = self.mix
+        while True:
+            case = make_case(
+                self.random,
+                max_passages=mix.max_passages,
+                refusals=mix.refusals,
+                num_more=MORE_QUESTIONS,
+            )
+            sorts = (
+                (mix.plain, ((case.question, case.answer), *case.more)),
+                (mix.which, case.which),
+                (mix.inside, case.inside),
+            )
+            kept = [
+                asked for share, sort in sorts for asked in sort if self.random.random() < share
+            ]
+            if kept:
+                return case, self.random.sample(kept, len(kept))
 
     def _chat(
         self,
@@ -152,6 +176,15 @@ class Teacher:
                 del tokens[before:], weights[before:]
                 break
         return Lesson(tokens, weights)
+
+    def _with_firm_ends(self, lesson: Lesson) -> Lesson:
+        """Let the ends of lines weigh as much as an answer: how many there are matters."""
+        ends = {self.tokenizer.eos_token_id, *self.tokenizer.encode("\n", add_special_tokens=False)}
+        weights = [
+            ANSWER_WEIGHT if weight == LONG_ANSWER_WEIGHT and token in ends else weight
+            for token, weight in zip(lesson.tokens, lesson.weights, strict=True)
+        ]
+        return Lesson(lesson.tokens, weights)
 
     def _repeat(self) -> Lesson:
         """Random tokens, then all or runs of them again: what copying is learned from."""

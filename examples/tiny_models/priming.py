@@ -1,35 +1,50 @@
-"""Prime a new Llama to copy: weights that repeat what followed a token the last time.
+"""Prime a new Llama to copy, and to tell which passage a name stands in.
 
-Left to itself a tiny Llama needs millions of tokens to find out how to copy. So one head of the
-first layer starts out looking at the token before, and heads of the next two layers start out
-looking for the token after an earlier copy of the current one ("induction heads", Olsson et al.
-2022, arXiv:2209.11895). Training then changes these weights like all others. Knows nothing of the
-lessons.
+Left to itself a tiny Llama needs millions of tokens to find out either. So one head of the first
+layer starts out looking at the token before, and heads of the next two layers start out looking for
+the token after an earlier copy of the current one ("induction heads", Olsson et al. 2022,
+arXiv:2209.11895). A second head of the first layer looks at the last number of a passage, and a
+second head of the second layer lets a word of the question find the passages that have it. Training
+then changes these weights like all others. Knows nothing of the lessons.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from .tokenizer import MAX_NUMBERED
 
 
-#: Parts of the residual stream: which token, the token before, the next token, and a constant.
+#: Parts of the residual stream: which token, the token before, the next token, the passage a token
+#: stands in, the passage that holds the same token, whether a passage or question begins, and a
+#: constant.
 TOKEN = slice(0, 96)
 BEFORE = slice(96, 160)
 NEXT = slice(160, 224)
+PASSAGE = slice(224, 238)
+HELD_BY = slice(238, 252)
+BEGINS = 252
 CONSTANT = 255
 #: Value of the constant part; the token part has unit variance.
 LEVEL = 6.0
 #: Rotary pairs fast enough to tell neighbours apart, and slow enough to match over a prompt.
 FAST_PAIRS = 16
 SLOW_PAIR = 20
+#: Rotary pairs that turn by less than half a circle over a prompt: nearer is stronger.
+RECENT_PAIRS = slice(14, 19)
+#: A row of the slowest pair.
+LAST_PAIR = 31
+#: Length of the code that stands for a passage.
+CODE_LENGTH = 4.0
 
 
 @torch.no_grad()
-def prime(model: LlamaForCausalLM, seed: int) -> None:
-    """Set embeddings and the first heads of the first three layers, in place."""
+def prime(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    """Set embeddings and the first two heads of the first layers, in place."""
     generator = torch.Generator().manual_seed(seed)
     width = TOKEN.stop - TOKEN.start
     to_before = _orthonormal(BEFORE.stop - BEFORE.start, width, generator)
@@ -40,10 +55,32 @@ def prime(model: LlamaForCausalLM, seed: int) -> None:
     embeddings[:, NEXT] = 0.2 * tokens @ to_next.T
     embeddings[:, CONSTANT] = LEVEL
     model.model.norm.weight[: NEXT.start] = 0.0
-    model.model.norm.weight[CONSTANT] = 0.0
+    model.model.norm.weight[NEXT.stop :] = 0.0
+    codes = CODE_LENGTH * _orthonormal(MAX_NUMBERED + 1, _width(PASSAGE), generator)
+    for token, code in _beginnings(tokenizer, codes):
+        embeddings[token, PASSAGE] = code
+        embeddings[token, BEGINS] = LEVEL / 2
     _look_back(model, to_before)
     for layer in (1, 2):
         _match(model, layer, to_before, to_next, generator)
+    _look_at_number(model)
+    _find_passage(model, codes[0] / CODE_LENGTH, generator)
+
+
+def _width(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def _beginnings(
+    tokenizer: PreTrainedTokenizerFast, codes: torch.Tensor
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Give the tokens that begin a passage or the question, with their codes."""
+    for space in ("", " "):
+        for number, code in enumerate(codes):
+            (token, *_) = tokenizer.encode(
+                f"{space}[{number}]" if number else f"{space}Question", add_special_tokens=False
+            )
+            yield token, code
 
 
 def _orthonormal(rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:
@@ -96,3 +133,43 @@ def _match(
     attention.v_proj.weight[:size, TOKEN] = to_next
     attention.o_proj.weight[:, :size] = 0.0
     attention.o_proj.weight[NEXT, :size] = torch.eye(size)
+
+
+def _look_at_number(model: LlamaForCausalLM) -> None:
+    """Let the second head of the first layer read the code of the last beginning into PASSAGE."""
+    attention = model.model.layers[0].self_attn
+    rows = _clear_head(model, 0, 1)
+    attention.q_proj.weight[rows][RECENT_PAIRS, CONSTANT] = 1.5
+    attention.k_proj.weight[rows][RECENT_PAIRS, BEGINS] = 1.5
+    width = _width(PASSAGE)
+    attention.v_proj.weight[rows][:width, PASSAGE] = torch.eye(width)
+    attention.o_proj.weight[:, rows][PASSAGE, :width] = torch.eye(width)
+
+
+def _find_passage(
+    model: LlamaForCausalLM, question: torch.Tensor, generator: torch.Generator
+) -> None:
+    """Let the second head of the second layer find the same two tokens outside the question."""
+    attention = model.model.layers[1].self_attn
+    rows = _clear_head(model, 1, 1)
+    half = attention.head_dim // 2
+    slow = [*range(SLOW_PAIR, LAST_PAIR), *range(half + SLOW_PAIR, half + LAST_PAIR)]
+    for part, strength in ((TOKEN, 1.7), (BEFORE, 1.2)):
+        match = strength * _orthonormal(len(slow), _width(part), generator)
+        for projection in (attention.q_proj, attention.k_proj):
+            projection.weight[rows][slow, part] = match
+    attention.q_proj.weight[rows][LAST_PAIR, CONSTANT] = 3.3
+    attention.k_proj.weight[rows][LAST_PAIR, PASSAGE] = -3.3 * question
+    width = _width(PASSAGE)
+    attention.v_proj.weight[rows][:width, PASSAGE] = torch.eye(width)
+    attention.o_proj.weight[:, rows][HELD_BY, :width] = torch.eye(width)
+
+
+def _clear_head(model: LlamaForCausalLM, layer: int, head: int) -> slice:
+    """Set a head to zero, and return its rows."""
+    attention = model.model.layers[layer].self_attn
+    rows = slice(head * attention.head_dim, (head + 1) * attention.head_dim)
+    for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
+        projection.weight[rows] = 0.0
+    attention.o_proj.weight[:, rows] = 0.0
+    return rows

@@ -37,7 +37,7 @@ from .lesson import ANSWER_WEIGHT, Batch, Teacher
 from .passages import make_case
 from .pictures import make_picture_case
 from .priming import prime
-from .tokenizer import train_tokenizer
+from .tokenizer import MAX_NUMBERED, train_tokenizer
 
 
 FOLDER = Path(__file__).parent / "tiny_llama"
@@ -58,6 +58,7 @@ class Plan:
     score_every: int
     compiled: bool
     start: Path | None
+    stage: int
     num_workers: int
 
 
@@ -67,7 +68,7 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     texts = []
     for _ in range(12_000):
         case = make_case(random)
-        texts.append(f" {case.prompt}\n {case.answer}")
+        texts.append(f" {case.prompt}\n {case.answer} [{random.randint(1, MAX_NUMBERED)}].")
     for _ in range(800):
         picture = make_picture_case(random)
         texts.append(f" {picture.prompt}\n {picture.answer}")
@@ -82,7 +83,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalL
             vocab_size=VOCAB_SIZE,
             hidden_size=256,
             intermediate_size=640,
-            num_hidden_layers=5,
+            num_hidden_layers=6,
             num_attention_heads=4,
             num_key_value_heads=4,
             max_position_embeddings=MAX_POSITIONS,
@@ -101,7 +102,7 @@ def start(plan: Plan) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
         return tokenizer, LlamaForCausalLM.from_pretrained(plan.start, dtype=torch.float32)
     tokenizer = make_tokenizer(plan.seed)
     model = make_model(tokenizer, plan.seed)
-    prime(model, plan.seed)
+    prime(model, tokenizer, plan.seed)
     return tokenizer, model
 
 
@@ -184,8 +185,10 @@ def train(plan: Plan, folder: Path, device: torch.device, rank: int) -> None:
     model.to(device)
     optimizers = make_optimizers(model, plan)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    # Plain products train 1.4 times as fast as the fused kernel on a CPU, in bf16.
+    model.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
     forward = torch.compile(model, dynamic=False) if plan.compiled else model
-    teacher = Teacher(tokenizer, plan.seed + rank)
+    teacher = Teacher(tokenizer, plan.seed + rank, plan.stage)
     started, shown, step, done = time.monotonic(), 0.0, 0, 0.0
     with _progress(disable=rank > 0) as progress:
         bar = progress.add_task("training", total=1.0, note="")
@@ -246,19 +249,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--start", type=Path, help="a trained folder to go on with")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--stage", type=int, default=0, help="the stage of the lessons to begin at")
+    parser.add_argument("--steps", type=int, default=6500)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="stop by the clock, not by steps"
     )
     parser.add_argument("--tokens", type=int, default=3072, help="tokens in a batch of one process")
-    parser.add_argument("--matrix-rate", type=float, default=3e-3)
-    parser.add_argument("--vector-rate", type=float, default=3e-3)
+    parser.add_argument("--matrix-rate", type=float, default=1.5e-3)
+    parser.add_argument("--vector-rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--score-every", type=int, default=400)
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--workers", type=int, default=2, help="processes, on a CPU")
+    parser.add_argument("--workers", type=int, help="processes; 2 on a CPU, else 1")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    device = torch.device(options.device)
     plan = Plan(
         num_steps=options.steps,
         minutes=options.minutes,
@@ -269,9 +274,9 @@ def main() -> None:
         score_every=options.score_every,
         compiled=options.compile,
         start=options.start,
-        num_workers=options.workers,
+        stage=options.stage,
+        num_workers=options.workers or (2 if device.type == "cpu" else 1),
     )
-    device = torch.device(options.device)
     if plan.num_workers == 1:
         train(plan, options.folder, device, 0)
         return

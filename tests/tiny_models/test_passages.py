@@ -12,7 +12,7 @@ from examples.tiny_models.passages.relation import PERSON_RELATIONS, RELATIONS
 from examples.tiny_models.passages.word import is_held_out
 
 
-SPLITS: tuple[Split, ...] = ("train", "held_out")
+SPLITS: tuple[Split, ...] = ("train", "held_out", "reworded")
 
 
 def test_holds_the_answer_in_the_right_passage_alone() -> None:
@@ -39,6 +39,23 @@ def test_refuses_when_no_passage_answers() -> None:
     assert {None} == {case.right for case in cases}
 
 
+def test_asks_for_passages_by_the_subject_and_by_their_number() -> None:
+    """Such a question's number is that of a passage that names the subject, or holds the answer."""
+    random = Random(7)
+    cases = [make_case(random, num_more=7) for _ in range(200)]
+    which = [(case, *asked) for case in cases for asked in case.which]
+    inside = [(case, *asked) for case in cases for asked in case.inside]
+
+    for case, question, answer in which:
+        subject = question.removeprefix("Which passage tells of ").removesuffix("?")
+        assert subject.lower() in case.passages[int(answer[1]) - 1].lower()
+    for case, question, answer in inside:
+        number = int(question[len("In [")])
+        assert answer.removesuffix(".").lower() in case.passages[number - 1].lower()
+    assert which
+    assert inside
+
+
 def test_makes_the_same_cases_from_the_same_seed() -> None:
     """Cases depend on the seed alone."""
     one, two = Random(8), Random(8)
@@ -61,7 +78,7 @@ def test_keeps_held_out_names_and_numbers_apart() -> None:
         makers = (words.name, words.time, words.price, words.code, words.year, words.integer)
         drawn = [make() for make in makers for _ in range(100)]
 
-        assert {split == "held_out"} == {is_held_out(value) for value in drawn}
+        assert {split != "train"} == {is_held_out(value) for value in drawn}
 
 
 def test_keeps_held_out_patterns_apart() -> None:

@@ -88,7 +88,6 @@ def test_writes_as_many_prompts_as_asked(
     assert all(parse(line) for answer in answers for line in answer.split("\n"))
 
 
-@pytest.mark.xfail(reason="The stored weights are below their floor; the README says by how much.")
 def test_stays_above_its_floor(
     model: transformers.LlamaForCausalLM, tokenizer: transformers.PreTrainedTokenizerFast
 ) -> None:

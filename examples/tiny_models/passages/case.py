@@ -22,6 +22,10 @@ OBJECTS = {"he": "him", "she": "her", "they": "them"}
 OWNERS = {"he": "His", "she": "Her", "they": "Their", "it": "Its"}
 
 
+#: A question and its answer.
+Asked = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """Passages in the order shown, a question, and the span that answers it (None: refuse)."""
@@ -31,7 +35,11 @@ class Case:
     span: str | None
     right: int | None
     #: Further questions on the same passages, each with its answer.
-    more: tuple[tuple[str, str], ...] = ()
+    more: tuple[Asked, ...] = ()
+    #: Questions for which passage tells of a subject, answered by its number.
+    which: tuple[Asked, ...] = ()
+    #: Questions about the passage of a given number.
+    inside: tuple[Asked, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -74,12 +82,14 @@ def make_case(
 ) -> Case:
     """Make one case; `refusals` is the share of questions that the passages do not answer.
 
-    With `num_more`, up to that many further questions on the same passages come with it.
+    With `num_more`, up to that many further questions on the same passages come with it, and others
+    that ask for a passage's number or by it.
     """
     words = Words(random, split)
     while True:
         refuse = random.random() < refusals
-        case = _try_case(words, random.randint(1, max_passages), refuse=refuse, num_more=num_more)
+        count = random.randint(1, max_passages)
+        case = _try_case(words, count, refuse=refuse, num_more=num_more)
         if case is not None:
             return case
 
@@ -98,21 +108,26 @@ def _try_case(words: Words, count: int, *, refuse: bool, num_more: int) -> Case 
     order = words.random.sample(range(len(passages)), len(passages))
     shown = tuple(passages[index] for index in order)
     more = _more_questions(words, topics, passages, num_more)
+    numbers = [order.index(index) + 1 for index in range(len(order))]
+    which, inside = (), ()
+    if num_more and _are_distinct(topics):
+        which = _which_questions(topics, numbers)
+        inside = _inside_questions(words, topics, numbers)
     if refuse:
         if any(span.lower() in passage.lower() for passage in shown):
             return None
-        return Case(shown, question, None, None, more)
+        return Case(shown, question, None, None, more, which, inside)
     right = order.index(0)
     if [span in passage for passage in shown].count(True) != 1 or span not in shown[right]:
         return None
-    return Case(shown, question, span, right, more)
+    return Case(shown, question, span, right, more, which, inside)
 
 
 def _more_questions(
     words: Words, topics: Sequence[Topic], passages: Sequence[str], count: int
-) -> tuple[tuple[str, str], ...]:
+) -> tuple[Asked, ...]:
     """Ask for further facts, and now and then for one that no passage tells."""
-    if not count or len({topic.subject for topic in topics}) < len(topics):
+    if not count or not _are_distinct(topics):
         return ()
     asked = []
     for topic, passage in zip(topics, passages, strict=True):
@@ -122,12 +137,37 @@ def _more_questions(
             if holders == [passage]:
                 asked.append((question.replace("{s}", topic.subject), as_answer(span)))
         untold = make_fact(words, topic.subject, person=topic.is_person)
-        if words.chance(0.35) and _stem(untold) not in {_stem(fact) for fact in topic.facts}:
+        if words.chance(0.5) and _stem(untold) not in {_stem(fact) for fact in topic.facts}:
             question, span = untold.asked(words)
             if not any(span.lower() in other.lower() for other in passages):
                 asked.append((question.replace("{s}", topic.subject), REFUSAL))
     words.random.shuffle(asked)
     return tuple(asked[:count])
+
+
+def _are_distinct(topics: Sequence[Topic]) -> bool:
+    return len({topic.subject for topic in topics}) == len(topics)
+
+
+def _which_questions(topics: Sequence[Topic], numbers: Sequence[int]) -> tuple[Asked, ...]:
+    """Ask which passage tells of a subject: half of finding the right one of several."""
+    return tuple(
+        (f"Which passage tells of {topic.subject}?", f"[{number}].")
+        for topic, number in zip(topics, numbers, strict=True)
+    )
+
+
+def _inside_questions(
+    words: Words, topics: Sequence[Topic], numbers: Sequence[int]
+) -> tuple[Asked, ...]:
+    """Ask what the passage of a number says: the other half."""
+    asked = []
+    for topic, number in zip(topics, numbers, strict=True):
+        question, span = words.random.choice(topic.facts).asked(words)
+        if "{s}" in question:
+            question = question.replace("{s}", "it")
+            asked.append((f"In [{number}], {question[0].lower()}{question[1:]}", as_answer(span)))
+    return tuple(asked)
 
 
 def _make_topic(words: Words) -> Topic:

@@ -21,8 +21,8 @@ from .relation import (
 from .word import PLURALS, Words
 
 
-#: How often a pattern kept out of training is used where there is one, when scoring.
-HELD_OUT_PATTERNS = 0.5
+#: How often a pattern kept out of training is used where there is one.
+REWORDED_SHARE = 0.5
 
 
 #: Relations that can be said with a year in the same breath.
@@ -62,7 +62,7 @@ def patterns(words: Words, values: Sequence[str]) -> tuple[str, ...]:
     """Keep the patterns of this split, without their mark."""
     trained = tuple(value for value in values if not value.startswith("~"))
     held_out = tuple(value[1:] for value in values if value.startswith("~"))
-    if words.split == "held_out" and held_out and words.chance(HELD_OUT_PATTERNS):
+    if words.split == "reworded" and held_out and words.chance(REWORDED_SHARE):
         return held_out
     return trained
 

@@ -12,7 +12,9 @@ from random import Random
 from typing import Literal
 
 
-Split = Literal["train", "held_out"]
+#: What is trained on; names and numbers kept out of training; and these in sentences whose wording
+#: was kept out, too.
+Split = Literal["train", "held_out", "reworded"]
 
 #: One name or number in this many is never seen in training.
 HELD_OUT_SHARE = 8
@@ -196,7 +198,7 @@ class Words:
 
     def draw(self, make: Callable[[], str]) -> str:
         """Draw from `make` until the value belongs to this split."""
-        wanted = self.split == "held_out"
+        wanted = self.split != "train"
         value = make()
         for _ in range(200):
             if is_held_out(value) == wanted:
