@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import statistics
 import tempfile
 import time
@@ -25,6 +26,7 @@ from benchmarks.server import RAG, Server, build_rag_index
 #: Questions in one measurement, for the tiny Llama and for the large one.
 QUESTIONS, FEW_QUESTIONS = 20, 2
 _TIMEOUT_S = 300
+TINY_LLAMA = RAG.parent / "tiny_models" / "tiny_llama"
 
 
 def questions(count: int) -> list[str]:
@@ -50,6 +52,8 @@ def time_workflow(connection: http.client.HTTPConnection, asked: Sequence[str]) 
 def with_large_llama(folder: Path) -> Path:
     """Write the example's workflow with one line changed: another Llama."""
     make_llama(folder / "llama", hidden=768, layers=12)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(TINY_LLAMA / name, folder / "llama")
     for name in ("handbook", ".torchloom"):
         (folder / name).symlink_to(RAG / name)
     text = (RAG / "rag.yaml").read_text("utf-8")
