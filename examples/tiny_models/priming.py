@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from .tokenizer import MAX_NUMBERED
 
@@ -99,13 +100,11 @@ def _look_back(model: LlamaForCausalLM, to_before: torch.Tensor) -> None:
     half = size // 2
     angles = _frequencies(model)[:FAST_PAIRS]
     strength = 0.67
-    for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
-        projection.weight[:size] = 0.0
+    _clear_head(model, 0, 0)
     attention.q_proj.weight[:FAST_PAIRS, CONSTANT] = strength * angles.cos()
     attention.q_proj.weight[half : half + FAST_PAIRS, CONSTANT] = -strength * angles.sin()
     attention.k_proj.weight[:FAST_PAIRS, CONSTANT] = strength
     attention.v_proj.weight[:size, TOKEN] = to_before
-    attention.o_proj.weight[:, :size] = 0.0
     attention.o_proj.weight[BEFORE, :size] = torch.eye(size)
 
 
@@ -122,8 +121,7 @@ def _match(
     half = size // 2
     rows = [*range(SLOW_PAIR, half), *range(half + SLOW_PAIR, size)]
     match = math.sqrt(3.0) * _orthonormal(len(rows), to_before.shape[0], generator)
-    for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
-        projection.weight[:size] = 0.0
+    _clear_head(model, layer, 0)
     queries = torch.zeros(size, to_before.shape[1])
     queries[rows] = match @ to_before
     keys = torch.zeros(size, to_before.shape[0])
@@ -131,7 +129,6 @@ def _match(
     attention.q_proj.weight[:size, TOKEN] = queries
     attention.k_proj.weight[:size, BEFORE] = keys
     attention.v_proj.weight[:size, TOKEN] = to_next
-    attention.o_proj.weight[:, :size] = 0.0
     attention.o_proj.weight[NEXT, :size] = torch.eye(size)
 
 
@@ -141,9 +138,7 @@ def _look_at_number(model: LlamaForCausalLM) -> None:
     rows = _clear_head(model, 0, 1)
     attention.q_proj.weight[rows][RECENT_PAIRS, CONSTANT] = 1.5
     attention.k_proj.weight[rows][RECENT_PAIRS, BEGINS] = 1.5
-    width = _width(PASSAGE)
-    attention.v_proj.weight[rows][:width, PASSAGE] = torch.eye(width)
-    attention.o_proj.weight[:, rows][PASSAGE, :width] = torch.eye(width)
+    _carry_passage(attention, rows, PASSAGE)
 
 
 def _find_passage(
@@ -160,9 +155,14 @@ def _find_passage(
             projection.weight[rows][slow, part] = match
     attention.q_proj.weight[rows][LAST_PAIR, CONSTANT] = 3.3
     attention.k_proj.weight[rows][LAST_PAIR, PASSAGE] = -3.3 * question
-    width = _width(PASSAGE)
-    attention.v_proj.weight[rows][:width, PASSAGE] = torch.eye(width)
-    attention.o_proj.weight[:, rows][HELD_BY, :width] = torch.eye(width)
+    _carry_passage(attention, rows, HELD_BY)
+
+
+def _carry_passage(attention: LlamaAttention, rows: slice, target: slice) -> None:
+    """Let a head write what it reads in PASSAGE to another part of the stream."""
+    code = torch.eye(_width(PASSAGE))
+    attention.v_proj.weight[rows][: len(code), PASSAGE] = code
+    attention.o_proj.weight[:, rows][target, : len(code)] = code
 
 
 def _clear_head(model: LlamaForCausalLM, layer: int, head: int) -> slice:

@@ -153,9 +153,9 @@ def _name_exit(code: int) -> str:
     return f"signal {signal.Signals(-code).name}"
 
 
-#: Workers share cores, so a thread that waits for work must sleep soon. Not at once: waking it for
-#: each of the many short loops of a step makes small models half as fast. GOMP spins this often
-#: (some microseconds) first.
+#: Workers share cores, so a thread that waits for work must sleep soon. Not at once: with a waking
+#: for each of the many short loops of a step, small models took 1.4 times as long. GOMP spins this
+#: often (some microseconds) first.
 _THREAD_DEFAULTS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "5000",

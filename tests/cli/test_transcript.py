@@ -61,6 +61,7 @@ def test_prints_other_values_as_lines_of_json() -> None:
     """What a function yields is shown as it comes, too."""
     pages = Pages()
     pages.feed(*(("node.chunk", {"node": "count", "data": {"n": n}}) for n in (1, 2)))
+    pages.feed(("node.chunk", {"node": "count"}))
     assert pages.out == '{"n": 1}\n{"n": 2}\n'
 
 

@@ -44,15 +44,16 @@ class Transcript:
 
     def _show_chunk(self, data: Mapping[str, object]) -> None:
         place = (str(data.get("node")), data.get("index"))
-        if "image" in data:
-            self._note(f"{_label(place)}: a picture")
+        text = _to_text(data)
+        if text is None:
+            if "image" in data:
+                self._note(f"{_label(place)}: a picture")
             return
         if place != self._current:
             self._end_line()
             if self._texts or place[1] is not None:
                 self._out.print(f"[bold]{escape(_label(place))}:[/] ", end="", highlight=False)
             self._current = place
-        text = _to_text(data)
         self._texts.setdefault(place, []).append(text)
         self._out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
 
@@ -98,9 +99,11 @@ class Transcript:
             self._current = None
 
 
-def _to_text(data: Mapping[str, object]) -> str:
-    """Give a chunk's text; any other value as a line of JSON."""
+def _to_text(data: Mapping[str, object]) -> str | None:
+    """Give a chunk's text, or its data as a line of JSON; None where it has neither."""
     value = data.get("text", data.get("data"))
+    if value is None:
+        return None
     return value if isinstance(value, str) else f"{json.dumps(value, ensure_ascii=False)}\n"
 
 

@@ -107,10 +107,10 @@ def _try_case(words: Words, count: int, *, refuse: bool, num_more: int) -> Case 
     passages = [_write(words, each) for each in topics]
     order = words.random.sample(range(len(passages)), len(passages))
     shown = tuple(passages[index] for index in order)
-    more = _more_questions(words, topics, passages, num_more)
-    numbers = [order.index(index) + 1 for index in range(len(order))]
-    which, inside = (), ()
-    if num_more and _are_distinct(topics):
+    more, which, inside = (), (), ()
+    if num_more and len({each.subject for each in topics}) == len(topics):
+        numbers = [order.index(index) + 1 for index in range(len(order))]
+        more = _more_questions(words, topics, passages, num_more)
         which = _which_questions(topics, numbers)
         inside = _inside_questions(words, topics, numbers)
     if refuse:
@@ -127,8 +127,6 @@ def _more_questions(
     words: Words, topics: Sequence[Topic], passages: Sequence[str], count: int
 ) -> tuple[Asked, ...]:
     """Ask for further facts, and now and then for one that no passage tells."""
-    if not count or not _are_distinct(topics):
-        return ()
     asked = []
     for topic, passage in zip(topics, passages, strict=True):
         for fact in topic.facts:
@@ -143,10 +141,6 @@ def _more_questions(
                 asked.append((question.replace("{s}", topic.subject), REFUSAL))
     words.random.shuffle(asked)
     return tuple(asked[:count])
-
-
-def _are_distinct(topics: Sequence[Topic]) -> bool:
-    return len({topic.subject for topic in topics}) == len(topics)
 
 
 def _which_questions(topics: Sequence[Topic], numbers: Sequence[int]) -> tuple[Asked, ...]:
