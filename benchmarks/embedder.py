@@ -1,11 +1,13 @@
 """The embedder through the server: `python -m benchmarks.embedder`.
 
-Texts per second at 32 clients, beside the same engine driven in process in batches; and latency at
-one client with batching on and off.
+Texts per second at 32 clients, beside the same engine driven in process in batches: once with all
+cores for the engine, from which server and client take theirs, and once with one thread for it
+on both sides, so that they have a core. And latency at one client with batching on and off.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import tempfile
@@ -33,9 +35,10 @@ def model_yaml(name: str, dtype: str, batching: str) -> str:
     return f"name: {name}\nkind: embedder\nsource: {SOURCE}\ndtype: {dtype}\nbatching: {batching}\n"
 
 
-def compare_throughput(report: Report, dtype: str, folder: Path) -> None:
+def compare_throughput(report: Report, dtype: str, threads: int | None, folder: Path) -> None:
     """Serve at 32 clients, and drive the engine in process at each batch size, in turn."""
     text = model_yaml("minilm", dtype, "{max_size: 32}")
+    text += f"threads: {threads}\n" if threads else ""
     file = folder / f"{dtype}.yaml"
     file.write_text(text, "utf-8")
     config = dict(parse_model(load_document(text, str(file)), base=folder).config)
@@ -43,7 +46,9 @@ def compare_throughput(report: Report, dtype: str, folder: Path) -> None:
     body = {"inputs": {"text": passages()[0]}}
     with (
         Server(file, store=folder) as server,
-        LineProcess("benchmarks.peers.engine", FACTORY, json.dumps(config)) as engine,
+        LineProcess(
+            "benchmarks.peers.engine", FACTORY, json.dumps(config), threads=threads
+        ) as engine,
     ):
         url = f"{server.url}/api/models/minilm/predict"
 
@@ -57,13 +62,14 @@ def compare_throughput(report: Report, dtype: str, folder: Path) -> None:
         interleave(sides, repeats=1)  # warm-up
         figures = interleave(sides)
     best = max((str(batch) for batch in BATCHES), key=lambda b: statistics.median(figures[b]))
+    share = f"{threads} thread" if threads else "all cores"
     report.add(
-        f"{dtype}, {CLIENTS} clients: texts/s",
+        f"{dtype}, {share}, {CLIENTS} clients: texts/s",
         statistics.median(figures["served"]),
         statistics.median(figures[best]),
         paired_ratio(figures["served"], figures[best]),
     )
-    report.notes.append(f"{dtype}: the best batch in process was {best}.")
+    report.notes.append(f"{dtype}, {share}: the best batch in process was {best}.")
 
 
 def compare_latency(report: Report, folder: Path) -> None:
@@ -96,8 +102,8 @@ def main() -> None:
         columns=("", "served", "beside it", "ratio"),
     )
     with tempfile.TemporaryDirectory() as folder:
-        for dtype in ("float32", "bfloat16"):
-            compare_throughput(report, dtype, Path(folder))
+        for dtype, threads in itertools.product(("float32", "bfloat16"), (None, 1)):
+            compare_throughput(report, dtype, threads, Path(folder))
         compare_latency(report, Path(folder))
     report.finish()
 

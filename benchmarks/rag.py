@@ -1,7 +1,8 @@
 """The RAG pipeline over the sum of its parts: `python -m benchmarks.rag`.
 
-One client runs the workflow; beside it the same engines are driven in process, one after another,
-on the same question: embed, search, render the prompt, generate. Once with the example's tiny
+One client runs the workflow; beside it the same engines are called directly, one after another, on
+the same question: embed, search, render the prompt, generate. Once all of them live in one process,
+and once each has a process of its own behind a pipe, as in the server. Once with the example's tiny
 Llama, where a token takes about a millisecond, and once with a Llama of 110 M parameters.
 """
 
@@ -68,12 +69,14 @@ def compare(report: Report, name: str, file: Path, asked: list[str]) -> None:
         store = Path(folder)
         with (
             Server(file, store=store) as server,
-            LineProcess("benchmarks.peers.rag_parts", str(file), str(store)) as parts,
+            LineProcess("benchmarks.peers.rag_parts", str(file), str(store), "here") as here,
+            LineProcess("benchmarks.peers.rag_parts", str(file), str(store), "apart") as apart,
         ):
             connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=_TIMEOUT_S)
             sides = {
                 "workflow": lambda: time_workflow(connection, asked),
-                "parts": lambda: parts.ask(questions=asked)["seconds"],
+                "here": lambda: here.ask(questions=asked)["seconds"],
+                "apart": lambda: apart.ask(questions=asked)["seconds"],
             }
             interleave(sides, repeats=2)  # warm-up
             figures = interleave(sides)
@@ -81,7 +84,8 @@ def compare(report: Report, name: str, file: Path, asked: list[str]) -> None:
     report.add(
         name,
         *(statistics.median(figures[side]) / len(asked) * 1e3 for side in sides),
-        paired_ratio(figures["workflow"], figures["parts"]),
+        paired_ratio(figures["workflow"], figures["here"]),
+        paired_ratio(figures["workflow"], figures["apart"]),
     )
 
 
@@ -91,7 +95,14 @@ def main() -> None:
     report = Report(
         name="rag",
         title="RAG end to end over the sum of its parts, ms a question, 1 client",
-        columns=("", "through the server", "parts in process", "ratio"),
+        columns=(
+            "",
+            "through the server",
+            "parts in one process",
+            "parts in one process each",
+            "ratio",
+            "ratio each",
+        ),
     )
     compare(report, "tiny Llama (the example)", RAG / "rag.yaml", questions(QUESTIONS))
     with tempfile.TemporaryDirectory() as folder:

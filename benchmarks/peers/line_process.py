@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from types import TracebackType
@@ -10,15 +11,24 @@ from typing import Self
 
 
 class LineProcess:
-    """`python -m MODULE ARGUMENTS`, as a context; it says it is ready with its first line."""
+    """`python -m MODULE ARGUMENTS`, as a context; it says it is ready with its first line.
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    `threads` bounds what torch uses; left out, it takes all cores.
+    """
+
+    def __init__(self, module: str, *arguments: str, threads: int | None = None) -> None:
         self._command = [sys.executable, "-m", module, *arguments]
+        fixed = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        self._environment = {**os.environ, **(fixed if threads else {})}
 
     def __enter__(self) -> Self:
         """Start it and wait for its first line."""
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environment,
         )
         self._read()
         return self

@@ -354,10 +354,10 @@ class Replica:
     def _on_events(self, frame: Events) -> None:
         for event in frame.events:
             self._on_event(event)
-        if frame.size:
+        for seconds, size in frame.steps:
             self._failures = 0  # not when it is ready: one that dies of each task is ready, too
-            self._series.observe_step(frame.size, frame.step_s)
-            self._owner.on_step(frame.size, frame.step_s)
+            self._series.observe_step(size, seconds)
+            self._owner.on_step(size, seconds)
         self._owner.on_room()
 
     def _on_event(self, event: WireEvent) -> None:

@@ -119,11 +119,10 @@ WireEvent = ChunkEvent | ResultEvent | FailureEvent | GoneEvent
 
 
 class Events(Frame, frozen=True, tag=8):
-    """What one step gave: events, its seconds, and how many tasks it worked on (0: no step)."""
+    """Events, and the steps since the last such frame: (seconds, how many tasks it worked on)."""
 
     events: list[WireEvent]
-    step_s: float
-    size: int
+    steps: list[tuple[float, int]]
 
 
 AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events

@@ -53,6 +53,10 @@ _PR_SET_PDEATHSIG = 1
 
 _RECEIVE_BYTES = 1 << 20
 
+#: Steps that gave no event are told together, this long after the first of them at the latest: a
+#: frame for each would wake the scheduler between all steps, on cores that the steps need.
+_QUIET_S = 0.1
+
 
 class Hangup(Exception):
     """The scheduler's end of the channel is closed."""
@@ -138,15 +142,17 @@ class Worker:
     alone, and then settled. Tasks that come meanwhile wait here.
     """
 
-    def __init__(self, engine: Engine, channel: Channel) -> None:
+    def __init__(self, engine: Engine, channel: Channel, *, quiet_s: float = _QUIET_S) -> None:
         self._engine = engine
         self._channel = channel
+        self._quiet_s = quiet_s
         self._held: dict[int, Work] = {}
         self._wants_chunks: set[int] = set()
         self._has_sent: set[int] = set()
         self._alone: deque[Work] = deque()
         self._waiting: deque[Work] = deque()
         self._events: list[WireEvent] = []
+        self._steps: list[tuple[float, int]] = []
 
     def serve(self) -> None:
         """Admit and step until a Close or a hang-up."""
@@ -156,7 +162,7 @@ class Worker:
                 if self._held:
                     self._step()
                 else:
-                    self._flush(0.0, 0)
+                    self._flush()
         except Hangup:
             _log.info("The scheduler has hung up.")
         finally:
@@ -209,7 +215,9 @@ class Worker:
                 self._add(event)
         except Exception as error:  # noqa: BLE001 - a model may raise anything; its batch is settled
             self._recover(error)
-        self._flush(time.perf_counter() - started, size)
+        self._steps.append((time.perf_counter() - started, size))
+        if self._events or sum(seconds for seconds, _ in self._steps) >= self._quiet_s:
+            self._flush()
 
     def _recover(self, error: Exception) -> None:
         """Empty the engine after a step that raised; try each task again alone, or fail it."""
@@ -247,16 +255,17 @@ class Worker:
         self._wants_chunks.discard(task_id)
         self._has_sent.discard(task_id)
 
-    def _flush(self, step_s: float, size: int) -> None:
+    def _flush(self) -> None:
         events, self._events = self._events, []
-        if not events and not size:
+        steps, self._steps = self._steps, []
+        if not events and not steps:
             return
         try:
-            self._channel.send(Events(events, step_s, size))
+            self._channel.send(Events(events, steps))
         except TypeError:
             for event in events:
-                self._channel.send(Events([sendable(event)], 0.0, 0))
-            self._channel.send(Events([], step_s, size))
+                self._channel.send(Events([sendable(event)], []))
+            self._channel.send(Events([], steps))
 
 
 def _named(values: Values) -> dict[str, object]:
@@ -270,7 +279,7 @@ def _named(values: Values) -> dict[str, object]:
 def sendable(event: WireEvent) -> WireEvent:
     """Give the event, or the failure that takes its place if its values cannot travel."""
     try:
-        encode(Events([event], 0.0, 0))
+        encode(Events([event], []))
     except TypeError as error:
         return FailureEvent(event.id, to_error(error))
     return event

@@ -77,8 +77,7 @@ FRAMES: list[Frame] = [
             FailureEvent(2, Error("TaskFailed", "no")),
             GoneEvent(3),
         ],
-        0.25,
-        2,
+        [(0.25, 2), (0.125, 3)],
     ),
 ]
 
@@ -104,7 +103,7 @@ def test_carries_every_frame(frame: Frame) -> None:
 def test_carries_nested_values(inputs: dict[str, object], params: dict[str, object]) -> None:
     """JSON values and bytes travel at any depth, in both directions."""
     assert _pass(Admit([(1, inputs, params, True)])) == Admit([(1, inputs, params, True)])
-    events = Events([ResultEvent(1, inputs, {}), ChunkEvent(1, params)], 0.0, 1)
+    events = Events([ResultEvent(1, inputs, {}), ChunkEvent(1, params)], [(0.0, 1)])
     assert _pass(events) == events
 
 

@@ -88,7 +88,8 @@ class _Script:
     @property
     def sizes(self) -> list[int]:
         """How many tasks each step worked on."""
-        return [frame.size for frame in self.sent if isinstance(frame, Events) and frame.size]
+        frames = [frame for frame in self.sent if isinstance(frame, Events)]
+        return [size for frame in frames for _, size in frame.steps]
 
 
 class _Recorder(BatchEngine):
@@ -266,6 +267,16 @@ def test_streams_chunks_between_steps_to_those_who_want_them() -> None:
         ResultEvent(2, {"text": "x y z"}, {"completion_tokens": 3}),
     ]
     assert script.sizes == [1, 2, 2, 1, 1]
+
+
+def test_tells_of_quiet_steps_with_the_next_events() -> None:
+    """Steps that give nothing to anyone wake the scheduler only after a while."""
+    together = _serve(Streamer({}), [_admit("a b c")])
+    assert [len(frame.steps) for frame in together.sent if isinstance(frame, Events)] == [4]
+
+    script = _Script([_admit("a b c")])
+    Worker(Streamer({}), script, quiet_s=0.0).serve()
+    assert [len(frame.steps) for frame in script.sent if isinstance(frame, Events)] == [1, 1, 1, 1]
 
 
 def test_sends_all_chunks_of_a_generator_in_order() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence as Group
 import torch
 from transformers import PreTrainedModel
 
-from torchloom_models.buckets import bucket_of, powers_of_two
 from torchloom_models.llm.attention import PrefillCache, ProbeCache
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.kv_cache import KvCache, LayerShape
@@ -36,7 +35,6 @@ class ModelRunner:
         self._cache = cache
         self._decode_step = decode_step
         self._device = device
-        self._prompt_buckets = powers_of_two(min(32, cache.max_length), cache.max_length)
 
     @property
     def num_slots(self) -> int:
@@ -51,10 +49,6 @@ class ModelRunner:
     def padded_rows(self, num_rows: int) -> int:
         """Give the number of rows that a decode pass over so many is run with."""
         return self._decode_step.padded_rows(num_rows)
-
-    def padded_prompt(self, length: int) -> int:
-        """Give the bucket of a prompt: prompts of one bucket may be run together."""
-        return bucket_of(length, self._prompt_buckets)
 
     @torch.inference_mode()
     def decode(self, sequences: Group[Sequence], num_rows: int) -> torch.Tensor:

@@ -100,7 +100,6 @@ def _assemble(
     )
     scheduler = Scheduler(
         num_slots=runner.num_slots,
-        bucket_of_prompt=runner.padded_prompt,
         bucket_of_rows=runner.padded_rows,
     )
     sampler = Sampler(

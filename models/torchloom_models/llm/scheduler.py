@@ -10,6 +10,10 @@ from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.slot import SlotTable
 
 
+#: Prompts run together take this many times their own tokens at most, padded to the longest.
+_MAX_PADDING = 1.5
+
+
 class Move(NamedTuple):
     """A sequence that goes from one slot to another."""
 
@@ -21,19 +25,17 @@ class Move(NamedTuple):
 class Scheduler:
     """Two lists: sequences wait in the order of their coming, and run from their prefill on.
 
-    A sequence has a slot exactly while it runs. `bucket_of_prompt` and `bucket_of_rows` give the
-    padded sizes that passes are run with.
+    A sequence has a slot exactly while it runs. `bucket_of_rows` gives the padded number of rows
+    that a pass over single tokens is run with.
     """
 
     def __init__(
         self,
         *,
         num_slots: int,
-        bucket_of_prompt: Callable[[int], int],
         bucket_of_rows: Callable[[int], int],
     ) -> None:
         self._slots = SlotTable(num_slots)
-        self._bucket_of_prompt = bucket_of_prompt
         self._bucket_of_rows = bucket_of_rows
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
@@ -65,19 +67,20 @@ class Scheduler:
     def next_prefill(self, max_tokens: int) -> list[Sequence]:
         """Start the prompts that go next, together; they hold slots from now on.
 
-        Those are the ones that wait longest, as long as they fall into one bucket and all padded
-        together stay within `max_tokens`; the first goes whatever its length, or it would wait for
-        ever. Empty when nothing can go, or when it is the running sequences' turn.
+        Those are the ones that wait longest, as long as all of them padded to one length stay
+        within `max_tokens` and are not mostly padding; the first goes whatever its length, or it
+        would wait for ever. Empty when nothing can go, or when it is the running sequences' turn.
         """
         if self._running and self._was_prefill:
             return []
         group: list[Sequence] = []
-        bucket = 0
+        longest = num_tokens = 0
         while self._waiting and self._slots.num_free:
-            size = self._bucket_of_prompt(len(self._waiting[0].prompt))
-            if group and (size != bucket or (len(group) + 1) * size > max_tokens):
+            length = len(self._waiting[0].prompt)
+            longest, num_tokens = max(longest, length), num_tokens + length
+            num_padded = (len(group) + 1) * longest
+            if group and num_padded > min(max_tokens, _MAX_PADDING * num_tokens):
                 break
-            bucket = size
             sequence = self._waiting.popleft()
             sequence.slot = self._slots.allocate()
             group.append(sequence)

@@ -11,7 +11,6 @@ from torchloom_models.llm.sequence import Sequence
 def _scheduler(num_slots: int = 4) -> Scheduler:
     return Scheduler(
         num_slots=num_slots,
-        bucket_of_prompt=lambda length: -(-length // 10) * 10,
         bucket_of_rows=lambda rows: next(size for size in (0, 1, 2, 4) if size >= rows),
     )
 
@@ -34,14 +33,16 @@ def _add(scheduler: Scheduler, *lengths: int) -> list[Sequence]:
     return sequences
 
 
-def test_prefills_prompts_of_one_bucket_together() -> None:
-    """Prompts go in the order of their coming, with neighbours of their own bucket alone."""
+def test_prefills_prompts_of_like_length_together() -> None:
+    """Prompts go in the order of their coming, as long as they are not mostly padding."""
     scheduler = _scheduler()
-    first, second, longer, _ = _add(scheduler, 3, 8, 12, 5)
+    first, second, longer, short = _add(scheduler, 6, 8, 30, 5)
 
     assert scheduler.next_prefill(100) == [first, second]
     assert scheduler.next_decode() == [first, second]
     assert scheduler.next_prefill(100) == [longer]
+    scheduler.next_decode()
+    assert scheduler.next_prefill(100) == [short]
     scheduler.check()
 
 
@@ -58,7 +59,7 @@ def test_keeps_to_the_budget() -> None:
 def test_takes_turns() -> None:
     """A heap of prompts never goes twice while sequences run."""
     scheduler = _scheduler()
-    _add(scheduler, 5, 15, 25)
+    _add(scheduler, 5, 25, 125)
 
     assert len(scheduler.next_prefill(100)) == 1
     assert scheduler.next_prefill(100) == []

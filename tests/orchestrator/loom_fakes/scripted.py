@@ -123,7 +123,7 @@ class ScriptedLink:
 
     def tell(self, *events: WireEvent, step_s: float = 0.01, size: int = 0) -> None:
         """Send events."""
-        self._on_frame(Events(list(events), step_s, size))
+        self._on_frame(Events(list(events), [(step_s, size)] if size else []))
 
     def answer(self, *task_ids: int, step_s: float = 0.01, **outputs: object) -> None:
         """Finish tasks in one step."""
