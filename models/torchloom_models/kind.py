@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from torchloom.signature import Schema, Signature
+from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
+from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.schema import (
     BOOLEAN,
@@ -153,6 +155,21 @@ _LLM = Kind(
     required_fields=frozenset({"source"}),
 )
 
+_DIFFUSION = Kind(
+    name="diffusion",
+    summary="A diffusion pipeline that draws pictures from prompts.",
+    factory="torchloom_models.diffusion.opening:open_engine",
+    signature=Signature(
+        inputs=INPUTS,
+        required=frozenset({"prompt"}),
+        params=KNOBS,
+        outputs=OUTPUTS,
+        chunks=CHUNKS,
+    ),
+    fields=DIFFUSION_FIELDS,
+    required_fields=frozenset({"source"}),
+)
+
 _EMBEDDER = Kind(
     name="embedder",
     summary="A text encoder that turns texts into vectors.",
@@ -268,5 +285,5 @@ _FUNCTION = Kind(
 
 #: Every kind that this package serves, by name.
 KINDS: Mapping[str, Kind] = MappingProxyType(
-    {kind.name: kind for kind in (_LLM, _EMBEDDER, _INDEX, _MODULE, _FUNCTION)}
+    {kind.name: kind for kind in (_LLM, _DIFFUSION, _EMBEDDER, _INDEX, _MODULE, _FUNCTION)}
 )

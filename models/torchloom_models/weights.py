@@ -17,6 +17,12 @@ from torchloom_models.artefact import digest_of_text
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
+#: What lists the shards of a large model: transformers' name, and diffusers'.
+_INDEXES = (
+    "model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors.index.json",
+)
+
 #: A file begins with the length of its header.
 _LENGTH = struct.Struct("<Q")
 
@@ -38,8 +44,8 @@ def check_folder(folder: Path) -> None:
 
 def find_weights(folder: Path) -> list[Path]:
     """List a model's safetensors: the shards of its index if it has one. Raises ModelLoadError."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    index = next((folder / name for name in _INDEXES if (folder / name).is_file()), None)
+    if index is not None:
         shards = cast("Mapping[str, str]", read_json(index).get("weight_map", {}))
         files = [folder / name for name in sorted(set(shards.values()))]
     else:

@@ -1,0 +1,140 @@
+"""Opens an engine of the kind `diffusion`: finds the parts, sizes them, compiles and warms up."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from torchloom.deployment import Report
+from torchloom.device import Device
+from torchloom.engine import Work
+from torchloom.errors import InvalidInput, ModelLoadError
+from torchloom_models.compile import CompileSettings
+from torchloom_models.diffusion.engine import DiffusionEngine, ScheduleMaker
+from torchloom_models.diffusion.family import Family, load_family
+from torchloom_models.diffusion.folder import PipelineFolder
+from torchloom_models.diffusion.network import NetworkMaker
+from torchloom_models.diffusion.picture import Picture
+from torchloom_models.diffusion.request import Limits, PictureRequest, RequestReader
+from torchloom_models.diffusion.runner import Runner
+from torchloom_models.diffusion.schedule import Schedule, SchedulerMaker
+from torchloom_models.diffusion.text import TextEncoder
+from torchloom_models.diffusion.vae import VaeDecoder, VaeEncoder
+from torchloom_models.hardware import DtypeName, place_of
+from torchloom_models.source import resolve_source
+
+
+#: How many pictures an engine draws at once where the model file does not say.
+_MAX_PICTURES = 8
+
+#: The most pixels of a picture, in pictures of the model's own size.
+_MAX_AREA = 4
+
+_MAX_STEPS = 150
+
+
+def open_engine(config: Mapping[str, object], device: Device, report: Report) -> DiffusionEngine:
+    """Open an engine. `config` holds what a model file says, and where compiled code is kept.
+
+    Raises ModelLoadError, InvalidModel or DeviceUnavailable.
+    """
+    place = place_of(device)
+    folder = PipelineFolder(resolve_source(str(config["source"]), report))
+    report("loading the weights", None)
+    family = load_family(
+        folder, dtype_name=cast("DtypeName", config.get("dtype", "auto")), place=place
+    )
+    max_pictures = cast(
+        "int", config.get("max_pictures") or config.get("max_size") or _MAX_PICTURES
+    )
+    settings = _settings(config, device, place)
+    runner = _make_runner(family, folder, config, settings, max_pictures, place)
+    reader = RequestReader(family.traits, _limits(config, family))
+    schedule = partial(_schedule, family, SchedulerMaker(folder.path / "scheduler"))
+    if config.get("warmup", True):
+        runner.warm_up(
+            [_typical(reader, schedule, size) for size in _sizes(settings, family)], report
+        )
+    return DiffusionEngine(
+        reader=reader, schedule=schedule, runner=runner, max_pictures=max_pictures, device=place
+    )
+
+
+def _settings(config: Mapping[str, object], device: Device, place: str) -> CompileSettings:
+    """Read `compile:`. On a CPU, `auto` is eager: see docs/diffusion.md for what was measured."""
+    settings = CompileSettings.from_config(config.get("compile", "auto"))
+    if settings.backend == "auto" and place == "cpu" and device.kind in ("auto", "cpu"):
+        return replace(settings, backend="eager")
+    return settings
+
+
+def _make_runner(
+    family: Family,
+    folder: PipelineFolder,
+    config: Mapping[str, object],
+    settings: CompileSettings,
+    max_pictures: int,
+    place: str,
+) -> Runner:
+    artefacts = config.get("artefacts")
+    maker = NetworkMaker(
+        settings=settings,
+        model=folder.digest,
+        device=place,
+        folder=Path(str(artefacts)) if artefacts else None,
+        max_rows=2 * max_pictures,
+    )
+    encoders = [
+        maker.make(tower.encoder, f"text-{number}", family.dtype, 1)
+        for number, tower in enumerate(family.towers, 1)
+    ]
+    num_arguments = len(inspect.signature(family.denoiser.forward).parameters)
+    decoder = VaeDecoder(family.vae)
+    return Runner(
+        family,
+        texts=TextEncoder(family.towers, encoders, family.join, device=place),
+        denoiser=maker.make(family.denoiser, "denoise", family.dtype, num_arguments),
+        decoder=maker.make(decoder, "decode", decoder.dtype, 1),
+        encoder=VaeEncoder(family.vae),
+        device=place,
+    )
+
+
+def _limits(config: Mapping[str, object], family: Family) -> Limits:
+    traits = family.traits
+    area = traits.width * traits.height
+    return Limits(
+        max_pixels=cast("int", config.get("max_pixels", _MAX_AREA * area)),
+        max_steps=cast("int", config.get("max_steps", _MAX_STEPS)),
+    )
+
+
+def _schedule(
+    family: Family, maker: SchedulerMaker, request: PictureRequest, generator: torch.Generator
+) -> Schedule:
+    scheduler = maker.make(request.scheduler)
+    return Schedule(scheduler, request, generator, family.schedule_options(request))
+
+
+def _sizes(settings: CompileSettings, family: Family) -> list[tuple[int, int]]:
+    """List the widths and heights to be ready for: squares of the buckets, or the model's own."""
+    traits = family.traits
+    return [(side, side) for side in settings.buckets] or [(traits.width, traits.height)]
+
+
+def _typical(reader: RequestReader, schedule: ScheduleMaker, size: tuple[int, int]) -> Picture:
+    """Make a picture like those that will be asked for. Raises ModelLoadError."""
+    inputs = {"prompt": "warm-up", "seed": 0, "width": size[0], "height": size[1]}
+    try:
+        request = reader.read(Work(0, inputs))
+        generator = torch.Generator().manual_seed(request.seed)
+        return Picture(0, request, schedule(request, generator), generator)
+    except InvalidInput as error:
+        message = f"The model cannot draw what its own file says: {error.message}"
+        raise ModelLoadError(message) from error

@@ -1,0 +1,158 @@
+"""Schedule: one picture's own way from noise to picture, on a diffusers scheduler of its own.
+
+Knows no network and no other picture. Every random number comes from the picture's generator, in
+the order in which diffusers' own pipelines draw them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import diffusers
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor
+
+from torchloom.errors import InvalidInput, ModelLoadError
+from torchloom_models.diffusion.request import PictureRequest
+from torchloom_models.diffusion.scheduler_table import SCHEDULERS
+from torchloom_models.weights import read_json
+
+
+class SchedulerMaker:
+    """Makes a fresh scheduler for each picture from what the folder says, under any class."""
+
+    def __init__(self, folder: Path) -> None:
+        self._config = dict(read_json(folder / "scheduler_config.json"))
+        self._class_name = str(self._config.get("_class_name"))
+        self._folder = folder
+        self.make(None)
+
+    def make(self, name: str | None) -> SchedulerMixin:
+        """Give a scheduler: the folder's own, or one of SCHEDULERS. Raises ModelLoadError."""
+        class_name, options = self._class_name, {}
+        if name is not None:
+            class_name, options = SCHEDULERS[name].class_name, dict(SCHEDULERS[name].options)
+        of = getattr(diffusers, class_name, None)
+        if not isinstance(of, type) or not issubclass(of, SchedulerMixin):
+            message = f"The scheduler in {str(self._folder)!r} names no scheduler: {class_name!r}."
+            raise ModelLoadError(message)
+        try:
+            return cast("SchedulerMixin", cast("Any", of).from_config(self._config, **options))
+        except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+            if name is not None:
+                message = f"The scheduler {name!r} cannot be used with this model: {error}"
+                raise InvalidInput(message) from error
+            message = f"The scheduler in {str(self._folder)!r} cannot be made: {error}"
+            raise ModelLoadError(message) from error
+
+
+class Schedule:
+    """The timesteps of one picture and how far it is.
+
+    Latents are [1, channels, height, width]. `options` are what the family adds to set_timesteps.
+    Raises InvalidInput for numbers of steps that the scheduler cannot do.
+    """
+
+    def __init__(
+        self,
+        scheduler: SchedulerMixin,
+        request: PictureRequest,
+        generator: torch.Generator,
+        options: Mapping[str, object],
+    ) -> None:
+        self._scheduler = cast("Any", scheduler)
+        self._is_fresh = request.image is None or (
+            request.mask is not None and request.strength == 1.0
+        )
+        begin = _first_step(request) * int(getattr(scheduler, "order", 1))
+        try:
+            self._scheduler.set_timesteps(device="cpu", **_steps(scheduler, request, options))
+        except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+            name = type(scheduler).__name__
+            message = f"'num_steps' is {request.num_steps}, which {name} cannot do: {error}"
+            raise InvalidInput(message) from error
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(begin)
+        self._timesteps: Tensor = self._scheduler.timesteps[begin:]
+        self._index = 0
+        takes_generator = "generator" in inspect.signature(self._scheduler.step).parameters
+        self._options = {"generator": generator} if takes_generator else {}
+
+    @property
+    def num_steps(self) -> int:
+        """How many times the network is asked; some schedulers ask twice a step."""
+        return len(self._timesteps)
+
+    @property
+    def index(self) -> int:
+        """How many of them are done."""
+        return self._index
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the latents are a picture's."""
+        return self._index >= len(self._timesteps)
+
+    @property
+    def timestep(self) -> float:
+        """Give the timestep that the network is asked for next."""
+        return float(self._timesteps[self._index])
+
+    @property
+    def scheduler(self) -> SchedulerMixin:
+        """The scheduler itself: for estimates of where it leads."""
+        return cast("SchedulerMixin", self._scheduler)
+
+    def start(self, noise: Tensor, image: Tensor | None) -> Tensor:
+        """Give the latents to begin with: noise, over the image's latents where there are any."""
+        if image is not None and not self._is_fresh:
+            return self.noised(image, noise)
+        return noise * getattr(self._scheduler, "init_noise_sigma", 1.0)
+
+    def noised(self, image: Tensor, noise: Tensor) -> Tensor:
+        """Give the image's latents as noisy as the next step expects them."""
+        timestep = self._timesteps[self._index : self._index + 1]
+        return cast("Tensor", self._scheduler.add_noise(image, noise, timestep))
+
+    def scaled(self, latents: Tensor) -> Tensor:
+        """Give the latents as the network takes them. Call once before each step."""
+        if not hasattr(self._scheduler, "scale_model_input"):
+            return latents
+        timestep = self._timesteps[self._index]
+        return cast("Tensor", self._scheduler.scale_model_input(latents, timestep))
+
+    def step(self, prediction: Tensor, latents: Tensor) -> Tensor:
+        """Take what the network said of `latents` and give the next ones."""
+        timestep = self._timesteps[self._index]
+        output = self._scheduler.step(prediction, timestep, latents, **self._options)
+        self._index += 1
+        return cast("Tensor", output.prev_sample)
+
+
+def _first_step(request: PictureRequest) -> int:
+    """Say how many steps an image saves. Raises InvalidInput where that is all of them."""
+    if request.image is None:
+        return 0
+    num_left = min(int(request.num_steps * request.strength), request.num_steps)
+    if num_left < 1:
+        message = (
+            f"A 'strength' of {request.strength:g} leaves none of {request.num_steps} steps. Raise "
+            "one of them."
+        )
+        raise InvalidInput(message)
+    return request.num_steps - num_left
+
+
+def _steps(
+    scheduler: SchedulerMixin, request: PictureRequest, options: Mapping[str, object]
+) -> dict[str, object]:
+    """Give set_timesteps what it knows of the family's options, and the number of steps."""
+    known = inspect.signature(cast("Any", scheduler).set_timesteps).parameters
+    return {
+        "num_inference_steps": request.num_steps,
+        **{name: value for name, value in options.items() if name in known},
+    }
