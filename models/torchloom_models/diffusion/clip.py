@@ -1,4 +1,4 @@
-"""CLIP's text encoders as modules of tensors, each giving what one family reads of them."""
+"""CLIP's text encoders as modules of tensors, each giving what some families read of them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,33 @@ class ClipLast(nn.Module):
     def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
         """Encode."""
         return (self.encoder(ids)[0],)
+
+
+class ClipPenultimate(nn.Module):
+    """Gives the hidden states before the last layer, and the pooled text where it is projected."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.is_projected = type(encoder).__name__ == "CLIPTextModelWithProjection"
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
+        """Encode."""
+        output = self.encoder(ids, output_hidden_states=True)
+        hidden = output.hidden_states[-2]
+        return (hidden, output.text_embeds) if self.is_projected else (hidden,)
+
+
+class ClipPooled(nn.Module):
+    """Gives the pooled text [texts, width]."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
+        """Encode."""
+        return (self.encoder(ids).pooler_output,)
 
 
 def load_clip(

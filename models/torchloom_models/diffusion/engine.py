@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from torchloom.engine import Event, Failure, Result, Room, Work
+from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
 from torchloom.errors import TaskFailed
 from torchloom_models.diffusion.picture import Picture
 from torchloom_models.diffusion.picture_file import write_png
@@ -85,6 +85,9 @@ class DiffusionEngine:
         for picture, is_sound in zip(pictures, sound, strict=True):
             if not is_sound:
                 events.append(self._fail(picture))
+            elif picture.estimate is not None:
+                preview = self._runner.preview(picture.estimate)
+                events.append(Chunk(picture.task_id, {"image": write_png(preview)}))
         done = [p for p, ok in zip(pictures, sound, strict=True) if ok and p.is_done]
         for picture, pixels in zip(done, self._runner.decode(done) if done else [], strict=True):
             self.cancel(picture.task_id)

@@ -20,7 +20,13 @@ from transformers.utils import logging as transformers_logging
 
 from torchloom.errors import ModelLoadError
 from torchloom_models.artefact import digest_of_text
-from torchloom_models.weights import check_folder, digest_of_folder, find_weights, read_header
+from torchloom_models.weights import (
+    check_folder,
+    digest_of_folder,
+    find_weights,
+    read_header,
+    read_json,
+)
 
 
 #: What opening a component of unknown origin may raise, for good reasons.
@@ -74,6 +80,15 @@ class PipelineFolder:
         """The class of the folder's scheduler."""
         entry = self._components.get("scheduler")
         return str(entry[1]) if isinstance(entry, list) and len(entry) == 2 else ""  # noqa: PLR2004 - a pair
+
+    @property
+    def scheduler_config(self) -> Mapping[str, object]:
+        """What the folder's scheduler is configured with."""
+        return read_json(self.path / "scheduler" / "scheduler_config.json")
+
+    def option(self, name: str, *, default: object) -> object:
+        """Give what the pipeline itself is configured with."""
+        return self._components.get(name, default)
 
     def has(self, name: str) -> bool:
         """Say whether the pipeline has a component; optional ones are null in the index."""

@@ -21,6 +21,7 @@ from torchloom_models.diffusion.family import Family, load_family
 from torchloom_models.diffusion.folder import PipelineFolder
 from torchloom_models.diffusion.network import NetworkMaker
 from torchloom_models.diffusion.picture import Picture
+from torchloom_models.diffusion.preview import Previewer
 from torchloom_models.diffusion.request import Limits, PictureRequest, RequestReader
 from torchloom_models.diffusion.runner import Runner
 from torchloom_models.diffusion.schedule import Schedule, SchedulerMaker
@@ -95,13 +96,14 @@ def _make_runner(
         for number, tower in enumerate(family.towers, 1)
     ]
     num_arguments = len(inspect.signature(family.denoiser.forward).parameters)
-    decoder = VaeDecoder(family.vae)
+    decoder, encoder = VaeDecoder(family.vae), VaeEncoder(family.vae)
     return Runner(
         family,
         texts=TextEncoder(family.towers, encoders, family.join, device=place),
         denoiser=maker.make(family.denoiser, "denoise", family.dtype, num_arguments),
         decoder=maker.make(decoder, "decode", decoder.dtype, 1),
-        encoder=VaeEncoder(family.vae),
+        encoder=encoder,
+        previewer=Previewer.fit(encoder, family.traits.latent_factor, place),
         device=place,
     )
 

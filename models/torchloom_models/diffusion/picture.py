@@ -25,6 +25,7 @@ class Picture:
         "_mask",
         "_noise",
         "conditions",
+        "estimate",
         "generator",
         "latents",
         "request",
@@ -45,6 +46,8 @@ class Picture:
         self.schedule = schedule
         self.generator = generator
         self.latents: Tensor | None = None
+        #: Where it leads, for a preview, after each step for which one is due.
+        self.estimate: Tensor | None = None
         self.conditions: Conditions = ()
         self.without: Conditions | None = None
         self._image: Tensor | None = None
@@ -73,6 +76,9 @@ class Picture:
     def advance(self, prediction: Tensor) -> None:
         """Take one step with what the network said [1, channels, h, w]."""
         assert self.latents is not None, repr(self)
+        self.estimate = None
+        if self._wants_estimate():
+            self.estimate = self.schedule.estimate(prediction, self.latents)
         self.latents = self.schedule.step(prediction, self.latents)
         if self._mask is None or self._image is None or self._noise is None:
             return
@@ -80,6 +86,11 @@ class Picture:
         if not self.schedule.is_done:
             kept = self.schedule.noised(kept, self._noise)
         self.latents = (1 - self._mask) * kept + self._mask * self.latents
+
+    def _wants_estimate(self) -> bool:
+        """Say whether a preview is due after the next step; the last one gives the picture."""
+        every, done = self.request.preview_every, self.schedule.index + 1
+        return every > 0 and done % every == 0 and done < self.schedule.num_steps
 
     def __repr__(self) -> str:
         """Say where it stands."""

@@ -37,7 +37,6 @@ _ERRORS = (
     TypeError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 
@@ -70,6 +69,9 @@ def _read(name: str, value: object) -> Image.Image:
         _check_header(name, image)
         image.load()
         return ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError as error:
+        message = f"The input {name!r} has more than {MAX_INPUT_PIXELS} pixels, the most there are."
+        raise InvalidInput(message) from error
     except _ERRORS as error:
         message = (
             f"The input {name!r} ({len(value)} bytes) cannot be read as a picture: send a whole "

@@ -165,6 +165,9 @@ class RequestReader:
                     f"{' or '.join(near)}."
                 )
                 raise InvalidInput(message)
+            if traits.max_side is not None and side > traits.max_side:
+                message = f"{name!r} is {side}; a side has {traits.max_side} pixels at most here."
+                raise InvalidInput(message)
         if width * height > self._limits.max_pixels:
             message = (
                 f"A picture of {width} x {height} has {width * height} pixels; this model draws "
@@ -196,6 +199,7 @@ def _knobs(work: Work) -> dict[str, object]:
         raise InvalidInput(f"The parameters are no JSON values: {error}") from error
     if wrong:
         raise InvalidInput(" ".join(departure.message for departure in wrong))
+    _check_unicode("negative_prompt", str(knobs.get("negative_prompt", "")))
     return knobs
 
 
@@ -212,7 +216,17 @@ def _read_prompt(inputs: Mapping[str, object]) -> str:
         raise InvalidInput(f"'prompt' must be text, not {type(prompt).__name__}.")
     if not prompt.strip():
         raise InvalidInput("The 'prompt' is empty: say what the picture shall show.")
+    _check_unicode("prompt", prompt)
     return prompt
+
+
+def _check_unicode(name: str, text: str) -> None:
+    """Refuse what cannot be tokenised: JSON may hold surrogates that stand alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{name!r} holds half a surrogate pair, which is no character."
+        raise InvalidInput(message) from error
 
 
 def _resized(image: Image.Image, width: int, height: int) -> Image.Image:

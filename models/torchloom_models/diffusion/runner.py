@@ -14,6 +14,7 @@ from torchloom.deployment import Report
 from torchloom_models.diffusion.family import Family
 from torchloom_models.diffusion.network import Network
 from torchloom_models.diffusion.picture import Picture
+from torchloom_models.diffusion.preview import Previewer
 from torchloom_models.diffusion.request import PictureRequest
 from torchloom_models.diffusion.step_batch import StepBatch
 from torchloom_models.diffusion.text import Text, TextEncoder
@@ -35,8 +36,10 @@ class Runner:
         denoiser: Network,
         decoder: Network,
         encoder: VaeEncoder,
+        previewer: Previewer,
         device: str,
     ) -> None:
+        self._previewer = previewer
         self._family = family
         self._texts = texts
         self._denoiser = denoiser
@@ -57,16 +60,16 @@ class Runner:
             self._start(picture)
 
     @torch.inference_mode()
-    def step(self, pictures: Sequence[Picture]) -> list[Tensor]:
-        """Call the network once for pictures of one size and advance each.
-
-        Gives each picture's prediction; the latents are the new ones.
-        """
+    def step(self, pictures: Sequence[Picture]) -> None:
+        """Call the network once for pictures of one size and advance each."""
         batch = StepBatch(pictures)
         predictions = batch.split(self._denoiser.tensor(*batch.arguments()))
         for picture, prediction in zip(pictures, predictions, strict=True):
             picture.advance(prediction)
-        return predictions
+
+    def preview(self, estimate: Tensor) -> NDArray[np.uint8]:
+        """Give the pixels [h, w, 3] of a small picture of where a picture leads."""
+        return self._previewer.show(estimate)
 
     @torch.inference_mode()
     def decode(self, pictures: Sequence[Picture]) -> list[NDArray[np.uint8]]:

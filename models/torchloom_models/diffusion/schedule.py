@@ -79,8 +79,10 @@ class Schedule:
             scheduler.set_begin_index(begin)
         self._timesteps: Tensor = self._scheduler.timesteps[begin:]
         self._index = 0
-        takes_generator = "generator" in inspect.signature(self._scheduler.step).parameters
-        self._options = {"generator": generator} if takes_generator else {}
+        # diffusers' pipelines set eta to 0 as well, whatever a scheduler takes it for.
+        known = inspect.signature(self._scheduler.step).parameters
+        values = {"generator": generator, "eta": 0.0}
+        self._options = {name: value for name, value in values.items() if name in known}
 
     @property
     def num_steps(self) -> int:
@@ -102,11 +104,6 @@ class Schedule:
         """Give the timestep that the network is asked for next."""
         return float(self._timesteps[self._index])
 
-    @property
-    def scheduler(self) -> SchedulerMixin:
-        """The scheduler itself: for estimates of where it leads."""
-        return cast("SchedulerMixin", self._scheduler)
-
     def start(self, noise: Tensor, image: Tensor | None) -> Tensor:
         """Give the latents to begin with: noise, over the image's latents where there are any."""
         if image is not None and not self._is_fresh:
@@ -124,6 +121,25 @@ class Schedule:
             return latents
         timestep = self._timesteps[self._index]
         return cast("Tensor", self._scheduler.scale_model_input(latents, timestep))
+
+    def estimate(self, prediction: Tensor, latents: Tensor) -> Tensor:
+        """Say where it would end if the network were right at once: latents without noise.
+
+        Every scheduler shows the network latents that keep their variance, or a straight mix.
+        """
+        shown, timestep = self.scaled(latents), self.timestep
+        if not hasattr(self._scheduler, "alphas_cumprod"):
+            noise_level = timestep / float(self._scheduler.config.num_train_timesteps)
+            return shown - noise_level * prediction
+        kept = _between(self._scheduler.alphas_cumprod, timestep)
+        signal, noise = kept.sqrt(), (1 - kept).sqrt()
+        match self._scheduler.config.prediction_type:
+            case "sample":
+                return prediction
+            case "v_prediction":
+                return signal * shown - noise * prediction
+            case _:
+                return (shown - noise * prediction) / signal
 
     def step(self, prediction: Tensor, latents: Tensor) -> Tensor:
         """Take what the network said of `latents` and give the next ones."""
@@ -156,3 +172,10 @@ def _steps(
         "num_inference_steps": request.num_steps,
         **{name: value for name, value in options.items() if name in known},
     }
+
+
+def _between(values: Tensor, place: float) -> Tensor:
+    """Give the value at a place that may lie between two: some schedulers have such timesteps."""
+    lower = min(max(int(place), 0), len(values) - 1)
+    upper = min(lower + 1, len(values) - 1)
+    return torch.lerp(values[lower], values[upper], place - lower)

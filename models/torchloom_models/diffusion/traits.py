@@ -18,7 +18,8 @@ class Traits:
     """What a pipeline's configuration says of it.
 
     Width and height are multiples of `size_multiple` pixels; a latent is `latent_factor` pixels
-    wide. `zeroes_negative`: a negative prompt that was not given is zeros, not the empty text.
+    wide; a side has `max_side` pixels at most. `zeroes_negative`: a negative prompt that was not
+    given is zeros, not the empty text.
     """
 
     pipeline: str
@@ -26,6 +27,7 @@ class Traits:
     guidance: float
     height: int
     width: int
+    max_side: int | None = None
     size_multiple: int
     latent_factor: int
     latent_channels: int

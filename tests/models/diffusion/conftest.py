@@ -30,3 +30,12 @@ def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_pipeline import save_pipeline  # noqa: PLC0415 - diffusers, for the tests that use it
 
     return save_pipeline(tmp_path_factory.mktemp("stable_diffusion"))
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion_xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a tiny Stable Diffusion XL."""
+    from tiny_pipeline import save_pipeline  # noqa: PLC0415 - diffusers, for the tests that use it
+
+    folder = tmp_path_factory.mktemp("stable_diffusion_xl")
+    return save_pipeline(folder, "stable_diffusion_xl")

@@ -13,15 +13,29 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     DiffusionPipeline,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
     LatentConsistencyModelPipeline,
     LCMScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+)
 
 from torchloom.device import Device
 from torchloom.engine import Chunk, Event, Failure, Result, Work
@@ -146,10 +160,109 @@ def _lcm() -> DiffusionPipeline:
     )
 
 
+def _xl_unet(**options: object) -> UNet2DConditionModel:
+    return make_unet(
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        # Six sizes, and the pooled text.
+        projection_class_embeddings_input_dim=6 * 8 + 48,
+        transformer_layers_per_block=(1, 2),
+        cross_attention_dim=32 + 48,
+        **options,
+    )
+
+
+def _stable_diffusion_xl(**options: object) -> DiffusionPipeline:
+    return StableDiffusionXLPipeline(
+        vae=make_vae(),
+        text_encoder=make_clip(),
+        text_encoder_2=CLIPTextModelWithProjection(clip_config(48)),
+        tokenizer=make_tokenizer(),
+        tokenizer_2=make_tokenizer(),
+        unet=_xl_unet(**options),
+        scheduler=EulerDiscreteScheduler.from_config(make_ddim().config),
+    )
+
+
+def make_t5() -> T5EncoderModel:
+    """Give a text encoder of two layers."""
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(WORDS) + 3,
+            d_model=96,
+            d_kv=8,
+            d_ff=64,
+            num_layers=2,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+        )
+    )
+
+
+def _flux(*, is_guided: bool) -> DiffusionPipeline:
+    return FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=is_guided, shift=3.0),
+        vae=_flow_vae(),
+        text_encoder=make_clip(),
+        text_encoder_2=make_t5(),
+        tokenizer=make_tokenizer(),
+        tokenizer_2=make_tokenizer(),
+        transformer=FluxTransformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=96,
+            pooled_projection_dim=32,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=is_guided,
+        ),
+    )
+
+
+def _flow_vae() -> AutoencoderKL:
+    vae = make_vae()
+    vae.register_to_config(shift_factor=0.06, scaling_factor=1.5)
+    return vae
+
+
+def _stable_diffusion_3(*, has_t5: bool = True) -> DiffusionPipeline:
+    return StableDiffusion3Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_flow_vae(),
+        text_encoder=CLIPTextModelWithProjection(clip_config(32)),
+        text_encoder_2=CLIPTextModelWithProjection(clip_config(48)),
+        text_encoder_3=make_t5() if has_t5 else None,
+        tokenizer=make_tokenizer(),
+        tokenizer_2=make_tokenizer(),
+        tokenizer_3=make_tokenizer() if has_t5 else None,
+        transformer=SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            joint_attention_dim=96,
+            caption_projection_dim=32,
+            pooled_projection_dim=80,
+            pos_embed_max_size=8,
+        ),
+    )
+
+
 #: A small pipeline of each layout that is served, by name.
 LAYOUTS: Mapping[str, Callable[[], DiffusionPipeline]] = {
     "stable_diffusion": _stable_diffusion,
     "lcm": _lcm,
+    "stable_diffusion_xl": _stable_diffusion_xl,
+    "lcm_xl": lambda: _stable_diffusion_xl(time_cond_proj_dim=32),
+    "flux": lambda: _flux(is_guided=True),
+    "flux_schnell": lambda: _flux(is_guided=False),
+    "stable_diffusion_3": _stable_diffusion_3,
+    "stable_diffusion_3_without_t5": lambda: _stable_diffusion_3(has_t5=False),
 }
 
 
@@ -165,14 +278,14 @@ def save_pipeline(folder: Path, layout: str = "stable_diffusion", *, seed: int =
 def _enlarge(vae: torch.nn.Module) -> None:
     """Make the last layer loud: pictures of fresh weights are all grey."""
     with torch.no_grad():
-        vae.decoder.conv_out.weight.mul_(4)
+        vae.decoder.conv_out.weight.mul_(2)
 
 
 def load_reference(
-    folder: Path, of: type[DiffusionPipeline] = DiffusionPipeline
+    folder: Path, of: type[DiffusionPipeline] = DiffusionPipeline, **parts: object
 ) -> DiffusionPipeline:
     """Give the pipeline as diffusers runs it, for comparison."""
-    pipeline = of.from_pretrained(folder)
+    pipeline = of.from_pretrained(folder, **parts)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -194,7 +307,8 @@ def drain(engine: DiffusionEngine, max_steps: int = 500) -> list[Event]:
 
 
 def draw(engine: DiffusionEngine, **inputs: object) -> Result:
-    """Draw one picture to its end."""
+    """Draw one picture to its end: 16 by 16, unless told otherwise."""
+    inputs = inputs if "image" in inputs else {"width": 16, "height": 16, **inputs}
     engine.admit(Work(0, {"prompt": "a red circle", **inputs}))
     end = drain(engine)[-1]
     assert isinstance(end, Result), end
@@ -213,6 +327,21 @@ def pixels_of(result: Result | Chunk | Failure) -> NDArray[np.int16]:
     image = data["image"]
     assert isinstance(image, bytes)
     return np.asarray(Image.open(io.BytesIO(image)), np.int16)
+
+
+def photo(width: int = 16, height: int = 16) -> Image.Image:
+    """Give a picture of many colours."""
+    across = np.linspace(0, 255, width)[None, :, None]
+    down = np.linspace(0, 255, height)[:, None, None]
+    pixels = np.concatenate(np.broadcast_arrays(across, down, 255 - across), axis=2)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def half_mask(width: int = 16, height: int = 16) -> Image.Image:
+    """Give a mask whose right half is white."""
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[:, width // 2 :] = 255
+    return Image.fromarray(pixels)
 
 
 def png_of(image: Image.Image, **options: object) -> bytes:
