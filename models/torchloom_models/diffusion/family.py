@@ -48,6 +48,8 @@ class Family(Protocol):
 
 
 _STABLE_DIFFUSION = "torchloom_models.diffusion.stable_diffusion:StableDiffusion"
+_STABLE_DIFFUSION_XL = "torchloom_models.diffusion.stable_diffusion_xl:StableDiffusionXL"
+_STABLE_DIFFUSION_3 = "torchloom_models.diffusion.stable_diffusion_3:StableDiffusion3"
 
 #: Who serves which pipeline class, as `package.module:Class`.
 FAMILIES: Mapping[str, str] = MappingProxyType(
@@ -56,6 +58,11 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "StableDiffusionImg2ImgPipeline": _STABLE_DIFFUSION,
         "StableDiffusionInpaintPipeline": _STABLE_DIFFUSION,
         "LatentConsistencyModelPipeline": _STABLE_DIFFUSION,
+        "StableDiffusionXLPipeline": _STABLE_DIFFUSION_XL,
+        "StableDiffusionXLImg2ImgPipeline": _STABLE_DIFFUSION_XL,
+        "StableDiffusionXLInpaintPipeline": _STABLE_DIFFUSION_XL,
+        "StableDiffusion3Pipeline": _STABLE_DIFFUSION_3,
+        "FluxPipeline": "torchloom_models.diffusion.flux:Flux",
     }
 )
 
