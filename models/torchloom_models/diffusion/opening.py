@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -56,12 +57,12 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     )
     settings = _settings(config, device, place)
     runner = _make_runner(family, folder, config, settings, max_pictures, place)
-    reader = RequestReader(family.traits, _limits(config, family))
+    limits = _limits(config, family)
+    reader = RequestReader(family.traits, limits)
     schedule = partial(_schedule, family, SchedulerMaker(folder.path / "scheduler"))
     if config.get("warmup", True):
-        runner.warm_up(
-            [_typical(reader, schedule, size) for size in _sizes(settings, family)], report
-        )
+        sizes = _sizes(settings, family, limits)
+        runner.warm_up([_typical(reader, schedule, size) for size in sizes], report)
     return DiffusionEngine(
         reader=reader, schedule=schedule, runner=runner, max_pictures=max_pictures, device=place
     )
@@ -124,10 +125,19 @@ def _schedule(
     return Schedule(scheduler, request, generator, family.schedule_options(request))
 
 
-def _sizes(settings: CompileSettings, family: Family) -> list[tuple[int, int]]:
-    """List the widths and heights to be ready for: squares of the buckets, or the model's own."""
+def _sizes(settings: CompileSettings, family: Family, limits: Limits) -> list[tuple[int, int]]:
+    """List the widths and heights to be ready for: squares of the buckets, or the model's own.
+
+    A model whose own size is beyond its limit gets ready for the largest square that is not.
+    """
+    if settings.buckets:
+        return [(side, side) for side in settings.buckets]
     traits = family.traits
-    return [(side, side) for side in settings.buckets] or [(traits.width, traits.height)]
+    if traits.width * traits.height <= limits.max_pixels:
+        return [(traits.width, traits.height)]
+    side = math.isqrt(limits.max_pixels)
+    side = max(side - side % traits.size_multiple, traits.size_multiple)
+    return [(side, side)]
 
 
 def _typical(reader: RequestReader, schedule: ScheduleMaker, size: tuple[int, int]) -> Picture:

@@ -65,6 +65,7 @@ class RequestReader:
     def __init__(self, traits: Traits, limits: Limits) -> None:
         self._traits = traits
         self._limits = limits
+        self._num_steps = min(traits.num_steps, limits.max_steps)
 
     def read(self, work: Work) -> PictureRequest:
         """Give the picture that a task asks for. Raises InvalidInput, by name, for a bad one."""
@@ -81,7 +82,7 @@ class RequestReader:
             prompt=prompt,
             negative_prompt=cast("str | None", knobs.get("negative_prompt")),
             seed=int(cast("int", knobs.get("seed", secrets.randbelow(_SEEDS)))),
-            num_steps=int(cast("int", knobs.get("num_steps", self._traits.num_steps))),
+            num_steps=int(cast("int", knobs.get("num_steps", self._num_steps))),
             guidance=guidance,
             width=width,
             height=height,
@@ -93,7 +94,7 @@ class RequestReader:
         )
 
     def _check_steps(self, knobs: Mapping[str, object]) -> None:
-        num_steps = cast("int", knobs.get("num_steps", self._traits.num_steps))
+        num_steps = cast("int", knobs.get("num_steps", self._num_steps))
         if num_steps > self._limits.max_steps:
             message = (
                 f"'num_steps' is {num_steps:g}; this model draws a picture in "

@@ -1,0 +1,127 @@
+"""Opening: what a model file says reaches the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_pipeline import draw, open_tiny, pixels_of, save_pipeline
+
+from torchloom.device import Device
+from torchloom.document import Document
+from torchloom.engine import Work
+from torchloom.errors import DeviceUnavailable, InvalidInput, InvalidModel, ModelLoadError
+from torchloom_models.diffusion.opening import open_engine
+from torchloom_models.spec import parse_model
+
+
+def test_bounds_pixels_and_steps_as_the_model_file_says(stable_diffusion: Path) -> None:
+    """`max_pixels` and `max_steps` take the place of four times the own area, and 150."""
+    plain = open_tiny(stable_diffusion)
+    bounded = open_tiny(stable_diffusion, max_pixels=256, max_steps=3)
+    wide = Work(1, {"prompt": "red", "width": 32, "height": 32})
+    long = Work(2, {"prompt": "red", "num_steps": 4})
+
+    for work in (wide, long):
+        plain.admit(work)
+        with pytest.raises(InvalidInput):
+            bounded.admit(work)
+    with pytest.raises(InvalidInput, match="1024 at most"):
+        plain.admit(Work(3, {"prompt": "red", "width": 34, "height": 32}))
+
+
+def test_keeps_its_own_defaults_within_the_limits(stable_diffusion: Path) -> None:
+    """Fewer steps than the model's own are its default; a smaller area still starts."""
+    engine = open_tiny(stable_diffusion, max_pixels=100, max_steps=3)
+
+    result = draw(engine, width=8, height=8)
+
+    assert result.counts == {"steps": 3}
+    with pytest.raises(InvalidInput, match="draws 100 at most"):
+        engine.admit(Work(1, {"prompt": "red"}))
+
+
+def test_refuses_a_model_that_can_draw_nothing(stable_diffusion: Path) -> None:
+    """A limit below the smallest picture, or a bucket that none has, is told at the start."""
+    with pytest.raises(ModelLoadError, match="`max_pixels`"):
+        open_tiny(stable_diffusion, max_pixels=3)
+    with pytest.raises(ModelLoadError, match="multiples of 2"):
+        open_tiny(stable_diffusion, compile={"backend": "eager", "buckets": [15]})
+
+
+def test_warms_up_for_the_sides_that_the_model_file_lists(stable_diffusion: Path) -> None:
+    """`compile.buckets` are sides of squares to be ready for."""
+    engine = open_tiny(stable_diffusion, compile={"backend": "eager", "buckets": [16, 24]})
+
+    sizes = {size[0][1:] for size in engine._runner._denoiser._sizes}
+    assert sizes == {(8, 8), (12, 12)}
+
+
+@pytest.mark.parametrize(("value", "backend"), [("auto", "eager"), ("inductor", "inductor")])
+def test_compiles_on_a_cpu_only_when_told(stable_diffusion: Path, value: str, backend: str) -> None:
+    """`auto` is eager on a CPU; a name is kept."""
+    engine = open_tiny(stable_diffusion, compile=value, warmup=False)
+
+    assert engine._runner._denoiser.compiled._settings.backend == backend
+    engine.close()
+
+
+@pytest.mark.slow
+def test_draws_in_bfloat16(stable_diffusion: Path) -> None:
+    """A smaller dtype draws nearly the same picture."""
+    full = draw(open_tiny(stable_diffusion), seed=1, num_steps=3)
+    half = draw(open_tiny(stable_diffusion, dtype="bfloat16"), seed=1, num_steps=3)
+
+    correlation = np.corrcoef(pixels_of(full).ravel(), pixels_of(half).ravel())[0, 1]
+    assert correlation > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["stable_diffusion", "flux"])
+def test_draws_with_compiled_code(layout: str, tmp_path: Path) -> None:
+    """Compiled networks draw the eager picture, for any number of rows."""
+    folder = save_pipeline(tmp_path / "model", layout)
+    engine = open_tiny(folder, compile="inductor", artefacts=str(tmp_path / "code"))
+    try:
+        plain, compiled = draw(open_tiny(folder), seed=1), draw(engine, seed=1)
+        assert np.abs(pixels_of(plain) - pixels_of(compiled)).max() <= 2
+        assert engine._runner._denoiser.compiled.is_compiled
+        assert engine._runner._decoder.compiled.is_compiled
+    finally:
+        engine.close()
+
+
+def test_refuses_a_device_that_is_not_there(stable_diffusion: Path) -> None:
+    """A device is looked for before anything is loaded."""
+    if torch.cuda.device_count() > 9:
+        pytest.skip("this machine has ten GPUs")
+    with pytest.raises(DeviceUnavailable):
+        open_engine({"source": str(stable_diffusion)}, Device("cuda", "9"), lambda *_: None)
+
+
+def test_reads_a_model_file() -> None:
+    """The kind's own keys reach the engine's config; its limits are checked with the rest."""
+    data = {
+        "name": "sd",
+        "kind": "diffusion",
+        "source": "sd",
+        "max_pictures": 4,
+        "max_pixels": 65536,
+        "max_steps": 40,
+        "params": {"num_steps": 20, "scheduler": "dpm++"},
+    }
+    deployment = parse_model(Document(data=data), base=Path("/srv"))
+    assert deployment.config["max_pictures"] == 4
+    assert deployment.config["max_steps"] == 40
+    assert deployment.params == {"num_steps": 20, "scheduler": "dpm++"}
+
+    data["params"] = {"steps": 20}
+    data["max_pixels"] = 0
+    with pytest.raises(InvalidModel) as caught:
+        parse_model(Document(data=data), base=Path("/srv"))
+    assert [fault.message for fault in caught.value.faults] == [
+        "'max_pixels' must be 1 or more, not 0.",
+        "Unknown key 'steps'. Did you mean 'num_steps'?",
+    ]
