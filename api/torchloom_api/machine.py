@@ -1,15 +1,21 @@
-"""Machine: the devices that are plugged in here. Asks the system, and imports no framework."""
+"""Machine: the devices that are plugged in here. Asks the system, and imports no framework.
+
+OpenVINO's devices are looked for once, by a process of its own: its drivers are not this server's.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import platform
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 import psutil
+
+from torchloom_models.openvino_device import is_installed
 
 
 _MIB: Final = 1024 * 1024
@@ -18,6 +24,10 @@ _MIB: Final = 1024 * 1024
 _TIMEOUT_S: Final = 5.0
 
 _QUERY: Final = "--query-gpu=index,name,memory.total,memory.free,utilization.gpu"
+
+
+#: What the look for OpenVINO's devices printed, once there has been one.
+_openvino_text = ""
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +42,8 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def find_devices() -> Sequence[DeviceView]:
-    """List the CPU and every CUDA device that the driver tells of. `load` is 0 to 1."""
-    return [_describe_cpu(), *await _find_cuda()]
+    """List the CPU, every CUDA device that the driver tells of, and what OpenVINO finds."""
+    return [_describe_cpu(), *await _find_cuda(), *await _find_openvino()]
 
 
 def _describe_cpu() -> DeviceView:
@@ -55,12 +65,13 @@ async def _find_cuda() -> list[DeviceView]:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
+    return read_devices(await _output_of(tool, _QUERY, "--format=csv,noheader,nounits"))
+
+
+async def _output_of(*command: str) -> str:
+    """Give what a command prints; nothing where it takes too long."""
     process = await asyncio.create_subprocess_exec(
-        tool,
-        _QUERY,
-        "--format=csv,noheader,nounits",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         async with asyncio.timeout(_TIMEOUT_S):
@@ -68,8 +79,23 @@ async def _find_cuda() -> list[DeviceView]:
     except TimeoutError:
         process.kill()
         await process.wait()
+        return ""
+    return output.decode(errors="replace")
+
+
+async def _find_openvino() -> list[DeviceView]:
+    global _openvino_text  # noqa: PLW0603 - what is plugged in stays: one look a process
+    if not _openvino_text and is_installed():
+        _openvino_text = await _output_of(sys.executable, "-m", "torchloom_models.openvino_device")
+    return read_openvino(_openvino_text)
+
+
+def read_openvino(text: str) -> list[DeviceView]:
+    """Read what `torchloom_models.openvino_device` prints; nothing where it has ended early."""
+    try:
+        return msgspec.json.decode(text, type=list[DeviceView])
+    except msgspec.DecodeError:
         return []
-    return read_devices(output.decode(errors="replace"))
 
 
 def read_devices(text: str) -> list[DeviceView]:

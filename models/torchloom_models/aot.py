@@ -7,9 +7,7 @@ read again, and the compiler's Python does not hold up the thread that serves.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -25,13 +23,12 @@ from torchloom_models.artefact import ArtefactKey, ArtefactStore, digest_of_text
 from torchloom_models.compiler import (
     Code,
     CompileFailed,
-    Dim,
     Dims,
-    dynamic_dims,
     first_lines,
     layout_of,
     need_cpp_compiler,
 )
+from torchloom_models.export import export_module
 from torchloom_models.fingerprint import MAX_FOLDED, fingerprint_of, named_tensors
 
 
@@ -90,7 +87,7 @@ class AotCompiler:
 
     def _make(self, arguments: Sequence[Tensor], folder: Path, *, is_background: bool) -> None:
         need_cpp_compiler()
-        program = _export(self._module, arguments, self._dims)
+        program = export_module(self._module, arguments, self._dims)
         _save_constants(program, self._module, folder / _CONSTANTS)
         order = BuildOrder(
             threads=torch.get_num_threads(), niceness=10 if is_background else 0, mode=self._mode
@@ -110,34 +107,6 @@ class AotCompiler:
             )
         layout = repr(self.layout_of(arguments))
         return f"{self._key.part}-{digest_of_text(self._base, layout)}"
-
-
-def _export(module: nn.Module, arguments: Sequence[Tensor], dims: Dims | None) -> ExportedProgram:
-    try:
-        # Export swaps the tensors of a module for fakes while it traces: it gets a twin, since
-        # the module itself may serve at the same time.
-        twin = _twin(module)
-        shapes = None if dims is None else _shapes(module, dynamic_dims(arguments, dims))
-        with torch.no_grad():
-            return torch.export.export(twin, tuple(arguments), dynamic_shapes=shapes, strict=False)
-    except Exception as error:
-        raise CompileFailed(f"torch.export refused it: {first_lines(error)}") from error
-
-
-def _twin(module: nn.Module) -> nn.Module:
-    """Copy the tree of modules, but share every tensor."""
-    shared: dict[int, object] = {id(tensor): tensor for tensor in named_tensors(module).values()}
-    return deepcopy(module, shared)
-
-
-def _shapes(module: nn.Module, dims: Dims) -> dict[str, object]:
-    """Give the dynamic dimensions as export wants them: by the parameter names of forward."""
-    made: dict[Dim, object] = {}
-    for of in dims:
-        for dim in of.values():
-            made.setdefault(dim, torch.export.Dim(dim.name, min=dim.min, max=dim.max))
-    by_position = [{number: made[dim] for number, dim in of.items()} for of in dims]
-    return dict(inspect.signature(module.forward).bind(*by_position).arguments)
 
 
 def _save_constants(program: ExportedProgram, module: nn.Module, path: Path) -> None:

@@ -43,9 +43,13 @@ def digest_of_text(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def machine_digest() -> str:
-    """Give a digest of what native code depends on: libraries, and the processor's instructions."""
-    versions = [f"{name} {_version(name)}" for name in ("torch", "transformers", "torchloom")]
+def machine_digest(*packages: str) -> str:
+    """Give a digest of what native code depends on: libraries, and the processor's instructions.
+
+    `packages` are further ones, whose versions count as well.
+    """
+    names = ("torch", "transformers", "torchloom", *packages)
+    versions = [f"{name} {_version(name)}" for name in names]
     return digest_of_text(*versions, platform.machine(), platform.system(), _processor_features())
 
 

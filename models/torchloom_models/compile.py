@@ -2,7 +2,7 @@
 
 For engines:
 
-    settings = CompileSettings.from_config(config.get("compile", "auto"))
+    settings = CompileSettings.of_model(config)
     batch, length = Dim("batch", max=64), Dim("length", max=512)
     encode = CompiledCallable(
         module, settings=settings, key=key,
@@ -22,6 +22,9 @@ What is asked of callers:
   within one piece of code. Any other size that is new compiles in the background while calls run
   eagerly: pad to buckets (`buckets.py`), so that there are few. Arguments are on the key's device.
   What `warm_up` gets decides what the code is tuned for: typical sizes, 2 or more where they vary.
+- On an OpenVINO device (a key whose device is "openvino:…"; arguments are on the CPU) OpenVINO's
+  code answers, or nobody does: a layout that is new compiles before its first answer, and forward
+  must not write in place.
 - Calls come from one thread at a time. `pending` says how many layouts still compile; `wait()`
   returns when none does.
 Compiled code gives what eager code gives, up to the order of sums: within 1e-5 of the largest value
@@ -36,7 +39,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, cast
 
@@ -44,41 +47,53 @@ import torch
 from torch import Tensor, nn
 
 from torchloom.deployment import Report
-from torchloom.errors import ModelLoadError
+from torchloom.errors import ModelLoadError, TaskFailed
 from torchloom_models.aot import AotCompiler
 from torchloom_models.artefact import ArtefactKey, ArtefactStore
+from torchloom_models.backend import Backend, WeightFormat
 from torchloom_models.compiler import Code, CompileFailed, Compiler, Dim, Dims
 from torchloom_models.jit import JitCompiler
+from torchloom_models.openvino_compiler import OpenvinoCompiler
 
 
 __all__ = ["ArtefactKey", "CompileSettings", "CompiledCallable", "Dim"]
 
 _log = logging.getLogger(__name__)
 
-Backend = Literal["auto", "eager", "inductor"]
 Mode = Literal["default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileSettings:
-    """What the model file says under `compile:`.
+    """What the model file says under `compile:`, and under `weights:`.
 
-    `auto` compiles where it can and says where it cannot; `inductor` compiles, or the model does
-    not start. `dynamic: false` gives each bucket code of its own. `buckets` are lengths or batch
-    sizes, as the kind says.
+    `auto` compiles where it can and says where it cannot; `inductor` and `openvino` compile, or the
+    model does not start. `dynamic: false` gives each bucket code of its own. `buckets` are lengths
+    or batch sizes, as the kind says.
     """
 
     backend: Backend = "auto"
     mode: Mode = "default"
     dynamic: bool = True
     buckets: tuple[int, ...] = ()
+    weights: WeightFormat = "full"
+
+    @classmethod
+    def of_model(cls, config: Mapping[str, object]) -> Self:
+        """Read all of it from what a model file says."""
+        settings = cls.from_config(config.get("compile", "auto"))
+        return replace(settings, weights=cast("WeightFormat", config.get("weights", "full")))
 
     @classmethod
     def from_config(cls, value: object) -> Self:
-        """Read `auto`, `eager`, `inductor` or a mapping, as checked by `spec.parse_model`."""
+        """Read `auto`, another backend or a mapping, as checked by `spec.parse_model`."""
         if isinstance(value, Mapping):
             return cls(**{**value, "buckets": tuple(sorted(value.get("buckets", ())))})
         return cls(backend=cast("Backend", value))
+
+    def on(self, device: str) -> Self:
+        """Give what holds on a device: OpenVINO compiles for an NPU size by size only."""
+        return replace(self, dynamic=self.dynamic and not device.startswith("openvino:NPU"))
 
 
 class CompiledCallable:
@@ -96,6 +111,7 @@ class CompiledCallable:
         self._module = module
         self._settings = settings
         self._key = key
+        self._is_openvino = key.device.startswith("openvino:")
         self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="torchloom-"))
         self._routes = self._plan(cast("Path", folder or self._temporary), dims)
         #: By layout: code, or None while there is none (still compiling, or failed for good).
@@ -117,6 +133,8 @@ class CompiledCallable:
             code = self._codes.get(layout)
             if code is not None:
                 return code(arguments)
+            if self._is_openvino:
+                return self._compile_first(layout, arguments)(arguments)
             if layout not in self._codes:
                 self._compile_later(layout, arguments)
             return self._module(*arguments)
@@ -124,8 +142,8 @@ class CompiledCallable:
     def warm_up(self, examples: Sequence[tuple[Tensor, ...]], report: Report) -> None:
         """Compile for each example and call it, so that what it writes in place is written to them.
 
-        Raises ModelLoadError where a call fails, or where `inductor` was asked for by name and does
-        not compile.
+        Raises ModelLoadError where a call fails, or where nothing but compiled code will do and it
+        does not compile.
         """
         for number, example in enumerate(examples):
             report(f"compiling {self._key.part}", number / len(examples))
@@ -184,6 +202,16 @@ class CompiledCallable:
             return []
         if not settings.dynamic:
             dims = None
+        if self._is_openvino:
+            return [
+                OpenvinoCompiler(
+                    self._module,
+                    store=ArtefactStore(folder),
+                    key=self._key,
+                    dims=dims,
+                    weights=settings.weights,
+                )
+            ]
         just_in_time = JitCompiler(
             self._module, folder=folder / "inductor", dims=dims, mode=settings.mode
         )
@@ -206,6 +234,20 @@ class CompiledCallable:
         else:
             self._codes[layout] = code
 
+    def _compile_first(self, layout: Hashable, arguments: Sequence[Tensor]) -> Code:
+        """Compile before the answer, where nothing else may answer. Raises TaskFailed."""
+        if layout in self._codes:
+            raise TaskFailed(f"{self._key.part!r} did not compile for these sizes; see the log.")
+        self._codes[layout] = None
+        try:
+            self._codes[layout] = code = self._compile(_blank(arguments), is_background=False)[1]
+        except CompileFailed as error:
+            self._failures.append(str(error))
+            _log.warning("%s does not compile for a new layout: %s", self._key.part, error)
+            message = f"{self._key.part!r} does not compile for {self._key.device}: {error}."
+            raise TaskFailed(message) from error
+        return code
+
     def _compile(
         self, arguments: Sequence[Tensor], *, is_background: bool
     ) -> tuple[Hashable, Code]:
@@ -224,6 +266,9 @@ class CompiledCallable:
 
     def _give_up(self, reason: str) -> None:
         """Serve eagerly and say so; but not where the user asked for compiled code by name."""
+        if self._is_openvino:
+            message = f"{self._key.part!r} does not run on {self._key.device}: {reason}."
+            raise ModelLoadError(message)
         if self._settings.backend == "inductor":
             message = (
                 f"{self._key.part!r} did not compile: {reason}. "

@@ -56,7 +56,7 @@ class Compiler(Protocol):
 
 def layout_of(
     arguments: Sequence[Tensor], dims: Dims | None, *, least: int = 0
-) -> tuple[object, ...]:
+) -> tuple[tuple[object, ...], ...]:
     """Give dtype, shape and strides of each argument; a dynamic size counts by its name.
 
     A size below `least`, or outside its dimension's bounds, counts by its value. The strides of a

@@ -23,7 +23,7 @@ from torchloom_models.buckets import bucket_of, powers_of_two
 from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
 from torchloom_models.encoder import Encoder, load_encoder
 from torchloom_models.encoder_folder import EncoderFolder, read_encoder_folder
-from torchloom_models.hardware import DtypeName, place_of
+from torchloom_models.hardware import DtypeName, label_of, place_of
 from torchloom_models.source import resolve_source
 from torchloom_models.text_batch import Packing, Pass
 from torchloom_models.text_tokenizer import TextTokenizer
@@ -65,16 +65,17 @@ def open_embedder(config: Mapping[str, object], device: Device, report: Report) 
         max_lengths=_lengths(folder, encoder),
         is_lower_case=folder.is_lower_case,
     )
-    settings = CompileSettings.from_config(config.get("compile", "auto"))
+    label = label_of(device, place)
+    settings = CompileSettings.of_model(config).on(label)
     packing = _packing(config, settings, tokenizer.max_length, place)
-    compiled = _compiled(encoder, settings, packing, config, digest_of_folder(source), place)
+    compiled = _compiled(encoder, settings, packing, config, digest_of_folder(source), label)
     if config.get("warmup", True):
         compiled.warm_up(_examples(settings, packing, place), report)
     embedder = Embedder(compiled, tokenizer, packing, folder, settings=settings, place=place)
     return BatchEngine(
         embedder.embed,
         max_tasks=cast("int", config.get("max_size", _MAX_TASKS)),
-        device=place,
+        device=label,
         validate=embedder.validate,
         close=compiled.close,
     )
@@ -221,7 +222,7 @@ def _compiled(
     packing: Packing,
     config: Mapping[str, object],
     digest: str,
-    place: str,
+    label: str,
 ) -> CompiledCallable:
     rows = Dim("rows", max=packing.max_rows)
     length = Dim("length", max=packing.lengths[-1])
@@ -229,7 +230,7 @@ def _compiled(
     return CompiledCallable(
         encoder,
         settings=settings,
-        key=ArtefactKey(model=digest, dtype=str(encoder.dtype), device=place, part="encode"),
+        key=ArtefactKey(model=digest, dtype=str(encoder.dtype), device=label, part="encode"),
         folder=Path(str(artefacts)) if artefacts else None,
         dims=[{0: rows, 1: length}, {0: rows, 1: length}],
     )

@@ -23,7 +23,7 @@ from torchloom.errors import BatchContractError, InvalidInput, InvalidModel, Mod
 from torchloom_models.artefact import ArtefactKey, digest_of_text
 from torchloom_models.compile import CompiledCallable, CompileSettings, Dim
 from torchloom_models.function import find_function
-from torchloom_models.hardware import place_of
+from torchloom_models.hardware import label_of, place_of
 from torchloom_models.program import load_program
 from torchloom_models.source import resolve_source
 
@@ -67,6 +67,7 @@ class Program:
 def open_module(config: Mapping[str, object], device: Device, report: Report) -> ModuleEngine:
     """Open a module. Raises ModelLoadError, InvalidModel or DeviceUnavailable."""
     place = place_of(device)
+    label = label_of(device, place)
     report("loading the weights", None)
     source = config.get("source")
     if isinstance(source, str):
@@ -79,8 +80,8 @@ def open_module(config: Mapping[str, object], device: Device, report: Report) ->
     has_dims = is_batched and program.fixed_batch is None and max_tasks > 1
     forward = CompiledCallable(
         _Positional(module, program),
-        settings=CompileSettings.from_config(config.get("compile", "auto")),
-        key=ArtefactKey(model=_digest(config), dtype="mixed", device=place),
+        settings=CompileSettings.of_model(config).on(label),
+        key=ArtefactKey(model=_digest(config), dtype="mixed", device=label),
         folder=Path(str(artefacts)) if artefacts else None,
         dims=[{0: Dim("batch", max=max_tasks)} for _ in program.inputs] if has_dims else None,
     )
@@ -90,7 +91,8 @@ def open_module(config: Mapping[str, object], device: Device, report: Report) ->
         outputs=cast("Sequence[str]", config.get("outputs", ())),
         max_tasks=max_tasks,
         is_batched=is_batched,
-        device=place,
+        device=label,
+        place=place,
     )
     if config.get("warmup", True):
         engine.warm_up(report)
@@ -220,8 +222,10 @@ class ModuleEngine:
         max_tasks: int,
         is_batched: bool,
         device: str,
+        place: str,
     ) -> None:
         self.device = device
+        self._place = place
         self._forward = forward
         self._program = program
         self._outputs = tuple(outputs)
@@ -281,7 +285,7 @@ class ModuleEngine:
         batch = (rows,) if self._is_batched else ()
         example = tuple(
             torch.zeros((*batch, *cast("tuple[int, ...]", each.shape)), dtype=each.dtype).to(
-                self.device
+                self._place
             )
             for each in inputs
         )
@@ -290,12 +294,12 @@ class ModuleEngine:
     def _run(self, ids: Sequence[int]) -> list[Event]:
         rows = [self._admitted[task_id] for task_id in ids]
         if not self._is_batched:
-            arguments = tuple(tensor.to(self.device) for tensor in rows[0])
+            arguments = tuple(tensor.to(self._place) for tensor in rows[0])
             outputs = self._name(self._forward(*arguments))
             return [Result(ids[0], {name: to_array(value) for name, value in outputs.items()})]
         # A program of a fixed batch size gets its last row again until the batch is full.
         rows += rows[-1:] * ((self._program.fixed_batch or len(rows)) - len(rows))
-        columns = [torch.stack(column).to(self.device) for column in zip(*rows, strict=True)]
+        columns = [torch.stack(column).to(self._place) for column in zip(*rows, strict=True)]
         outputs = self._name(self._forward(*columns))
         arrays = {name: to_array(value) for name, value in outputs.items()}
         for name, array in arrays.items():

@@ -5,7 +5,7 @@ What is common to all kinds is here; what a kind adds is in its table. Knows no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -17,6 +17,7 @@ from torchloom.document import Document
 from torchloom.errors import DeviceUnavailable, Fault, InvalidModel, nearest
 from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
 from torchloom.signature import Schema
+from torchloom_models.backend import BACKENDS, WEIGHT_FORMATS, backend_of, find_clash
 from torchloom_models.kind import KINDS, Kind
 from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
 from torchloom_models.source import find_fault
@@ -30,10 +31,10 @@ _SECONDS: Schema = {"type": "number", "minimum": 0, "maximum": 3600}
 
 _COMPILE: Schema = {
     "oneOf": [
-        {"type": "string", "enum": ["auto", "eager", "inductor"]},
+        {"type": "string", "enum": list(BACKENDS)},
         _object(
             {
-                "backend": {"type": "string", "enum": ["auto", "eager", "inductor"]},
+                "backend": {"type": "string", "enum": list(BACKENDS)},
                 "mode": {
                     "type": "string",
                     "enum": ["default", "max-autotune", "max-autotune-no-cudagraphs"],
@@ -60,6 +61,7 @@ COMMON_FIELDS: Mapping[str, Schema] = {
     "kind": STRING,
     "source": {"type": "string", "minLength": 1},
     "dtype": {"type": "string", "enum": ["auto", "float32", "bfloat16", "float16"]},
+    "weights": {"type": "string", "enum": list(WEIGHT_FORMATS)},
     "devices": {"type": "array", "items": STRING, "minItems": 1, "maxItems": 64},
     "compile": _COMPILE,
     "replicas": {
@@ -93,6 +95,8 @@ def parse_model(document: Document, *, base: Path) -> Deployment:
     data = cast("Mapping[str, object]", document.data)
     bad = {d.path[0] for d in departures if d.path}
     devices = () if "devices" in bad else _read_devices(document, data, faults)
+    if not bad & {"devices", "compile", "weights"}:
+        faults += _find_clashes(document, data, devices)
     if "replicas" not in bad and _replicas(data).max < _replicas(data).min:
         faults.append(document.fault("`max` must not be below `min`.", "replicas"))
     if data.get("inline") is True and not kind.can_inline:
@@ -149,6 +153,19 @@ def _read_devices(
     return tuple(devices)
 
 
+def _find_clashes(
+    document: Document, data: Mapping[str, object], devices: Sequence[Device]
+) -> list[Fault]:
+    """Find the devices that cannot run what `compile` and `weights` ask for."""
+    backend, weights = backend_of(data.get("compile", "auto")), data.get("weights", "full")
+    faults = []
+    for place, device in enumerate(devices):
+        clash = find_clash(device, backend=backend, weights=weights)
+        if clash is not None:
+            faults.append(document.fault(clash, "devices", place))
+    return faults
+
+
 def _invalid(document: Document, faults: list[Fault]) -> InvalidModel:
     name = document.data.get("name") if isinstance(document.data, dict) else None
     whose = f"Model {name!r}" if isinstance(name, str) else "The model file"
@@ -202,6 +219,8 @@ def _config(
         "compile": data.get("compile", "auto"),
         "warmup": data.get("warmup", True),
     }
+    if "weights" in data:
+        config["weights"] = data["weights"]
     config |= {name: data[name] for name in kind.fields if name in data}
     if batching.max_size is not None:
         config["max_size"] = batching.max_size

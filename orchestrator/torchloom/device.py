@@ -12,25 +12,34 @@ from torchloom.errors import DeviceUnavailable
 _PATTERN = re.compile(r"(?P<kind>[a-z]+)(:(?P<unit>[A-Za-z0-9.]+))?")
 
 #: Kinds of device that have a backend. More arrive by entry point later.
-KNOWN_KINDS = ("auto", "cpu", "cuda")
+KNOWN_KINDS = ("auto", "cpu", "cuda", "openvino")
+
+#: What may be written, for messages.
+_EXAMPLES = (*KNOWN_KINDS, "cuda:0", "openvino:CPU", "openvino:GPU", "openvino:NPU")
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device such as `cpu`, `cuda:0`, or `auto` (the worker picks the best that it finds)."""
+    """A device such as `cpu`, `cuda:0`, `openvino:GPU.0`, or `auto` (the worker picks the best).
+
+    OpenVINO's units are in capitals, as OpenVINO names them, and never empty.
+    """
 
     kind: str
     unit: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `cpu`, `cuda`, `cuda:0`, `auto`; raise DeviceUnavailable for anything else."""
+        """Read `cpu`, `cuda:0`, `openvino:GPU`, `auto`; raise DeviceUnavailable for what is none.
+
+        `openvino` alone is `openvino:CPU`.
+        """
         match = _PATTERN.fullmatch(text)
         if match is None or match["kind"] not in KNOWN_KINDS:
-            known = ", ".join((*KNOWN_KINDS, "cuda:0"))
-            message = f"Unknown device {text!r}. Write one of: {known}."
+            message = f"Unknown device {text!r}. Write one of: {', '.join(_EXAMPLES)}."
             raise DeviceUnavailable(message)
-        return cls(match["kind"], match["unit"] or "")
+        unit = match["unit"] or ""
+        return cls(match["kind"], (unit.upper() or "CPU") if match["kind"] == "openvino" else unit)
 
     def __str__(self) -> str:
         """Render as it is written in YAML."""

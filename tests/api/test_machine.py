@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torchloom_api.machine import DeviceView, read_devices
+import json
+
+from torchloom_api.machine import DeviceView, read_devices, read_openvino
 
 
 def test_reads_what_the_drivers_tool_prints() -> None:
@@ -24,3 +26,15 @@ def test_reads_what_the_drivers_tool_prints() -> None:
 def test_finds_nothing_in_an_error_message() -> None:
     """What is no list of devices is no device."""
     assert read_devices("NVIDIA-SMI has failed, because it, could not, talk, to the driver") == []
+
+
+def test_reads_openvinos_devices() -> None:
+    """Each is named as model files name it; a look that failed finds none."""
+    gpu = {"device": "openvino:GPU", "name": "Arc", "memory": 8}
+    text = json.dumps([{"device": "openvino:CPU", "name": "Xeon"}, gpu])
+
+    assert read_openvino(text) == [
+        DeviceView(device="openvino:CPU", name="Xeon"),
+        DeviceView(device="openvino:GPU", name="Arc", memory=8),
+    ]
+    assert read_openvino("") == read_openvino("Segmentation fault") == []

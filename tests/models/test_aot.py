@@ -49,14 +49,6 @@ class Cell(nn.Module):
         return (weights.unsqueeze(1) @ cache).squeeze(1), weights
 
 
-class Branching(nn.Module):
-    """Does what its values say, which no exported program can."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give x or its negative."""
-        return x if x.sum() > 0 else -x
-
-
 def arguments(rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Make arguments for a cell, the same for the same sizes."""
     source = torch.Generator().manual_seed(rows * 1000 + length)
@@ -186,34 +178,6 @@ def test_makes_code_again_where_the_kept_one_is_broken(
         compile_cell(tmp_path, module)
 
     check(compile_cell(tmp_path, module), module, [(4, 32)])
-
-
-@pytest.mark.usefixtures("no_build")
-def test_refuses_what_export_refuses(tmp_path: Path) -> None:
-    """The reason is what torch.export says."""
-    made = compiler(Branching(), tmp_path, dims=None)
-
-    with pytest.raises(CompileFailed, match=r"torch\.export refused it"):
-        made.compile((torch.ones(3),), is_background=False)
-
-
-def test_serves_eagerly_while_export_traces(tmp_path: Path) -> None:
-    """Tracing works on a twin: the module's own tensors stay what they are."""
-    module = Cell()
-    seen: list[Tensor] = []
-
-    class Watching(Cell):
-        def forward(self, *_arguments: Tensor) -> tuple[Tensor, Tensor]:
-            seen.append(module.query.weight)
-            assert type(module.query.weight) is nn.Parameter
-            assert self is not module
-            raise NotImplementedError("seen enough")
-
-    module.__class__ = Watching
-
-    with pytest.raises(CompileFailed, match="seen enough"):
-        compiler(module, tmp_path).compile(arguments(2, 2), is_background=False)
-    assert len(seen) == 1
 
 
 def test_builds_nothing_once_it_is_closed(tmp_path: Path) -> None:

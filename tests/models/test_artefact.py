@@ -66,3 +66,8 @@ def test_tells_parts_of_a_digest_apart() -> None:
 def test_gives_one_digest_for_this_machine() -> None:
     """The same libraries and processor give the same digest."""
     assert machine_digest() == machine_digest()
+
+
+def test_counts_the_versions_of_further_packages() -> None:
+    """What a route is made with besides torch belongs to its key."""
+    assert machine_digest("openvino") not in {machine_digest(), machine_digest("no-such-package")}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchloom.errors import ModelLoadError
+from torchloom.errors import ModelLoadError, TaskFailed
 from torchloom_models import compile as compile_layer
 from torchloom_models.artefact import ArtefactKey
 from torchloom_models.compile import CompiledCallable, CompileSettings
@@ -88,6 +88,7 @@ def make(
     """Make callables around `Twice` whose routes are the fakes."""
     monkeypatch.setattr(compile_layer, "AotCompiler", lambda *_, **__: ahead)
     monkeypatch.setattr(compile_layer, "JitCompiler", lambda *_, **__: late)
+    monkeypatch.setattr(compile_layer, "OpenvinoCompiler", lambda *_, **__: ahead)
 
     def make(backend: str = "auto", device: str = "cpu") -> CompiledCallable:
         key = ArtefactKey(model="m", dtype="float32", device=device, part="twice")
@@ -249,6 +250,29 @@ def test_compiles_just_in_time_on_a_gpu(make: Make, late: FakeCompiler) -> None:
     assert len(late.compiled) == 1
 
 
+def test_answers_by_openvinos_code_or_not_at_all(make: Make, ahead: FakeCompiler) -> None:
+    """On an OpenVINO device a new layout compiles before its first answer, and once."""
+    twice = make("auto", device="openvino:CPU")
+
+    assert [value_of(twice, SMALL), value_of(twice, SMALL)] == [102, 102]
+    assert ahead.compiled == [(((2,),), False)]
+    assert twice.pending == 0
+
+
+def test_fails_what_openvino_does_not_compile(make: Make, ahead: FakeCompiler) -> None:
+    """No other device takes over: neither at the start nor for a later layout, tried once."""
+    ahead.error = "no luck"
+    twice = make("auto", device="openvino:CPU")
+
+    with pytest.raises(ModelLoadError, match="does not run on openvino:CPU: no luck"):
+        twice.warm_up([(SMALL,)], silent)
+    with pytest.raises(TaskFailed, match="does not compile for openvino:CPU: no luck"):
+        twice(LARGE)
+    with pytest.raises(TaskFailed, match="did not compile for these sizes"):
+        twice(LARGE)
+    assert twice.failures == ("no luck",)
+
+
 def test_ends_what_compiles_when_it_is_closed(make: Make, ahead: FakeCompiler) -> None:
     """Closing does not wait for a compiler, and is no failure."""
     twice = make()
@@ -279,3 +303,14 @@ def test_reads_settings_from_a_model_file() -> None:
     assert CompileSettings.from_config(
         {"backend": "inductor", "dynamic": False, "buckets": [8, 2]}
     ) == CompileSettings(backend="inductor", dynamic=False, buckets=(2, 8))
+    assert CompileSettings.of_model({"compile": "openvino", "weights": "int8"}) == CompileSettings(
+        backend="openvino", weights="int8"
+    )
+
+
+def test_compiles_size_by_size_for_an_npu() -> None:
+    """Its compiler takes no open sizes; every other device's does."""
+    settings = CompileSettings()
+
+    assert settings.on("openvino:CPU") == settings.on("cpu") == settings
+    assert not settings.on("openvino:NPU").dynamic

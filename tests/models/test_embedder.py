@@ -176,6 +176,17 @@ def test_starts_again_without_compiling(artefacts: Path, monkeypatch: pytest.Mon
     engine.close()
 
 
+def test_gives_the_same_vectors_through_openvino(minilm: BatchEngine, tmp_path: Path) -> None:
+    """An OpenVINO device calculates in float32 like any other, and is reported by its name."""
+    pytest.importorskip("openvino")
+    config = {"source": MINILM, "artefacts": str(tmp_path)}
+    engine = open_embedder(config, Device.parse("openvino:CPU"), silent)
+
+    assert engine.device == "openvino:CPU"
+    np.testing.assert_allclose(embed(engine, TEXTS), embed(minilm, TEXTS), atol=1e-5)
+    engine.close()
+
+
 def test_calculates_in_bfloat16_when_told_to(minilm: BatchEngine) -> None:
     """A narrower dtype gives nearly the same vectors, still in float32."""
     config = {"source": MINILM, "compile": "eager", "dtype": "bfloat16"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchloom_models.fingerprint import MAX_FOLDED, fingerprint_of, named_tensors
+from torchloom_models.fingerprint import MAX_FOLDED, fingerprint_of, named_tensors, values_digest
 
 
 pytestmark = pytest.mark.slow
@@ -59,3 +59,9 @@ def test_names_a_shared_tensor_by_each_of_its_names() -> None:
     tied[1].weight = tied[0].weight  # type: ignore[union-attr,assignment]  # a Linear has one
 
     assert {"0.weight", "1.weight"} <= set(named_tensors(tied))
+
+
+def test_digests_every_value_for_code_that_holds_them() -> None:
+    """There, a weight more or less is another model."""
+    assert values_digest(Layer()) == values_digest(Layer())
+    assert values_digest(Layer()) != values_digest(Layer(value=1.0))

@@ -7,7 +7,7 @@ import torch
 
 from torchloom.device import Device
 from torchloom.errors import DeviceUnavailable
-from torchloom_models.hardware import DtypeName, dtype_of, place_of
+from torchloom_models.hardware import DtypeName, dtype_of, label_of, place_of
 
 
 pytestmark = pytest.mark.slow
@@ -62,3 +62,15 @@ def test_gives_the_dtype(
 ) -> None:
     """What is written holds; `auto` is exact on a CPU, and as stored elsewhere."""
     assert dtype_of(name, place=place, stored=stored) == dtype
+
+
+def test_places_openvinos_devices_on_torchs_cpu() -> None:
+    """Tensors come from there; the device is reported by its own name, any other by its place."""
+    pytest.importorskip("openvino")
+    device = Device.parse("openvino")
+
+    assert place_of(device) == "cpu"
+    assert label_of(device, "cpu") == "openvino:CPU"
+    assert label_of(Device("auto"), "cuda:0") == "cuda:0"
+    with pytest.raises(DeviceUnavailable, match="'openvino:TPU' here: OpenVINO sees openvino:CPU"):
+        place_of(Device.parse("openvino:TPU"))

@@ -36,6 +36,21 @@ class Scale(nn.Module):
         return x * self.factor, x.sum(-1)
 
 
+class Running(nn.Module):
+    """Remembers what it was given."""
+
+    total: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("total", torch.zeros(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add to what came before."""
+        self.total.add_(x.sum(0))
+        return x + self.total
+
+
 class Total(nn.Module):
     """Forgets the batch dimension."""
 
@@ -48,7 +63,7 @@ class Total(nn.Module):
 def classes() -> Iterator[str]:
     """Give the name of a module that holds the classes above."""
     module = types.ModuleType("torchloom_test_modules")
-    for made in (Scale, Total):
+    for made in (Scale, Running, Total):
         setattr(module, made.__name__, made)
         made.__module__ = module.__name__
     sys.modules[module.__name__] = module
@@ -106,6 +121,35 @@ def test_compiled_gives_what_eager_gives(classes: str, tmp_path: Path) -> None:
                 np.testing.assert_allclose(outputs["output"], [3.0 * row, 6.0, 9.0])
     finally:
         compiled.close()
+
+
+def test_runs_on_openvino(classes: str, tmp_path: Path) -> None:
+    """A module runs there as it does elsewhere, whatever sizes come, by tasks of one step."""
+    pytest.importorskip("openvino")
+    base = {"class": f"{classes}:Scale", "functions": [classes], "artefacts": str(tmp_path)}
+    device = Device.parse("openvino:CPU")
+    engine = open_module({**base, "arguments": {"start": 3.0}}, device, lambda *_: None)
+
+    assert engine.device == "openvino:CPU"
+    for count in (1, 5):
+        outputs = run(engine, *({"x": [1.0 * n, 2.0, 3.0]} for n in range(count)))
+        for row, each in enumerate(outputs):
+            np.testing.assert_allclose(each["output"], [3.0 * row, 6.0, 9.0])
+    engine.close()
+
+
+def test_does_not_start_on_openvino_with_in_place_writes(classes: str, tmp_path: Path) -> None:
+    """OpenVINO would drop them without a word, so the module is refused."""
+    pytest.importorskip("openvino")
+    config = {
+        "class": f"{classes}:Running",
+        "functions": [classes],
+        "inputs": {"x": {"shape": [3], "dtype": "float32"}},
+        "artefacts": str(tmp_path),
+    }
+
+    with pytest.raises(ModelLoadError, match=r"writes to 'module\.total' in place"):
+        open_module(config, Device.parse("openvino:CPU"), lambda *_: None)
 
 
 def test_loads_safetensors(classes: str, tmp_path: Path) -> None:

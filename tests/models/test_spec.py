@@ -136,3 +136,19 @@ def test_says_where_a_fault_is() -> None:
 def test_refuses_what_cannot_work(data: object, words: str) -> None:
     """Each refusal says what is wrong and how to mend it."""
     assert words in " ".join(faults_of(data))
+
+
+def test_reports_devices_that_cannot_run_what_is_asked_for() -> None:
+    """What OpenVINO is needed for, and what it cannot do, is told before anything loads."""
+    model = {"name": "m", "kind": "module", "class": "a:B"}
+
+    assert (
+        "'openvino:CPU' runs what OpenVINO"
+        in faults_of({**model, "devices": ["openvino"], "compile": "eager"})[0]
+    )
+    (fault,) = faults_of({**model, "devices": ["openvino:CPU", "cpu"], "weights": "int8"})
+    assert "int8 weights are for OpenVINO's devices, not for 'cpu'" in fault
+    data = {**model, "devices": ["openvino"], "compile": "openvino", "weights": "int4"}
+    deployment = parse_model(Document(data=data), base=BASE)
+    assert deployment.devices == (Device("openvino", "CPU"),)
+    assert deployment.config["weights"] == "int4"

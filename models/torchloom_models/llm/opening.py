@@ -10,7 +10,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from torchloom.deployment import Report
 from torchloom.device import Device
-from torchloom.errors import ModelLoadError
+from torchloom.errors import DeviceUnavailable, ModelLoadError
 from torchloom_models.compile import ArtefactKey, CompileSettings
 from torchloom_models.hardware import DtypeName, place_of
 from torchloom_models.llm.checkpoint import Checkpoint
@@ -40,6 +40,12 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     Raises ModelLoadError, InvalidModel or DeviceUnavailable.
     """
     place = place_of(device)
+    if device.kind == "openvino":
+        message = (
+            f"A language model does not run on {str(device)!r}: its passes write to the cache of "
+            "keys and values in place, which OpenVINO's code cannot. Write `devices: [cpu]`."
+        )
+        raise DeviceUnavailable(message)
     folder = resolve_source(str(config["source"]), report)
     report("loading the weights", None)
     checkpoint = Checkpoint(folder)
@@ -50,7 +56,7 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     step = DecodeStep(
         model,
         cache,
-        settings=CompileSettings.from_config(config.get("compile", "auto")),
+        settings=CompileSettings.of_model(config),
         key=ArtefactKey(model=checkpoint.digest, dtype=str(dtype), device=place),
         folder=Path(str(artefacts)) if artefacts else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 
 async def test_lists_the_cpu(client: httpx.AsyncClient) -> None:
@@ -12,3 +13,12 @@ async def test_lists_the_cpu(client: httpx.AsyncClient) -> None:
     assert cpu["device"] == "cpu"
     assert cpu["cores"] >= 1
     assert cpu["memory"] > cpu["free_memory"] > 0
+
+
+async def test_lists_openvinos_devices(client: httpx.AsyncClient) -> None:
+    """Where the package is installed its CPU is a device of its own, by the processor's name."""
+    pytest.importorskip("openvino")
+    items = (await client.get("/api/devices")).json()["items"]
+
+    (cpu,) = [item for item in items if item["device"] == "openvino:CPU"]
+    assert cpu["name"]

@@ -1,0 +1,261 @@
+"""OpenVINO route: torch.export, converted to OpenVINO's own form, compiled for one of its devices.
+
+What is kept is that form with its weights (model.xml, model.bin) and the device's code without them
+(code.blob): the next start converts nothing, and maps the weights from the file. OpenVINO gives
+results and writes to no argument: a forward that does is refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from torchloom_models.artefact import ArtefactKey, ArtefactStore, digest_of_text, machine_digest
+from torchloom_models.backend import WeightFormat
+from torchloom_models.compiler import (
+    Code,
+    CompileFailed,
+    Dims,
+    dynamic_dims,
+    first_lines,
+    layout_of,
+)
+from torchloom_models.export import export_module
+from torchloom_models.fingerprint import fingerprint_of, named_tensors, values_digest
+from torchloom_models.openvino_device import core
+
+
+if TYPE_CHECKING:
+    import openvino
+
+_MODEL, _WEIGHTS, _BLOB, _OUTPUTS = "model.xml", "model.bin", "code.blob", "outputs.json"
+
+#: OpenVINO's names of the types it may calculate in. By itself it would take bfloat16 for float32.
+_PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+
+
+class OpenvinoCompiler:
+    """Makes or finds OpenVINO code of one module in an artefact store."""
+
+    name = "OpenVINO"
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        store: ArtefactStore,
+        key: ArtefactKey,
+        dims: Dims | None,
+        weights: WeightFormat = "full",
+    ) -> None:
+        self._module = module
+        self._store = store
+        self._key = key
+        self._unit = key.device.partition(":")[2]
+        self._dims = dims
+        self._weights = weights
+        self._base: str | None = None
+
+    def layout_of(self, arguments: Sequence[Tensor]) -> tuple[object, ...]:
+        """Say what distinguishes code: dtypes and sizes. Arguments are made contiguous."""
+        return tuple(layout[:2] for layout in layout_of(arguments, self._dims))
+
+    def compile(
+        self,
+        arguments: Sequence[Tensor],
+        *,
+        is_background: bool,  # noqa: ARG002 - it compiles in this process either way
+    ) -> Code:
+        """Load the kept code for this layout, or make and keep it. Raises CompileFailed.
+
+        Of several processes that want the same code, one makes it and the others wait.
+        """
+        digest = self._digest(arguments)
+        with self._store.lock(digest):
+            folder = self._store.find(digest)
+            if folder is not None:
+                try:
+                    return self._load(folder)
+                except CompileFailed:
+                    self._store.forget(digest)
+            with self._store.making(digest, self._key) as folder:
+                self._make(arguments, folder)
+            return self._load(self._store.root / digest)
+
+    def close(self) -> None:
+        """Do nothing: what converts here cannot be ended from outside."""
+
+    def _make(self, arguments: Sequence[Tensor], folder: Path) -> None:
+        import openvino  # noqa: PLC0415 - takes a fifth of a second, and kept code needs no torch
+
+        if any(tensor.dtype == torch.float64 for tensor in named_tensors(self._module).values()):
+            raise CompileFailed("its weights are float64, which OpenVINO calculates in float32")
+        program = export_module(self._module, arguments, self._dims)
+        model = _convert(program)
+        model.reshape(_shapes(model, arguments, self._dims))
+        if self._weights != "full":
+            model = _compressed(model, self._weights)
+        openvino.save_model(model, folder / _MODEL, compress_to_fp16=False)
+        spec = program.call_spec.out_spec
+        assert spec is not None
+        (folder / _OUTPUTS).write_text(pytree.treespec_dumps(spec), encoding="utf-8")
+        compiled = self._compile_file(folder)
+        if "EXPORT_IMPORT" in core().get_property(self._unit, "OPTIMIZATION_CAPABILITIES"):
+            (folder / _BLOB).write_bytes(compiled.export_model().getvalue())
+
+    def _load(self, folder: Path) -> Code:
+        try:
+            compiled = self._import_blob(folder) or self._compile_file(folder)
+            spec = pytree.treespec_loads((folder / _OUTPUTS).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CompileFailed(f"the kept code does not load: {first_lines(error)}") from error
+        return _Request(compiled.create_infer_request(), spec.unflatten)
+
+    def _import_blob(self, folder: Path) -> openvino.CompiledModel | None:
+        """Load the device's code; None where there is none, or the device takes it no more."""
+        blob = folder / _BLOB
+        if not blob.exists():
+            return None
+        options = {**self._options(), "WEIGHTS_PATH": str(folder / _WEIGHTS)}
+        try:
+            return core().import_model(blob.read_bytes(), self._unit, options)
+        except RuntimeError:
+            return None
+
+    def _compile_file(self, folder: Path) -> openvino.CompiledModel:
+        try:
+            return core().compile_model(folder / _MODEL, self._unit, self._options())
+        except RuntimeError as error:
+            message = f"OpenVINO does not compile it for {self._key.device}: {first_lines(error)}"
+            raise CompileFailed(message) from error
+
+    def _options(self) -> Mapping[str, object]:
+        """Give OpenVINO's settings. Code without weights is what CACHE_MODE asks for."""
+        options: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype_within(self._module)],
+            "PERFORMANCE_HINT": "LATENCY",
+            "CACHE_MODE": "OPTIMIZE_SIZE",
+        }
+        if self._unit == "CPU":
+            # Pinned threads of two workers would sit on the same cores.
+            options["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
+            options["ENABLE_CPU_PINNING"] = False
+        return options
+
+    def _digest(self, arguments: Sequence[Tensor]) -> str:
+        if self._base is None:
+            self._base = digest_of_text(
+                machine_digest("openvino", *([] if self._weights == "full" else ["nncf"])),
+                str(core().get_property(self._unit, "FULL_DEVICE_NAME")),
+                fingerprint_of(self._module),
+                values_digest(self._module),
+                repr((self._key.model, self._key.dtype, self._key.device, self._key.part)),
+                repr((self._weights, self._dims, sorted(self._options().items()))),
+            )
+        layout = repr(self.layout_of(arguments))
+        return f"{self._key.part}-{digest_of_text(self._base, layout)}"
+
+
+def dtype_within(module: nn.Module) -> torch.dtype:
+    """Give the floating dtype that most of a module's numbers have; float32 where it has none."""
+    counts = dict.fromkeys(_PRECISIONS, 0)
+    for tensor in named_tensors(module).values():
+        if tensor.dtype in counts:
+            counts[tensor.dtype] += tensor.numel()
+    return max(counts, key=lambda dtype: counts[dtype])
+
+
+def _convert(program: ExportedProgram) -> openvino.Model:
+    import openvino  # noqa: PLC0415 - as above
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the two packages find deprecated in another
+            _check_writes(program)
+            model = openvino.convert_model(program)
+    except CompileFailed:
+        raise
+    except Exception as error:
+        raise CompileFailed(f"OpenVINO did not convert it: {first_lines(error)}") from error
+    spec = program.call_spec.out_spec
+    if spec is None or spec.num_leaves != len(model.outputs):
+        raise CompileFailed("forward gives more than tensors: None, a number, or a text")
+    return model
+
+
+def _shapes(
+    model: openvino.Model, arguments: Sequence[Tensor], dims: Dims | None
+) -> dict[openvino.Output, openvino.PartialShape]:
+    """Give each input's sizes, which conversion has left open: fixed, or within their bounds."""
+    import openvino  # noqa: PLC0415 - as above
+
+    of_each = [{}] * len(arguments) if dims is None else dynamic_dims(arguments, dims)
+    return {
+        port: openvino.PartialShape(
+            [
+                openvino.Dimension(of[i].min, of[i].max) if i in of else openvino.Dimension(size)
+                for i, size in enumerate(tensor.shape)
+            ]
+        )
+        for port, tensor, of in zip(model.inputs, arguments, of_each, strict=True)
+    }
+
+
+def _check_writes(program: ExportedProgram) -> None:
+    """Refuse a forward that writes in place: OpenVINO would drop it, and say nothing."""
+    signature = program.run_decompositions({}).graph_signature
+    written = [*signature.user_inputs_to_mutate.values(), *signature.buffers_to_mutate.values()]
+    if written:
+        message = (
+            f"forward writes to {written[0]!r} in place, and OpenVINO gives results alone: what is "
+            "to be kept must be an output"
+        )
+        raise CompileFailed(message)
+
+
+def _compressed(model: openvino.Model, weights: WeightFormat) -> openvino.Model:
+    raise NotImplementedError(weights)
+
+
+class _Request:
+    """Compiled code with the one request that runs it. Arguments are read where they lie."""
+
+    __slots__ = ("_request", "_unflatten")
+
+    def __init__(
+        self, request: openvino.InferRequest, unflatten: Callable[[list[Tensor]], object]
+    ) -> None:
+        self._request = request
+        self._unflatten = unflatten
+
+    def __call__(self, arguments: Sequence[Tensor]) -> object:
+        # OpenVINO keeps nothing alive of what it is lent: these must live until it is done.
+        lent = [tensor.contiguous() for tensor in arguments]
+        for number, tensor in enumerate(lent):
+            self._request.set_input_tensor(number, _to_openvino(tensor))
+        self._request.infer()
+        return self._unflatten([_to_torch(output) for output in self._request.output_tensors])
+
+
+def _to_openvino(tensor: Tensor) -> openvino.Tensor:
+    """Lend a contiguous tensor's memory. numpy has no bfloat16: its bits go as integers."""
+    import openvino  # noqa: PLC0415 - as above
+
+    if tensor.dtype == torch.bfloat16:
+        bits = tensor.view(torch.int16).numpy()
+        return openvino.Tensor(bits, openvino.Shape(list(tensor.shape)), openvino.Type.bf16)
+    return openvino.Tensor(tensor.numpy(), shared_memory=True)
+
+
+def _to_torch(tensor: openvino.Tensor) -> Tensor:
+    """Copy an output: the next call writes to the same memory again."""
+    if tensor.element_type.to_string() == "bf16":
+        return torch.from_numpy(tensor.data.view("int16").copy()).view(torch.bfloat16)
+    return torch.from_numpy(tensor.data.copy())
