@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 
 from torchloom.deployment import Report
@@ -22,10 +23,12 @@ from torchloom_models.diffusion.family import Family, load_family
 from torchloom_models.diffusion.folder import PipelineFolder
 from torchloom_models.diffusion.network import NetworkMaker
 from torchloom_models.diffusion.picture import Picture
+from torchloom_models.diffusion.picture_file import write_png
 from torchloom_models.diffusion.preview import Previewer
 from torchloom_models.diffusion.request import Limits, PictureRequest, RequestReader
 from torchloom_models.diffusion.runner import Runner
 from torchloom_models.diffusion.schedule import Schedule, SchedulerMaker
+from torchloom_models.diffusion.start import Starter
 from torchloom_models.diffusion.text import TextEncoder
 from torchloom_models.diffusion.vae import VaeDecoder, VaeEncoder
 from torchloom_models.hardware import DtypeName, place_of
@@ -62,7 +65,8 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     schedule = partial(_schedule, family, SchedulerMaker(folder.path / "scheduler"))
     if config.get("warmup", True):
         sizes = _sizes(settings, family, limits)
-        runner.warm_up([_typical(reader, schedule, size) for size in sizes], report)
+        typical = partial(_typical, reader, schedule, fills_masks=family.traits.fills_masks)
+        runner.warm_up([typical(size) for size in sizes], report)
     return DiffusionEngine(
         reader=reader, schedule=schedule, runner=runner, max_pictures=max_pictures, device=place
     )
@@ -103,9 +107,8 @@ def _make_runner(
         texts=TextEncoder(family.towers, encoders, family.join, device=place),
         denoiser=maker.make(family.denoiser, "denoise", family.dtype, num_arguments),
         decoder=maker.make(decoder, "decode", decoder.dtype, 1),
-        encoder=encoder,
+        starter=Starter(encoder, family.traits, dtype=family.dtype, device=place),
         previewer=Previewer.fit(encoder, family.traits.latent_factor, place),
-        device=place,
     )
 
 
@@ -140,9 +143,19 @@ def _sizes(settings: CompileSettings, family: Family, limits: Limits) -> list[tu
     return [(side, side)]
 
 
-def _typical(reader: RequestReader, schedule: ScheduleMaker, size: tuple[int, int]) -> Picture:
+def _typical(
+    reader: RequestReader, schedule: ScheduleMaker, size: tuple[int, int], *, fills_masks: bool
+) -> Picture:
     """Make a picture like those that will be asked for. Raises ModelLoadError."""
-    inputs = {"prompt": "warm-up", "seed": 0, "width": size[0], "height": size[1]}
+    inputs: dict[str, object] = {
+        "prompt": "warm-up",
+        "seed": 0,
+        "width": size[0],
+        "height": size[1],
+    }
+    if fills_masks:
+        white = write_png(np.full((*size, 3), 255, np.uint8))
+        inputs |= {"image": white, "mask": white}
     try:
         request = reader.read(Work(0, inputs))
         generator = torch.Generator().manual_seed(request.seed)

@@ -24,6 +24,7 @@ class Picture:
         "_image",
         "_mask",
         "_noise",
+        "beside",
         "conditions",
         "estimate",
         "generator",
@@ -48,6 +49,8 @@ class Picture:
         self.latents: Tensor | None = None
         #: Where it leads, for a preview, after each step for which one is due.
         self.estimate: Tensor | None = None
+        #: What the network sees beside the latents, where it does: [1, channels, h, w].
+        self.beside: Tensor | None = None
         self.conditions: Conditions = ()
         self.without: Conditions | None = None
         self._image: Tensor | None = None

@@ -133,6 +133,8 @@ class RequestReader:
                 f"A {self._traits.pipeline} draws from a prompt alone here: leave out {given[0]!r}."
             )
             raise InvalidInput(message)
+        if self._traits.fills_masks and len(given) < 2:  # noqa: PLR2004 - both of them
+            raise InvalidInput("This model fills masks, and nothing else: give 'image' and 'mask'.")
         if "image" not in given:
             if given:
                 raise InvalidInput("A 'mask' says where 'image' is drawn anew: give 'image' too.")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from torchloom.deployment import Report
@@ -16,9 +15,9 @@ from torchloom_models.diffusion.network import Network
 from torchloom_models.diffusion.picture import Picture
 from torchloom_models.diffusion.preview import Previewer
 from torchloom_models.diffusion.request import PictureRequest
+from torchloom_models.diffusion.start import Starter
 from torchloom_models.diffusion.step_batch import StepBatch
 from torchloom_models.diffusion.text import Text, TextEncoder
-from torchloom_models.diffusion.vae import VaeEncoder
 
 
 #: Pixels that are decoded at once; more only take memory.
@@ -35,17 +34,15 @@ class Runner:
         texts: TextEncoder,
         denoiser: Network,
         decoder: Network,
-        encoder: VaeEncoder,
+        starter: Starter,
         previewer: Previewer,
-        device: str,
     ) -> None:
         self._previewer = previewer
         self._family = family
         self._texts = texts
         self._denoiser = denoiser
         self._decoder = decoder
-        self._encoder = encoder
-        self._device = device
+        self._starter = starter
 
     @torch.inference_mode()
     def begin(self, pictures: Sequence[Picture]) -> None:
@@ -57,7 +54,7 @@ class Runner:
             picture.conditions = self._family.conditions(text, request)
             if self._family.traits.doubles_rows(request.guidance):
                 picture.without = self._family.conditions(self._negative(request, texts), request)
-            self._start(picture)
+            self._starter.start(picture)
 
     @torch.inference_mode()
     def step(self, pictures: Sequence[Picture]) -> None:
@@ -113,40 +110,11 @@ class Runner:
             return tuple(torch.zeros_like(tensor) for tensor in texts[request.prompt])
         return texts[request.negative_prompt or ""]
 
-    def _start(self, picture: Picture) -> None:
-        """Draw what is random in the order of diffusers' pipelines: image first, then noise."""
-        request, traits = picture.request, self._family.traits
-        image = mask = None
-        if request.image is not None:
-            moments = self._encoder(to_tensor(request.image).to(self._device))
-            image = self._encoder.sample(moments, picture.generator).to(self._family.dtype)
-        size = (request.height // traits.latent_factor, request.width // traits.latent_factor)
-        noise = torch.randn(
-            (1, traits.latent_channels, *size),
-            generator=picture.generator,
-            dtype=self._family.dtype,
-        )
-        if request.mask is not None:
-            mask = _to_mask(request.mask, size).to(self._device, self._family.dtype)
-        picture.begin(noise.to(self._device), image, mask)
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """Give an RGB picture as [1, 3, height, width] of -1 to 1."""
-    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)
-    return pixels.permute(2, 0, 1)[None] * 2.0 - 1.0
-
 
 def to_bytes(pixels: Tensor) -> NDArray[np.uint8]:
     """Give pictures [n, 3, height, width] of 0 to 1 as [n, height, width, 3] of 0 to 255."""
     shades: NDArray[np.float32] = pixels.permute(0, 2, 3, 1).float().cpu().numpy()
     return (shades * 255).round().astype(np.uint8)
-
-
-def _to_mask(image: Image.Image, size: tuple[int, int]) -> Tensor:
-    """Give a mask as [1, 1, h, w] of zeros and ones, at the size of latents."""
-    shades = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)[None, None]
-    return torch.nn.functional.interpolate((shades >= 0.5).float(), size=size)  # noqa: PLR2004 - half
 
 
 def _latents(picture: Picture) -> Tensor:

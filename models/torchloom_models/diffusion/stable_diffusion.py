@@ -89,11 +89,12 @@ def unet_traits(folder: PipelineFolder, unet: nn.Module, vae: nn.Module) -> Trai
     height, width = (size, size) if isinstance(size, int) else size
     factor = latent_factor(vae)
     channels = int(cast("Any", vae).config.latent_channels)
-    if config.in_channels != channels:
+    fills_masks = config.in_channels == 2 * channels + 1
+    if config.in_channels != channels and not fills_masks:
         message = (
             f"The {folder.pipeline} in {str(folder.path)!r} takes {config.in_channels} channels "
-            f"where its latents have {channels}: networks made for one sort of input alone are "
-            "not served."
+            f"where its latents have {channels}: of networks with more input, only those that fill "
+            f"masks are served ({2 * channels + 1} channels)."
         )
         raise ModelLoadError(message)
     is_guided = config.time_cond_proj_dim is not None
@@ -109,4 +110,5 @@ def unet_traits(folder: PipelineFolder, unet: nn.Module, vae: nn.Module) -> Trai
         latent_channels=channels,
         guidance_way="input" if is_guided else "rows",
         can_start_from_image=True,
+        fills_masks=fills_masks,
     )

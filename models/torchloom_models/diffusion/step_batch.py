@@ -26,8 +26,7 @@ class StepBatch:
         timesteps: list[float] = []
         conditions: list[Conditions] = []
         for picture in self.pictures:
-            assert picture.latents is not None, repr(picture)
-            latents += [picture.schedule.scaled(picture.latents)] * picture.num_rows
+            latents += [_shown(picture)] * picture.num_rows
             timesteps += [picture.schedule.timestep] * picture.num_rows
             conditions += [picture.conditions]
             conditions += [picture.without] if picture.without is not None else []
@@ -54,3 +53,10 @@ def by_size(pictures: Iterable[Picture]) -> list[list[Picture]]:
         size = (picture.request.height, picture.request.width)
         groups.setdefault(size, []).append(picture)
     return list(groups.values())
+
+
+def _shown(picture: Picture) -> Tensor:
+    """Give what the network is shown of a picture."""
+    assert picture.latents is not None, repr(picture)
+    shown = picture.schedule.scaled(picture.latents)
+    return shown if picture.beside is None else torch.cat([shown, picture.beside], dim=1)

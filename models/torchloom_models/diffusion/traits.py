@@ -19,7 +19,8 @@ class Traits:
 
     Width and height are multiples of `size_multiple` pixels; a latent is `latent_factor` pixels
     wide; a side has `max_side` pixels at most. `zeroes_negative`: a negative prompt that was not
-    given is zeros, not the empty text.
+    given is zeros, not the empty text. `fills_masks`: the network sees a mask and what it leaves of
+    an image beside the latents, and draws nothing without.
     """
 
     pipeline: str
@@ -34,6 +35,7 @@ class Traits:
     guidance_way: GuidanceWay = "rows"
     noise: Noise = "diffusion"
     can_start_from_image: bool = False
+    fills_masks: bool = False
     zeroes_negative: bool = False
 
     def doubles_rows(self, guidance: float) -> bool:

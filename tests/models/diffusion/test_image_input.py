@@ -25,9 +25,11 @@ from tiny_pipeline import (
     photo,
     pixels_of,
     png_of,
+    save_filler,
 )
 
 from torchloom.engine import Work
+from torchloom.errors import InvalidInput
 from torchloom_models.diffusion.schedule import SchedulerMaker
 
 
@@ -161,3 +163,45 @@ def test_resizes_what_it_is_given(folder: Path) -> None:
     )
 
     assert pixels_of(result).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "euler_a"])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_fills_a_mask_with_a_network_made_for_it(
+    tmp_path: Path, strength: float, scheduler: str
+) -> None:
+    """A UNet that sees mask and image beside the latents draws what diffusers' inpainting does."""
+    folder = save_filler(tmp_path)
+    result = draw(
+        open_tiny(folder),
+        **COMMON,
+        image=png_of(photo()),
+        mask=png_of(half_mask()),
+        strength=strength,
+        scheduler=scheduler,
+        seed=5,
+        num_steps=10,
+        guidance=4,
+    )
+
+    wanted = reference(
+        folder,
+        StableDiffusionInpaintPipeline,
+        **COMMON,
+        image=photo(),
+        mask_image=half_mask(),
+        width=16,
+        height=16,
+        strength=strength,
+        scheduler=scheduler,
+    )
+    assert np.abs(pixels_of(result) - wanted).max() <= 1
+
+
+def test_refuses_to_draw_without_the_mask_that_it_fills(tmp_path: Path) -> None:
+    """A network made for masks draws nothing else, and says so."""
+    engine = open_tiny(save_filler(tmp_path))
+
+    for inputs in ({}, {"image": png_of(photo())}, {"mask": png_of(half_mask())}):
+        with pytest.raises(InvalidInput, match="give 'image' and 'mask'"):
+            engine.admit(Work(1, {"prompt": "red", **inputs}))

@@ -21,6 +21,7 @@ from diffusers import (
     LCMScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -134,12 +135,14 @@ def make_ddim() -> DDIMScheduler:
     )
 
 
-def _stable_diffusion() -> DiffusionPipeline:
-    return StableDiffusionPipeline(
+def _stable_diffusion(
+    of: type[DiffusionPipeline] = StableDiffusionPipeline, **options: object
+) -> DiffusionPipeline:
+    return of(
         vae=make_vae(),
         text_encoder=make_clip(),
         tokenizer=make_tokenizer(),
-        unet=make_unet(),
+        unet=make_unet(**options),
         scheduler=make_ddim(),
         safety_checker=None,
         feature_extractor=None,
@@ -251,6 +254,13 @@ def _stable_diffusion_3(*, has_t5: bool = True) -> DiffusionPipeline:
             pos_embed_max_size=8,
         ),
     )
+
+
+def save_filler(folder: Path) -> Path:
+    """Write a pipeline that fills masks, and does nothing else, to `folder`."""
+    torch.manual_seed(0)
+    _stable_diffusion(StableDiffusionInpaintPipeline, in_channels=9).save_pretrained(folder)
+    return folder
 
 
 #: A small pipeline of each layout that is served, by name.
