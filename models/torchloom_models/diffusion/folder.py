@@ -6,6 +6,7 @@ Weights are data: safetensors alone, and no code from the folder is ever run. Kn
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -54,6 +55,8 @@ _TOKENIZERS = (
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 _INDEX = "model_index.json"
+
+_VARIANT = re.compile(r"(model|diffusion_pytorch_model)\.(?P<variant>[a-z]\w*)\.safetensors")
 
 
 class PipelineFolder:
@@ -113,11 +116,12 @@ class PipelineFolder:
     ) -> nn.Module:
         """Load a component whose class is one of `classes`, on `place`, in eval mode."""
         class_name, library = self._class_of(name, classes)
-        self._weights(name)
+        variant = _variant_of(self._weights(name))
         try:
             loaded = getattr(library, class_name).from_pretrained(
                 self.path / name,
                 torch_dtype=dtype,
+                variant=variant,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
@@ -176,3 +180,10 @@ def _read_index(path: Path) -> Mapping[str, object]:
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
         raise ModelLoadError(f"{str(path / _INDEX)!r} names no pipeline class.")
     return index
+
+
+def _variant_of(files: Sequence[Path]) -> str | None:
+    """Give the variant of weights that come in no other: "fp16" for `model.fp16.safetensors`."""
+    variants = {match["variant"] for file in files if (match := _VARIANT.fullmatch(file.name))}
+    plain = any(_VARIANT.fullmatch(file.name) is None for file in files)
+    return None if plain or not variants else min(variants)

@@ -50,16 +50,14 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     Raises ModelLoadError, InvalidModel or DeviceUnavailable.
     """
     place = place_of(device)
+    label = str(device) if device.kind == "openvino" else place
     folder = PipelineFolder(resolve_source(str(config["source"]), report))
     report("loading the weights", None)
-    family = load_family(
-        folder, dtype_name=cast("DtypeName", config.get("dtype", "auto")), place=place
-    )
-    max_pictures = cast(
-        "int", config.get("max_pictures") or config.get("max_size") or _MAX_PICTURES
-    )
-    settings = _settings(config, device, place)
-    runner = _make_runner(family, folder, config, settings, max_pictures, place)
+    dtype_name = cast("DtypeName", config.get("dtype", "auto"))
+    family = load_family(folder, dtype_name=dtype_name, place=place)
+    settings = _settings(config, label)
+    maker = _make_maker(config, settings, model=folder.digest, label=label)
+    runner = _make_runner(family, maker, place)
     limits = _limits(config, family)
     reader = RequestReader(family.traits, limits)
     schedule = partial(_schedule, family, SchedulerMaker(folder.path / "scheduler"))
@@ -68,36 +66,43 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
         typical = partial(_typical, reader, schedule, fills_masks=family.traits.fills_masks)
         runner.warm_up([typical(size) for size in sizes], report)
     return DiffusionEngine(
-        reader=reader, schedule=schedule, runner=runner, max_pictures=max_pictures, device=place
+        reader=reader,
+        schedule=schedule,
+        runner=runner,
+        max_pictures=_max_pictures(config),
+        device=label,
     )
 
 
-def _settings(config: Mapping[str, object], device: Device, place: str) -> CompileSettings:
+def _settings(config: Mapping[str, object], label: str) -> CompileSettings:
     """Read `compile:`. On a CPU, `auto` is eager: see docs/diffusion.md for what was measured."""
     settings = CompileSettings.from_config(config.get("compile", "auto"))
-    if settings.backend == "auto" and place == "cpu" and device.kind in ("auto", "cpu"):
+    if settings.backend == "auto" and label == "cpu":
         return replace(settings, backend="eager")
     return settings
 
 
-def _make_runner(
-    family: Family,
-    folder: PipelineFolder,
-    config: Mapping[str, object],
-    settings: CompileSettings,
-    max_pictures: int,
-    place: str,
-) -> Runner:
+def _max_pictures(config: Mapping[str, object]) -> int:
+    return cast("int", config.get("max_pictures") or config.get("max_size") or _MAX_PICTURES)
+
+
+def _make_maker(
+    config: Mapping[str, object], settings: CompileSettings, *, model: str, label: str
+) -> NetworkMaker:
     artefacts = config.get("artefacts")
-    maker = NetworkMaker(
+    return NetworkMaker(
         settings=settings,
-        model=folder.digest,
-        device=place,
+        model=model,
+        device=label,
         folder=Path(str(artefacts)) if artefacts else None,
-        max_rows=2 * max_pictures,
+        max_rows=2 * _max_pictures(config),
     )
+
+
+def _make_runner(family: Family, maker: NetworkMaker, place: str) -> Runner:
+    dtype = family.dtype
     encoders = [
-        maker.make(tower.encoder, f"text-{number}", family.dtype, 1)
+        maker.make(tower.encoder, f"text-{number}", dtype, 1)
         for number, tower in enumerate(family.towers, 1)
     ]
     num_arguments = len(inspect.signature(family.denoiser.forward).parameters)
@@ -105,9 +110,9 @@ def _make_runner(
     return Runner(
         family,
         texts=TextEncoder(family.towers, encoders, family.join, device=place),
-        denoiser=maker.make(family.denoiser, "denoise", family.dtype, num_arguments),
+        denoiser=maker.make(family.denoiser, "denoise", dtype, num_arguments),
         decoder=maker.make(decoder, "decode", decoder.dtype, 1),
-        starter=Starter(encoder, family.traits, dtype=family.dtype, device=place),
+        starter=Starter(encoder, family.traits, dtype=dtype, device=place),
         previewer=Previewer.fit(encoder, family.traits.latent_factor, place),
     )
 

@@ -69,7 +69,8 @@ def expected(folder: Path, layout: str, request: dict[str, object]) -> NDArray[n
 def test_draws_what_diffusers_draws_in_any_mix(layout: str, tmp_path: Path) -> None:
     """Pictures that share calls are, each for itself, those of diffusers' pipeline."""
     folder = save_pipeline(tmp_path, layout)
-    engine: DiffusionEngine = open_tiny(folder)
+    # Flux would warm up with pictures of its own size.
+    engine: DiffusionEngine = open_tiny(folder, max_pixels=24 * 16)
     requests = requests_for(layout)
     wanted = [expected(folder, layout, request) for request in requests]
 
@@ -90,7 +91,7 @@ def test_draws_what_diffusers_draws_in_any_mix(layout: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_shows_previews(layout: str, tmp_path: Path) -> None:
     """Every family's latents can be shown on the way."""
-    engine = open_tiny(save_pipeline(tmp_path, layout))
+    engine = open_tiny(save_pipeline(tmp_path, layout), max_pixels=16 * 16)
     engine.admit(
         Work(1, {"prompt": "red", "num_steps": 3, "width": 16, "height": 16, "preview_every": 1})
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_pipeline import edit_json, open_tiny
+from tiny_pipeline import draw, edit_json, open_tiny
 
 from torchloom.errors import ModelLoadError
 from torchloom_models.diffusion.folder import PipelineFolder
@@ -118,3 +118,12 @@ def test_knows_optional_components_that_are_not_there(stable_diffusion: Path) ->
     assert folder.has("unet")
     assert not folder.has("safety_checker")
     assert folder.scheduler_class == "DDIMScheduler"
+
+
+def test_takes_weights_that_come_as_a_variant_alone(folder: Path) -> None:
+    """A folder that was saved with `variant="fp16"` needs no renaming."""
+    for name in ("unet", "vae", "text_encoder"):
+        for file in (folder / name).glob("*.safetensors"):
+            file.rename(file.with_name(f"{file.stem}.fp16.safetensors"))
+
+    assert draw(open_tiny(folder), num_steps=1).counts == {"steps": 1}

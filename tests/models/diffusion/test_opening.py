@@ -83,7 +83,8 @@ def test_draws_in_bfloat16(stable_diffusion: Path) -> None:
 def test_draws_with_compiled_code(layout: str, tmp_path: Path) -> None:
     """Compiled networks draw the eager picture, for any number of rows."""
     folder = save_pipeline(tmp_path / "model", layout)
-    engine = open_tiny(folder, compile="inductor", artefacts=str(tmp_path / "code"))
+    options = {"compile": "inductor", "artefacts": str(tmp_path / "code"), "max_pixels": 256}
+    engine = open_tiny(folder, **options)
     try:
         plain, compiled = draw(open_tiny(folder), seed=1), draw(engine, seed=1)
         assert np.abs(pixels_of(plain) - pixels_of(compiled)).max() <= 2
@@ -91,6 +92,20 @@ def test_draws_with_compiled_code(layout: str, tmp_path: Path) -> None:
         assert engine._runner._decoder.compiled.is_compiled
     finally:
         engine.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("scheduler", [None, "euler_a", "unipc", "dpm++"])
+def test_draws_on_a_gpu(stable_diffusion: Path, scheduler: str | None) -> None:
+    """Noise comes from the CPU on every device, so that a GPU draws nearly the same picture."""
+    config = {"source": str(stable_diffusion), "compile": "eager", "dtype": "float32"}
+    engine = open_engine(config, Device("cuda", "0"), lambda *_: None)
+    inputs = {"seed": 1, "num_steps": 3, "scheduler": scheduler}
+
+    there, here = draw(engine, **inputs), draw(open_tiny(stable_diffusion), **inputs)
+
+    assert np.abs(pixels_of(there) - pixels_of(here)).mean() < 2
 
 
 def test_refuses_a_device_that_is_not_there(stable_diffusion: Path) -> None:
