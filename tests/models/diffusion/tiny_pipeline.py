@@ -85,9 +85,11 @@ def make_vae(channels: int = 4) -> AutoencoderKL:
     )
 
 
-def make_clip(width: int = 32) -> CLIPTextModel:
+def make_clip(**options: object) -> CLIPTextModel:
     """Give a text encoder of two layers."""
-    return CLIPTextModel(clip_config(width))
+    config = clip_config()
+    config.update(options)
+    return CLIPTextModel(config)
 
 
 def clip_config(width: int = 32) -> CLIPTextConfig:
@@ -254,6 +256,37 @@ def _stable_diffusion_3(*, has_t5: bool = True) -> DiffusionPipeline:
             pos_embed_max_size=8,
         ),
     )
+
+
+def save_smallest(folder: Path) -> Path:
+    """Write the smallest pipeline that has every part, for the compiler, to `folder`."""
+    torch.manual_seed(0)
+    unet = make_unet(
+        block_out_channels=(16,),
+        down_block_types=("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",),
+        mid_block_type=None,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(16,),
+        down_block_types=("DownEncoderBlock2D",),
+        up_block_types=("UpDecoderBlock2D",),
+        latent_channels=4,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+    )
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=make_clip(num_hidden_layers=1),
+        tokenizer=make_tokenizer(),
+        unet=unet,
+        scheduler=make_ddim(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
 
 
 def save_filler(folder: Path) -> Path:
