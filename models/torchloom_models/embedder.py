@@ -6,7 +6,8 @@ empty text has a vector as well: that of the model's special tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -19,21 +20,31 @@ from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Values, Work
 from torchloom.errors import InvalidInput, nearest
+from torchloom_models.artefact import digest_of_text
+from torchloom_models.backend import WeightFormat
 from torchloom_models.buckets import bucket_of, powers_of_two
+from torchloom_models.choice import Contest, candidates_of
 from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
 from torchloom_models.encoder import Encoder, load_encoder
 from torchloom_models.encoder_folder import EncoderFolder, read_encoder_folder
 from torchloom_models.hardware import DtypeName, label_of, place_of
+from torchloom_models.loss import cosine_loss, unknown_loss
+from torchloom_models.sample import SAMPLES
 from torchloom_models.source import resolve_source
 from torchloom_models.text_batch import Packing, Pass
 from torchloom_models.text_tokenizer import TextTokenizer
 from torchloom_models.weights import digest_of_folder
 
 
+_log = logging.getLogger(__name__)
+
 Vectors = NDArray[np.float32]
 
 #: How many tasks a batch holds, unless the model file says.
 _MAX_TASKS = 64
+
+#: How many of the sample texts go through each device where the fastest is looked for.
+_MEASURED = 8
 
 #: The most tokens of a pass, by kind of device. A CPU is busy with few; more only take memory.
 _MAX_TOKENS = {"cpu": 4096, "cuda": 65_536}
@@ -49,36 +60,95 @@ _TYPICAL_ROWS, _TYPICAL_LENGTH = 8, 64
 
 
 def open_embedder(config: Mapping[str, object], device: Device, report: Report) -> BatchEngine:
-    """Load, compile and warm up an embedder.
+    """Load, compile and warm up an embedder; on `auto`, on whichever device is the fastest.
 
     Raises ModelLoadError, InvalidModel or DeviceUnavailable.
     """
-    place = place_of(device)
-    source = resolve_source(str(config["source"]), report)
-    folder = _configured(read_encoder_folder(source), config)
-    report("loading the weights", None)
-    encoder = load_encoder(
-        folder, dtype=cast("DtypeName", config.get("dtype", "auto")), place=place
+    opening = Opening(config, report)
+    if device.kind != "auto":
+        return opening.open_on(device)
+    contest = Contest(
+        candidates=candidates_of(config),
+        works=[Work(number, {"text": text}) for number, text in enumerate(SAMPLES[:_MEASURED])],
+        model=opening.digest,
+        artefacts=opening.artefacts,
     )
-    tokenizer = TextTokenizer.from_folder(
-        folder.transformer,
-        max_lengths=_lengths(folder, encoder),
-        is_lower_case=folder.is_lower_case,
-    )
-    label = label_of(device, place)
-    settings = CompileSettings.of_model(config).on(label)
-    packing = _packing(config, settings, tokenizer.max_length, place)
-    compiled = _compiled(encoder, settings, packing, config, digest_of_folder(source), label)
-    if config.get("warmup", True):
-        compiled.warm_up(_examples(settings, packing, place), report)
-    embedder = Embedder(compiled, tokenizer, packing, folder, settings=settings, place=place)
-    return BatchEngine(
-        embedder.embed,
-        max_tasks=cast("int", config.get("max_size", _MAX_TASKS)),
-        device=label,
-        validate=embedder.validate,
-        close=compiled.close,
-    )
+    return contest.open_fastest(opening.open_on)
+
+
+class Opening:
+    """What is read once of a model's folder, whichever devices it is opened on."""
+
+    def __init__(self, config: Mapping[str, object], report: Report) -> None:
+        self._config = config
+        self._report = report
+        self._source = resolve_source(str(config["source"]), report)
+        self._folder = _configured(read_encoder_folder(self._source), config)
+        self._model = digest_of_folder(self._source)
+        #: The device that is opened first says what `auto` means; all others do as it does.
+        self._dtype = cast("DtypeName", config.get("dtype", "auto"))
+        self._encoders: dict[str, Encoder] = {}
+        artefacts = config.get("artefacts")
+        self.artefacts = Path(str(artefacts)) if artefacts else None
+
+    @property
+    def digest(self) -> str:
+        """A digest of the model, and of all that its file says which time may depend on."""
+        keys = ("dtype", "compile", "weights", "max_length", "max_batch_tokens", "pooling")
+        return digest_of_text(self._model, *(repr(self._config.get(key)) for key in keys))
+
+    def open_on(self, device: Device) -> BatchEngine:
+        """Open it on one device."""
+        config, report = self._config, self._report
+        place = place_of(device)
+        label = label_of(device, place)
+        encoder = self._load(place)
+        tokenizer = TextTokenizer.from_folder(
+            self._folder.transformer,
+            max_lengths=_lengths(self._folder, encoder),
+            is_lower_case=self._folder.is_lower_case,
+        )
+        settings = CompileSettings.of_model(config).on(label)
+        packing = _packing(config, settings, tokenizer.max_length, place)
+        key = ArtefactKey(model=self._model, dtype=str(encoder.dtype), device=label, part="encode")
+        compiled = _compiled(encoder, settings, packing, key, self.artefacts)
+        if config.get("warmup", True):
+            compiled.warm_up(_examples(settings, packing, place), report)
+        parts = (tokenizer, packing, self._folder)
+        embedder = Embedder(compiled, *parts, settings=settings, place=place)
+        notes = []
+        if settings.weights != "full":
+            eager = Embedder(
+                torch.inference_mode()(encoder), *parts, settings=settings, place=place
+            )
+            notes = [self._loss(settings.weights, eager, embedder)]
+        return BatchEngine(
+            embedder.embed,
+            max_tasks=cast("int", config.get("max_size", _MAX_TASKS)),
+            device=label,
+            validate=embedder.validate,
+            close=compiled.close,
+            notes=notes,
+        )
+
+    def _loss(self, weights: WeightFormat, eager: Embedder, embedder: Embedder) -> str:
+        """Compare the vectors of the sample texts."""
+        if not self._config.get("warmup", True):
+            return unknown_loss(weights, "there is no warm-up")
+        work = Work(0, {"texts": SAMPLES})
+        full, found = (each.embed([work])[0]["embeddings"] for each in (eager, embedder))
+        note = cosine_loss(weights, cast("Vectors", full), cast("Vectors", found))
+        _log.info("%s: %s", self._folder.transformer, note)
+        return note
+
+    def _load(self, place: str) -> Encoder:
+        """Load the weights once a place: OpenVINO's devices share those of the CPU."""
+        if place not in self._encoders:
+            self._report("loading the weights", None)
+            encoder = load_encoder(self._folder, dtype=self._dtype, place=place)
+            self._dtype = cast("DtypeName", str(encoder.dtype).removeprefix("torch."))
+            self._encoders[place] = encoder
+        return self._encoders[place]
 
 
 class Embedder:
@@ -86,7 +156,7 @@ class Embedder:
 
     def __init__(
         self,
-        encode: CompiledCallable,
+        encode: Callable[[torch.Tensor, torch.Tensor], object],
         tokenizer: TextTokenizer,
         packing: Packing,
         folder: EncoderFolder,
@@ -220,18 +290,16 @@ def _compiled(
     encoder: Encoder,
     settings: CompileSettings,
     packing: Packing,
-    config: Mapping[str, object],
-    digest: str,
-    label: str,
+    key: ArtefactKey,
+    artefacts: Path | None,
 ) -> CompiledCallable:
     rows = Dim("rows", max=packing.max_rows)
     length = Dim("length", max=packing.lengths[-1])
-    artefacts = config.get("artefacts")
     return CompiledCallable(
         encoder,
         settings=settings,
-        key=ArtefactKey(model=digest, dtype=str(encoder.dtype), device=label, part="encode"),
-        folder=Path(str(artefacts)) if artefacts else None,
+        key=key,
+        folder=artefacts,
         dims=[{0: rows, 1: length}, {0: rows, 1: length}],
     )
 

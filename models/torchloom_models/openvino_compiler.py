@@ -29,7 +29,8 @@ from torchloom_models.compiler import (
 )
 from torchloom_models.export import export_module
 from torchloom_models.fingerprint import fingerprint_of, named_tensors, values_digest
-from torchloom_models.openvino_device import core
+from torchloom_models.openvino_device import core, keep_to_itself
+from torchloom_models.openvino_weights import compressed
 
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class OpenvinoCompiler:
         model = _convert(program)
         model.reshape(_shapes(model, arguments, self._dims))
         if self._weights != "full":
-            model = _compressed(model, self._weights)
+            model = compressed(model, self._weights)
         openvino.save_model(model, folder / _MODEL, compress_to_fp16=False)
         spec = program.call_spec.out_spec
         assert spec is not None
@@ -175,6 +176,7 @@ def dtype_within(module: nn.Module) -> torch.dtype:
 def _convert(program: ExportedProgram) -> openvino.Model:
     import openvino  # noqa: PLC0415 - as above
 
+    keep_to_itself()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the two packages find deprecated in another
@@ -218,10 +220,6 @@ def _check_writes(program: ExportedProgram) -> None:
             "to be kept must be an output"
         )
         raise CompileFailed(message)
-
-
-def _compressed(model: openvino.Model, weights: WeightFormat) -> openvino.Model:
-    raise NotImplementedError(weights)
 
 
 class _Request:

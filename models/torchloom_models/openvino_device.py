@@ -38,6 +38,14 @@ def core() -> openvino.Core:
     return openvino.Core()
 
 
+def keep_to_itself() -> None:
+    """Keep OpenVINO's tools from telling their maker over the network what is converted here.
+
+    They do so unless the user of this account has declined, or their package for it is missing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "is missing"
+
+
 def check_unit(unit: str) -> None:
     """Raise DeviceUnavailable unless there is such a unit: `CPU`, `GPU`, `GPU.1`, `NPU`."""
     units = core().available_devices

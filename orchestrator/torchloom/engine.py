@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torchloom.errors import BatchContractError, TorchLoomError
 
@@ -101,6 +101,14 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """An Engine with something to say of itself to its operator: what was measured, and chosen."""
+
+    #: Whole sentences or short phrases; constant once the engine is made.
+    notes: tuple[str, ...]
+
+
 class BatchEngine:
     """An Engine around a function over a whole batch: one step finishes all that was admitted.
 
@@ -116,8 +124,10 @@ class BatchEngine:
         device: str = "cpu",
         validate: Callable[[Work], None] | None = None,
         close: Callable[[], None] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.device = device
+        self.notes = tuple(notes)
         self._forward = forward
         self._room = Room(max_tasks=max_tasks)
         self._validate = validate

@@ -98,6 +98,7 @@ class Replica:
         self.state = ReplicaState.STARTING
         self.room = Room(max_tasks=0)
         self.load_s = 0.0
+        self.notes: tuple[str, ...] = ()
         self.restarts = 0
         self.error: TorchLoomError | None = None
         self.wanted_device = device
@@ -344,6 +345,7 @@ class Replica:
         self.device = frame.device
         self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
         self.load_s = frame.load_s
+        self.notes = tuple(frame.notes)
         self.error = None
         self._has_served, self._is_loading = True, False
         self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
@@ -393,4 +395,5 @@ class Replica:
             restarts=self.restarts,
             load_s=self.load_s,
             error=self.error.message if self.error else None,
+            notes=self.notes,
         )

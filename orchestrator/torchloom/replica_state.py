@@ -34,7 +34,7 @@ TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStatus:
-    """One replica as it stands."""
+    """One replica as it stands. `notes` is what its engine says of itself."""
 
     device: str
     state: str
@@ -44,3 +44,4 @@ class ReplicaStatus:
     restarts: int
     load_s: float
     error: str | None
+    notes: tuple[str, ...] = ()

@@ -65,12 +65,13 @@ class Progress(Frame, frozen=True, tag=5):
 
 
 class Ready(Frame, frozen=True, tag=6):
-    """The engine is open and warm."""
+    """The engine is open and warm. `notes` is what it says of itself."""
 
     device: str
     max_tasks: int
     is_continuous: bool
     load_s: float
+    notes: list[str] = []
 
 
 class Error(msgspec.Struct, frozen=True, array_like=True):

@@ -22,7 +22,7 @@ from typing import Protocol, cast
 
 from torchloom.deployment import EngineFactory
 from torchloom.device import Device
-from torchloom.engine import Chunk, Engine, Event, Result, Values, Work
+from torchloom.engine import Chunk, Engine, Event, Noted, Result, Values, Work
 from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
 from torchloom.wire import (
     Admit,
@@ -125,7 +125,8 @@ def open_engine(frame: Open, channel: Channel) -> Engine | None:
         channel.send(Broken(to_error(failure)))
         return None
     load_s = time.perf_counter() - started
-    channel.send(Ready(engine.device, room.max_tasks, room.is_continuous, load_s))
+    notes = list(engine.notes) if isinstance(engine, Noted) else []
+    channel.send(Ready(engine.device, room.max_tasks, room.is_continuous, load_s, notes))
     return engine
 
 

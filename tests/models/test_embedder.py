@@ -187,6 +187,38 @@ def test_gives_the_same_vectors_through_openvino(minilm: BatchEngine, tmp_path: 
     engine.close()
 
 
+def test_runs_wherever_it_is_fastest(minilm: BatchEngine, artefacts: Path) -> None:
+    """`auto` measures the CPU and OpenVINO's, says what came out, and is exact on either."""
+    pytest.importorskip("openvino")
+    config = {"source": MINILM, "artefacts": str(artefacts)}
+    engine = open_embedder(config, Device("auto"), silent)
+
+    assert engine.device in {"cpu", "openvino:CPU", "cuda:0"}
+    assert engine.notes[0].endswith(f": {engine.device}")
+    assert "cpu " in engine.notes[0]
+    assert "openvino:CPU " in engine.notes[0]
+    np.testing.assert_allclose(embed(engine, TEXTS), embed(minilm, TEXTS), atol=1e-5)
+    engine.close()
+
+
+def test_tells_what_compressed_weights_lose(minilm: BatchEngine, tmp_path: Path) -> None:
+    """The loss is measured on texts of our own and reported; without a warm-up it is not."""
+    pytest.importorskip("nncf")
+    config = {"source": MINILM, "weights": "int8", "artefacts": str(tmp_path)}
+    engine = open_embedder(config, Device.parse("openvino"), silent)
+
+    (note,) = engine.notes
+    least = float(note.split(" at least")[0].split()[-1])
+    assert note.startswith("int8 weights: cosine to full weights 0.9")
+    assert 0.97 < least < 1
+    vectors, full = embed(engine, TEXTS), embed(minilm, TEXTS)
+    assert 0.97 < (vectors * full).sum(1).min() < 0.999999
+    engine.close()
+    cold = open_embedder({**config, "warmup": False}, Device.parse("openvino"), silent)
+    assert cold.notes == ("int8 weights: loss not measured, since there is no warm-up",)
+    cold.close()
+
+
 def test_calculates_in_bfloat16_when_told_to(minilm: BatchEngine) -> None:
     """A narrower dtype gives nearly the same vectors, still in float32."""
     config = {"source": MINILM, "compile": "eager", "dtype": "bfloat16"}

@@ -138,6 +138,46 @@ def test_runs_on_openvino(classes: str, tmp_path: Path) -> None:
     engine.close()
 
 
+def test_runs_wherever_it_is_fastest(classes: str, tmp_path: Path) -> None:
+    """`auto` measures a batch of zeros on each device; one whose writes OpenVINO drops stays."""
+    pytest.importorskip("openvino")
+    base = {
+        "functions": [classes],
+        "inputs": {"x": {"shape": [3], "dtype": "float32"}},
+        "artefacts": str(tmp_path),
+    }
+    for name in ("Scale", "Running"):
+        config = {**base, "class": f"{classes}:{name}"}
+        engine = open_module(config, Device("auto"), lambda *_: None)
+        assert "cpu " in engine.notes[0]
+        assert ("not on openvino:CPU" in engine.notes[0]) == (name == "Running")
+        assert "output" in run(engine, {"x": [1.0, 2.0, 3.0]})[0]
+        engine.close()
+
+
+def test_tells_what_compressed_weights_lose(classes: str, tmp_path: Path) -> None:
+    """Random inputs are compared where shapes are known; elsewhere it says that they are not."""
+    pytest.importorskip("nncf")
+    config = {
+        "class": f"{classes}:Scale",
+        "functions": [classes],
+        "weights": "int8",
+        "artefacts": str(tmp_path),
+    }
+    inputs = {"x": {"shape": [3], "dtype": "float32"}}
+    device = Device.parse("openvino")
+
+    known = open_module({**config, "inputs": inputs}, device, lambda *_: None)
+    unknown = open_module(config, device, lambda *_: None)
+
+    assert known.notes[0].startswith("int8 weights: outputs differ from those of full weights by")
+    assert unknown.notes == (
+        "int8 weights: loss not measured, since the shapes of `inputs` are not in the model file",
+    )
+    known.close()
+    unknown.close()
+
+
 def test_does_not_start_on_openvino_with_in_place_writes(classes: str, tmp_path: Path) -> None:
     """OpenVINO would drop them without a word, so the module is refused."""
     pytest.importorskip("openvino")

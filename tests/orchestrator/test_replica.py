@@ -117,9 +117,10 @@ async def test_is_ready_when_its_worker_is(loading: _Bench) -> None:
     assert not starting.done()
     assert loading.replica.credits == 0
     loading.link.progress("loading", 0.5)
-    loading.link.ready(max_tasks=3)
+    loading.link.ready(max_tasks=3, notes=["cpu 1 ms"])
     await starting
     status = loading.replica.status()
+    assert status.notes == ("cpu 1 ms",)
     assert (status.state, status.device, status.max_tasks) == ("ready", "cpu", 3)
     assert (status.load_s, status.pid, status.error) == (0.5, 1, None)
     assert loading.owner.progress == [("loading", 0.5)]

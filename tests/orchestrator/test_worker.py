@@ -345,6 +345,7 @@ def test_announces_an_engine_with_its_room() -> None:
     assert progress == [Progress("opening", 0.5)]
     assert isinstance(ready, Ready)
     assert (ready.device, ready.max_tasks, ready.is_continuous) == ("cpu", 8, False)
+    assert ready.notes == ["echoes"]
 
 
 @pytest.mark.parametrize(

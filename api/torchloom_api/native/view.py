@@ -40,7 +40,10 @@ class SignatureView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker of a model. `load_s`: seconds that loading took."""
+    """One worker of a model. `load_s`: seconds that loading took.
+
+    `notes`: what its engine says of itself, such as what it measured and chose.
+    """
 
     device: str
     state: str
@@ -50,6 +53,7 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     load_s: float
     error: str | None
+    notes: Sequence[str] = ()
 
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):

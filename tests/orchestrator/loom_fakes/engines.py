@@ -74,7 +74,9 @@ def open_echo(config: Config, device: Device, report: Report) -> BatchEngine:
         if work.inputs.get("text") == "":
             raise InvalidInput("`text` is empty.")
 
-    return BatchEngine(_echo, max_tasks=_size(config), device=str(device), validate=validate)
+    return BatchEngine(
+        _echo, max_tasks=_size(config), device=str(device), validate=validate, notes=["echoes"]
+    )
 
 
 def open_gated(config: Config, _device: Device, _report: Report) -> BatchEngine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
@@ -108,9 +108,11 @@ class ScriptedLink:
         """Tell whether it has ended."""
         return self._ended.is_set()
 
-    def ready(self, max_tasks: int = 4, *, is_continuous: bool = False) -> None:
+    def ready(
+        self, max_tasks: int = 4, *, is_continuous: bool = False, notes: Sequence[str] = ()
+    ) -> None:
         """Announce that the engine is open."""
-        self._on_frame(Ready("cpu", max_tasks, is_continuous, 0.5))
+        self._on_frame(Ready("cpu", max_tasks, is_continuous, 0.5, list(notes)))
 
     def progress(self, what: str, fraction: float | None) -> None:
         """Tell how loading goes."""

@@ -1,0 +1,66 @@
+"""Weights of few bits."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from torchloom_models import openvino_weights
+from torchloom_models.artefact import ArtefactKey, ArtefactStore
+from torchloom_models.backend import WeightFormat
+from torchloom_models.compiler import CompileFailed
+from torchloom_models.openvino_compiler import OpenvinoCompiler
+
+
+pytestmark = pytest.mark.slow
+
+KEY = ArtefactKey(model="m", dtype="float32", device="openvino:CPU", part="forward")
+
+X = torch.randn(4, 96, generator=torch.Generator().manual_seed(1))
+
+
+def make_net() -> nn.Module:
+    """Make layers whose width is no multiple of a group."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(96, 512), nn.GELU(), nn.Linear(512, 512), nn.Linear(512, 8)
+    ).eval()
+
+
+def compile_net(folder: Path, weights: WeightFormat) -> tuple[torch.Tensor, int]:
+    """Give what compiled code makes of X, and the size of the weights that were kept."""
+    made = OpenvinoCompiler(
+        make_net(), store=ArtefactStore(folder), key=KEY, dims=None, weights=weights
+    )
+    output = made.compile((X,), is_background=False)((X,))
+    assert isinstance(output, torch.Tensor)
+    (kept,) = folder.glob("forward-*/model.bin")
+    return output, kept.stat().st_size
+
+
+def test_takes_a_quarter_or_less_of_the_room(tmp_path: Path) -> None:
+    """int8 and int4 are what they say, and stay near what full weights give."""
+    pytest.importorskip("nncf")
+    full = make_net()(X).detach()
+    exact, size = compile_net(tmp_path / "full", "full")
+    eight, size_of_eight = compile_net(tmp_path / "int8", "int8")
+    four, size_of_four = compile_net(tmp_path / "int4", "int4")
+
+    torch.testing.assert_close(exact, full, rtol=1e-5, atol=1e-5)
+    assert size_of_four < size_of_eight < 0.27 * size
+    assert 0 < (eight - full).abs().max() < (four - full).abs().max() < 0.3 * full.abs().max()
+
+
+def test_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without NNCF such weights are refused, with the way to get it."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        openvino_weights, "find_spec", lambda name: None if name == "nncf" else find(name)
+    )
+
+    with pytest.raises(CompileFailed, match=r"pip install 'torchloom\[openvino\]'"):
+        compile_net(tmp_path, "int8")
