@@ -13,8 +13,9 @@
     - BatchContractError              500  an engine answered with the wrong number of results
     - InvalidInput                    422  refused before any work: the caller's input
     - TaskFailed                      500  the model raised while it worked on this input
-    - NodeFailed                      500  a node of a run failed for good (takes its cause's
-    status)
+    - PartFailed                      500  each takes the status of its cause
+      - ItemFailed                    500  an item of a foreach failed for good
+      - NodeFailed                    500  a node of a run failed for good
     - WorkerDied                      503  the process ended in the middle of the task
   - SubmissionError
     - QueueFull                       503  with the seconds after which to try again
@@ -159,18 +160,15 @@ class WorkerDied(ModelError):
     title = "The worker process ended"
 
 
-class NodeFailed(ModelError):
-    """A node of a run failed for good; the cause gives message and status."""
+class PartFailed(ModelError):
+    """A part of a run failed for good; the cause gives message, status and type."""
 
-    title = "A node of the workflow failed"
-
-    def __init__(self, node: str, cause: TorchLoomError) -> None:
+    def __init__(self, part: str, cause: TorchLoomError) -> None:
         super().__init__(
-            f"Node {node!r}: {cause.message}",
+            f"{part}: {cause.message}",
             faults=cause.faults,
             retry_after_s=cause.retry_after_s,
         )
-        self.node = node
         self.cause = cause
         self.status = cause.status  # type: ignore[misc]  # the cause decides
         self.title = cause.title  # type: ignore[misc]  # the cause decides
@@ -179,6 +177,22 @@ class NodeFailed(ModelError):
     def type(self) -> str:
         """Name the cause's class."""
         return self.cause.type
+
+
+class ItemFailed(PartFailed):
+    """An item of a foreach failed for good; `index` counts from 0."""
+
+    def __init__(self, index: int, cause: TorchLoomError) -> None:
+        super().__init__(f"Item {index}", cause)
+        self.index = index
+
+
+class NodeFailed(PartFailed):
+    """A node of a run failed for good."""
+
+    def __init__(self, node: str, cause: TorchLoomError) -> None:
+        super().__init__(f"Node {node!r}", cause)
+        self.node = node
 
 
 class SubmissionError(TorchLoomError):

@@ -110,7 +110,9 @@ class Node:
     """One place in a graph.
 
     With `foreach`, one task an item, and each output is the list of the items' outputs, in order.
-    `outputs` are the names that it is known to give (empty: not known beforehand).
+    `live` names the node whose `items` the foreach goes through while that node still writes them:
+    one that itself has no foreach, and of which this node reads and awaits nothing else. `outputs`
+    are the names that it is known to give (empty: not known beforehand).
     """
 
     name: str
@@ -118,6 +120,7 @@ class Node:
     inputs: Mapping[str, Binding] = field(default_factory=dict)
     params: Mapping[str, Binding] = field(default_factory=dict)
     foreach: Binding | None = None
+    live: str | None = None
     limit: Binding | None = None
     items: Items | None = None
     when: Binding | None = None
@@ -197,6 +200,11 @@ class Graph:
     def reads(self) -> Mapping[str, frozenset[str]]:
         """What each node reads: worked out once for all runs."""
         return {name: node.reads for name, node in self.nodes.items()}
+
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """Names of the nodes whose items others take while they are written."""
+        return frozenset(node.live for node in self.nodes.values() if node.live is not None)
 
     @cached_property
     def readers(self) -> Counter[str]:

@@ -1,37 +1,38 @@
-"""NodeRun: one node of one run: its inputs, its tasks, retry, timeout, fallback, cache, items.
+"""NodeRun: one node of one run: its inputs, its tasks, retry, timeout, fallback, cache, foreach.
 
-Knows neither pools nor other nodes: calls go through a Caller, and what happens through a Watcher.
+Knows neither pools nor other nodes: calls go through a Caller, items of another node come through a
+Feed, and what happens is told to a Watcher.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from torchloom.cache import Outcome, ResultCache, Sink, hash_call
+from torchloom.cache import ResultCache, Sink, hash_call
 from torchloom.engine import Values
 from torchloom.errors import (
     BatchContractError,
     DeadlineExceeded,
-    InvalidInput,
     ModelLoadError,
-    NodeFailed,
     NotServing,
+    PartFailed,
     QueueFull,
     TaskFailed,
     TorchLoomError,
     WorkerDied,
 )
+from torchloom.feed import Feed
+from torchloom.foreach_run import ForeachRun
 from torchloom.graph import MissingValue, ModelCall, Node, TemplateCall, WorkflowCall
-from torchloom.items import ItemCutter, cut
+from torchloom.items import cut
 from torchloom.policy import RetryCause
+from torchloom.task_stream import TaskStream
 from torchloom.timings import Meter
+from torchloom.watcher import Watcher
 
-
-#: The most items of one foreach.
-MAX_ITEMS = 10_000
 
 #: Which cause of a retry an error is. Errors that are not here are never tried again.
 _CAUSES: Mapping[type[TorchLoomError], RetryCause] = {
@@ -46,7 +47,7 @@ _CAUSES: Mapping[type[TorchLoomError], RetryCause] = {
 
 
 def _cause(error: TorchLoomError) -> RetryCause | None:
-    while isinstance(error, NodeFailed):  # a node of a sub-workflow
+    while isinstance(error, PartFailed):  # of a sub-workflow
         error = error.cause
     return _CAUSES.get(type(error))
 
@@ -84,32 +85,16 @@ class Caller(Protocol):
         ...
 
 
-class Watcher(Protocol):
-    """Is told what happens in a node."""
-
-    def on_chunk(self, node: Node, index: int | None, data: Values) -> None:
-        """Hear of a chunk of a streamed node."""
-        ...
-
-    def on_item(self, node: Node, index: int, item: object) -> None:
-        """Hear of a finished item of a streamed node."""
-        ...
-
-    def on_retry(self, node: Node, attempt: int, error: TorchLoomError) -> None:
-        """Hear of another attempt."""
-        ...
-
-    def on_cache(self, node: Node, outcome: Outcome) -> None:
-        """Hear how the cache answered."""
-        ...
-
-
 class Skipped(Exception):
     """The node is skipped: its condition is false, or it reads a node that was skipped."""
 
 
 class NodeRun:
-    """One node of one run."""
+    """One node of one run.
+
+    With `is_streamed` its chunks are told as they come. Its items go to the `outlet`, if it has
+    one, while it still writes them.
+    """
 
     def __init__(
         self,
@@ -120,6 +105,8 @@ class NodeRun:
         cache: ResultCache,
         options: CallOptions,
         now: Callable[[], float],
+        is_streamed: bool = False,
+        outlet: Feed | None = None,
     ) -> None:
         self._node = node
         self._caller = caller
@@ -127,80 +114,56 @@ class NodeRun:
         self._cache = cache
         self._options = options
         self._now = now
+        self._is_streamed = is_streamed
+        self._outlet = outlet
         self.meter = Meter()
+        #: When what it waited for last came from its source, in the clock's seconds.
+        self.fed_at: float | None = None
 
-    async def execute(self, scope: Mapping[str, object], *, is_streamed: bool) -> Values:
-        """Work the node out. Raises Skipped, or the error for which it failed for good."""
+    async def execute(self, scope: Mapping[str, object], source: Feed | None = None) -> Values:
+        """Work the node out. Raises Skipped, or the error for which it failed for good.
+
+        The `source` gives the items of its foreach while they are written.
+        """
         node = self._node
         try:
             if node.when is not None and not node.when.evaluate(scope):
                 raise Skipped
             if node.foreach is None:
-                return await self._execute_one(scope, None, is_streamed=is_streamed)
-            items = self._list_items(scope)
+                return await self._execute_one(scope, None)
+            return await self._execute_each(scope, source)
         except MissingValue as missing:
             raise Skipped from missing
-        return await self._execute_each(items, scope, is_streamed=is_streamed)
 
-    def _list_items(self, scope: Mapping[str, object]) -> list[object]:
-        node = self._node
-        assert node.foreach is not None
-        items = node.foreach.evaluate(scope)
-        if not isinstance(items, Sequence) or isinstance(items, str | bytes):
-            message = f"`foreach` needs a list and was given a {type(items).__name__}."
-            raise InvalidInput(message)
-        limit = node.limit.evaluate(scope) if node.limit else None
-        if limit is not None and (not isinstance(limit, int) or limit < 0):
-            raise InvalidInput(f"`limit` needs a whole number from 0 up and was given {limit!r}.")
-        items = list(items[:limit])
-        if len(items) > MAX_ITEMS:
-            message = f"`foreach` was given {len(items)} items; the most is {MAX_ITEMS}."
-            raise InvalidInput(message)
-        return items
-
-    async def _execute_each(
-        self, items: Sequence[object], scope: Mapping[str, object], *, is_streamed: bool
-    ) -> Values:
-        """Run one task an item, all at once; gather every output as a list, in item order."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(
-                        self._execute_one(
-                            {**scope, "item": item, "index": index}, index, is_streamed=is_streamed
-                        )
-                    )
-                    for index, item in enumerate(items)
-                ]
-        except* (TorchLoomError, MissingValue) as failures:
-            error: BaseException = failures
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            if isinstance(error, MissingValue):
-                raise Skipped from error
-            raise error from None
-        results = [task.result() for task in tasks]
-        names = dict.fromkeys([*self._node.outputs, *(name for r in results for name in r)])
-        return {name: [result.get(name) for result in results] for name in names}
-
-    async def _execute_one(
-        self, scope: Mapping[str, object], index: int | None, *, is_streamed: bool
-    ) -> Values:
-        inputs = {name: value.evaluate(scope) for name, value in self._node.inputs.items()}
-        params = {name: value.evaluate(scope) for name, value in self._node.params.items()}
-        stream = _Stream(self._node, index, self._watcher) if is_streamed else None
-        try:
-            outputs = await self._try(scope, inputs, params, stream)
-        except TorchLoomError as error:
-            outputs = await self._fall_back(error, inputs, params)
-        if self._node.items is not None and isinstance(outputs.get("text"), str):
-            outputs = {**outputs, "items": cut(self._node.items, str(outputs["text"]))}
-        if stream is not None:
-            stream.finish()
+    async def _execute_each(self, scope: Mapping[str, object], source: Feed | None) -> Values:
+        watcher = self._watcher if self._is_streamed else None
+        foreach = ForeachRun(self._node, self._execute_one, watcher=watcher, now=self._now)
+        outputs = await foreach.execute(scope, source)
+        self.fed_at = foreach.fed_at
         return outputs
 
+    async def _execute_one(self, scope: Mapping[str, object], index: int | None) -> Values:
+        inputs = {name: value.evaluate(scope) for name, value in self._node.inputs.items()}
+        params = {name: value.evaluate(scope) for name, value in self._node.params.items()}
+        stream = self._open_stream(index)
+        try:
+            return await self._try(scope, inputs, params, stream)
+        except TorchLoomError as error:
+            return await self._fall_back(error, inputs, params, stream)
+
+    def _open_stream(self, index: int | None) -> TaskStream | None:
+        """Give what takes chunks, where somebody wants them."""
+        if not self._is_streamed and self._outlet is None:
+            return None
+        watcher = self._watcher if self._is_streamed else None
+        return TaskStream(self._node, index, watcher=watcher, outlet=self._outlet)
+
     async def _try(
-        self, scope: Mapping[str, object], inputs: Values, params: Values, stream: _Stream | None
+        self,
+        scope: Mapping[str, object],
+        inputs: Values,
+        params: Values,
+        stream: TaskStream | None,
     ) -> Values:
         """Make the attempts that the retry policy allows."""
         policy = self._node.retry
@@ -214,23 +177,40 @@ class NodeRun:
                 if attempt >= policy.attempts or has_begun or cause not in policy.on:
                     raise
                 self._watcher.on_retry(self._node, attempt + 1, error)
+            if stream is not None:
+                stream.begin_attempt()
             await asyncio.sleep(policy.backoff_s * 2 ** (attempt - 1))
             attempt += 1
 
     async def _attempt(
-        self, scope: Mapping[str, object], inputs: Values, params: Values, stream: _Stream | None
+        self,
+        scope: Mapping[str, object],
+        inputs: Values,
+        params: Values,
+        stream: TaskStream | None,
     ) -> Values:
         timeout_s = self._node.timeout_s
         if timeout_s is None:
-            return await self._consult_cache(scope, inputs, params, stream)
+            outputs = await self._consult_cache(scope, inputs, params, stream)
+            return self._complete(outputs, stream)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._consult_cache(scope, inputs, params, stream)
+                outputs = await self._consult_cache(scope, inputs, params, stream)
         except TimeoutError:
             raise DeadlineExceeded(f"No answer within its timeout of {timeout_s} s.") from None
+        return self._complete(outputs, stream)
+
+    def _complete(self, outputs: Values, stream: TaskStream | None) -> Values:
+        """Add the items that are cut from the text."""
+        if stream is not None:
+            return stream.finish(outputs)
+        items, text = self._node.items, outputs.get("text")
+        if items is not None and isinstance(text, str):
+            return {**outputs, "items": cut(items, text)}
+        return outputs
 
     async def _consult_cache(
-        self, scope: Mapping[str, object], inputs: Values, params: Values, stream: _Stream | None
+        self, scope: Mapping[str, object], inputs: Values, params: Values, stream: TaskStream | None
     ) -> Values:
         sink = stream.add if stream is not None else None
         policy, options = self._node.cache, self._call_options()
@@ -303,44 +283,18 @@ class NodeRun:
             waits_for_space=options.waits_for_space or node.foreach is not None,
         )
 
-    async def _fall_back(self, error: TorchLoomError, inputs: Values, params: Values) -> Values:
+    async def _fall_back(
+        self, error: TorchLoomError, inputs: Values, params: Values, stream: TaskStream | None
+    ) -> Values:
         """Give what stands in for the node, or raise the error."""
         fallback = self._node.fallback
         if fallback is None:
             raise error
-        if fallback.model is not None:
-            options = self._call_options()
-            return await self._call_model(
-                fallback.model, inputs, params, sink=None, options=options
-            )
-        return dict(fallback.value or {})
-
-
-class _Stream:
-    """Hands the chunks of one task to the watcher, and cuts items on the way."""
-
-    def __init__(self, node: Node, index: int | None, watcher: Watcher) -> None:
-        self._node = node
-        self._index = index
-        self._watcher = watcher
-        self._cutter = ItemCutter(node.items) if node.items else None
-        self._num_items = 0
-        self.has_begun = False
-
-    def add(self, data: Values) -> None:
-        """Take a chunk."""
-        self.has_begun = True
-        self._watcher.on_chunk(self._node, self._index, data)
-        text = data.get("text")
-        if self._cutter is not None and isinstance(text, str):
-            self._tell(self._cutter.feed(text))
-
-    def finish(self) -> None:
-        """Give the last item."""
-        if self._cutter is not None:
-            self._tell(self._cutter.finish())
-
-    def _tell(self, items: Sequence[object]) -> None:
-        for item in items:
-            self._watcher.on_item(self._node, self._num_items, item)
-            self._num_items += 1
+        if stream is not None:
+            stream.start_over(error)
+        if fallback.model is None:
+            return self._complete(dict(fallback.value or {}), stream)
+        sink = stream.add if stream is not None else None
+        options = self._call_options()
+        outputs = await self._call_model(fallback.model, inputs, params, sink=sink, options=options)
+        return self._complete(outputs, stream)

@@ -12,7 +12,8 @@ from torchloom.graph import Graph
 class Progress:
     """The sets of a run, and the results that someone is still to read.
 
-    A node is ready when every need of it is settled: done or skipped.
+    A node is ready when every need of it is settled: done or skipped. The one need whose items it
+    takes live need only be in flight.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -35,13 +36,26 @@ class Progress:
         return f"<Progress {'; '.join(f'{k}: {sorted(v)}' for k, v in parts.items() if v)}>"
 
     def start_ready(self) -> list[str]:
-        """Move every node whose needs are settled into flight, and give them, by name."""
+        """Move every node that is ready into flight; give them by name, sources before readers."""
+        started = self._start_ready()
+        newest = started
+        while not self._graph.sources.isdisjoint(newest):
+            newest = self._start_ready()
+            started = [*started, *newest]
+        return started
+
+    def _start_ready(self) -> list[str]:
         settled = self.done | self.skipped
-        needs = self._graph.needs
-        ready = sorted(name for name in self.pending if needs[name] <= settled)
+        ready = sorted(name for name in self.pending if self._is_ready(name, settled))
         self.pending.difference_update(ready)
         self.in_flight.update(ready)
         return ready
+
+    def _is_ready(self, name: str, settled: set[str]) -> bool:
+        open_needs = self._graph.needs[name] - settled
+        return not open_needs or (
+            open_needs == {self._graph.nodes[name].live} and open_needs <= self.in_flight
+        )
 
     def finish(self, name: str, outputs: Values) -> None:
         """Settle a node with its outputs; keep them only if someone will read them."""

@@ -17,6 +17,7 @@ from torchloom.cache import Outcome, ResultCache
 from torchloom.engine import Values
 from torchloom.errors import Cancelled, DeadlineExceeded, NodeFailed, TaskFailed, TorchLoomError
 from torchloom.event_log import EventLog, RunEvent
+from torchloom.feed import Feed
 from torchloom.graph import Graph, MissingValue, Node
 from torchloom.node_run import Caller, CallOptions, NodeRun, Skipped
 from torchloom.progress import Progress
@@ -51,7 +52,7 @@ class RunOptions:
 
     Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused. Where
     nobody reads the answer while it is written, `is_streamed` is false: no chunk crosses a process,
-    and a task can be tried again up to its end.
+    and a task can be tried again up to its end, unless another node takes its items live.
     """
 
     timeout_s: float | None = None
@@ -93,7 +94,12 @@ class Run:
         self._began = now()
         self._ended: float | None = None
         self._progress = Progress(graph)
+        self._feeds = {
+            name: Feed(now, may_start_over=graph.nodes[name].fallback is not None)
+            for name in graph.sources
+        }
         self._node_timings: dict[str, NodeTiming] = {}
+        self._met_s: dict[tuple[str, str], float] = {}
         self._execution: asyncio.Task[None] | None = None
         self._is_over = asyncio.Event()
         timeout_s = options.timeout_s
@@ -126,7 +132,7 @@ class Run:
         return RunTimings(
             total_s=self.duration_s,
             nodes=dict(self._node_timings),
-            critical_path=find_critical_path(self._node_timings, self.graph.needs),
+            critical_path=find_critical_path(self._node_timings, self.graph.needs, self._met_s),
         )
 
     def start(self) -> None:
@@ -217,21 +223,29 @@ class Run:
             cache=self._cache,
             options=self._call_options,
             now=self._now,
+            is_streamed=is_shown and self._is_streamed,
+            outlet=self._feeds.get(node.name),
         )
+        # The feed is gone once its node is settled: then its outputs are in the scope.
+        source = None if node.live is None else self._feeds.get(node.live)
         try:
-            outputs = await node_run.execute(
-                self._scope(self.graph.reads[node.name]),
-                is_streamed=is_shown and self._is_streamed,
-            )
+            outputs = await node_run.execute(self._scope(self.graph.reads[node.name]), source)
         except Skipped:
             self._progress.skip(node.name)
+            self._end_feed(node, None)
             self.log.add("node.skipped", {"node": node.name})
         except TorchLoomError as error:
             raise NodeFailed(node.name, error) from error
         else:
             self._progress.finish(node.name, outputs)
+            self._end_feed(node, outputs)
             self._note_finish(node, node_run, started, outputs if is_shown else None)
         self._start_ready(group)
+
+    def _end_feed(self, node: Node, outputs: Values | None) -> None:
+        feed = self._feeds.pop(node.name, None)
+        if feed is not None:
+            feed.end(outputs)
 
     def _note_finish(
         self, node: Node, node_run: NodeRun, started: float, shown: Values | None
@@ -244,6 +258,8 @@ class Run:
             run_s=meter.run_s,
             num_tasks=meter.num_tasks,
         )
+        if node_run.fed_at is not None and node.live is not None:
+            self._met_s[node.live, node.name] = node_run.fed_at - self._began
         self._stats.histogram("node_seconds", self.graph.name, node.name).observe(now - started)
         data: dict[str, object] = {"node": node.name, "seconds": now - started}
         self.log.add("node.finished", data if shown is None else {**data, "outputs": shown})
@@ -277,6 +293,7 @@ class Run:
         self.state, self.outputs, self.error = state, outputs, error
         self._ended = self._now()
         self._progress.results.clear()
+        self._feeds.clear()
         if error is None:
             timings = asdict(self.timings)
             self.log.add("run.finished", {"outputs": outputs, "timings": timings})
@@ -289,14 +306,26 @@ class Run:
 
     # What nodes tell
 
-    def on_chunk(self, node: Node, index: int | None, data: Values) -> None:
+    def on_chunk(self, node: Node, task: int | None, data: Values) -> None:
         """Tell of a chunk."""
-        place = {"node": node.name} if index is None else {"node": node.name, "index": index}
+        place = {"node": node.name} if task is None else {"node": node.name, "index": task}
         self.log.add("node.chunk", {**place, **data})
 
-    def on_item(self, node: Node, index: int, item: object) -> None:
-        """Tell of a finished item."""
-        self.log.add("node.item", {"node": node.name, "index": index, "item": item})
+    def on_item(self, node: Node, task: int | None, index: int, item: object) -> None:
+        """Tell of an item that was cut from text."""
+        place = {} if task is None else {"foreach_index": task}
+        data = {"node": node.name, **place, "index": index, "item": item}
+        self.log.add("node.item", data)
+
+    def on_outputs(self, node: Node, task: int, outputs: Values) -> None:
+        """Tell of a finished item of a foreach."""
+        self.log.add("node.item", {"node": node.name, "index": task, "outputs": outputs})
+
+    def on_start_over(self, node: Node, task: int | None, error: TorchLoomError | None) -> None:
+        """Tell that what has been told of a node, or of one of its items, holds no more."""
+        place = {"node": node.name} if task is None else {"node": node.name, "index": task}
+        why = {} if error is None else {"error": describe(error)}
+        self.log.add("node.restarted", {**place, **why})
 
     def on_retry(self, node: Node, attempt: int, error: TorchLoomError) -> None:
         """Tell of another attempt."""

@@ -47,16 +47,21 @@ class RunTimings:
 
 
 def find_critical_path(
-    nodes: dict[str, NodeTiming], needs: Mapping[str, Collection[str]]
+    nodes: dict[str, NodeTiming],
+    needs: Mapping[str, Collection[str]],
+    met_s: Mapping[tuple[str, str], float],
 ) -> tuple[str, ...]:
-    """Walk back from the node that finished last, each time to the need that finished last.
+    """Walk back from the node that finished last, each time to the need that was met last.
 
-    `nodes` come in the order in which they finished, which decides between equal times.
+    A need is met when it finishes, unless `met_s` says, for (need, node), when that was. `nodes`
+    come in the order in which they finished, which decides between equal times.
     """
     path: list[str] = []
+    reader = ""
     ahead: Collection[str] = nodes
     while candidates := [name for name in reversed(nodes) if name in ahead]:
-        last = max(candidates, key=lambda name: nodes[name].finished_s)
-        path.append(last)
-        ahead = needs[last]
+        times = {name: met_s.get((name, reader), nodes[name].finished_s) for name in candidates}
+        reader = max(candidates, key=times.__getitem__)
+        path.append(reader)
+        ahead = needs[reader]
     return tuple(reversed(path))

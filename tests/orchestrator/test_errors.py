@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torchloom import errors
-from torchloom.errors import Fault, NodeFailed, QueueFull, TorchLoomError, nearest
+from torchloom.errors import Fault, ItemFailed, NodeFailed, QueueFull, TorchLoomError, nearest
 
 
 def _tree(kind: type[TorchLoomError] = TorchLoomError) -> list[type[TorchLoomError]]:
@@ -40,6 +40,9 @@ def test_takes_status_and_advice_from_the_cause() -> None:
     assert error.faults == cause.faults
     assert error.message == "Node 'answer': No room."
     assert NodeFailed.status == TorchLoomError.status
+    inner = NodeFailed("pictures", ItemFailed(3, cause))
+    assert inner.message == "Node 'pictures': Item 3: No room."
+    assert (inner.status, inner.type) == (503, cause.type)
 
 
 def test_suggests_the_nearest_name() -> None:

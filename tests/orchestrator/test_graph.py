@@ -57,6 +57,17 @@ def test_counts_the_readers_of_each_result() -> None:
     assert graph.readers == {"a": 2, "b": 1, "c": 1}
 
 
+def test_knows_whose_items_are_taken_live() -> None:
+    """A live edge is an edge like others, and a fact of its reader."""
+    graph = make_graph(
+        model_node("a"),
+        replace(model_node("b", x="$item"), foreach=to_binding("$a.items"), live="a"),
+        replace(model_node("c", x="$item"), foreach=to_binding("$b.items")),
+    )
+    assert graph.sources == {"a"}
+    assert set(graph.dag.edges) == {("a", "b"), ("b", "c")}
+
+
 def test_names_the_models_and_workflows_that_it_calls() -> None:
     """Fallbacks count as calls: what they name must be there as well."""
     graph = make_graph(

@@ -10,15 +10,17 @@ import pytest
 from loom_fakes.clock import ManualClock
 from loom_fakes.graphs import Computed, bind, model_node, to_binding
 from loom_fakes.scripted import settle, until
+from loom_fakes.watcher import NotingWatcher
 
-from torchloom import node_run as node_run_module
-from torchloom.cache import Outcome, ResultCache, Sink
+from torchloom import fan_out as fan_out_module
+from torchloom.cache import ResultCache, Sink
 from torchloom.engine import Values
 from torchloom.errors import (
     BatchContractError,
     Cancelled,
     DeadlineExceeded,
     InvalidInput,
+    ItemFailed,
     ModelLoadError,
     NodeFailed,
     NotServing,
@@ -28,6 +30,7 @@ from torchloom.errors import (
     UnknownModel,
     WorkerDied,
 )
+from torchloom.feed import Feed
 from torchloom.graph import Constant, Fallback, Items, ModelCall, Node, TemplateCall, WorkflowCall
 from torchloom.node_run import CallOptions, NodeRun, Skipped
 from torchloom.policy import CachePolicy, RetryPolicy
@@ -73,34 +76,16 @@ class _Caller:
         return await answer(inputs, sink)
 
 
-class _Watcher:
-    """Notes what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
-
-    def on_chunk(self, _: Node, index: int | None, data: Values) -> None:
-        self.told.append(("chunk", index, dict(data)))
-
-    def on_item(self, _: Node, index: int, item: object) -> None:
-        self.told.append(("item", index, item))
-
-    def on_retry(self, _: Node, attempt: int, error: TorchLoomError) -> None:
-        self.told.append(("retry", attempt, type(error).__name__))
-
-    def on_cache(self, _: Node, outcome: Outcome) -> None:
-        self.told.append(("cache", outcome))
-
-
 class _Bench:
     """Runs nodes with one cache, clock and watcher."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.cache = ResultCache(now=clock)
-        self.watcher = _Watcher()
+        self.watcher = NotingWatcher()
         self.options = CallOptions(deadline=clock() + 100, priority=2, tenant="me")
         self.meter = Meter()
+        self.fed_at: float | None = None
 
     async def run(
         self,
@@ -110,6 +95,8 @@ class _Bench:
         *,
         is_streamed: bool = False,
         options: CallOptions | None = None,
+        outlet: Feed | None = None,
+        source: Feed | None = None,
     ) -> Values:
         node_run = NodeRun(
             node,
@@ -118,9 +105,13 @@ class _Bench:
             cache=self.cache,
             options=options or self.options,
             now=self.clock,
+            is_streamed=is_streamed,
+            outlet=outlet,
         )
         self.meter = node_run.meter
-        return await node_run.execute({"inputs": {}, **(scope or {})}, is_streamed=is_streamed)
+        outputs = await node_run.execute({"inputs": {}, **(scope or {})}, source)
+        self.fed_at = node_run.fed_at
+        return outputs
 
 
 @pytest.fixture
@@ -259,7 +250,10 @@ async def test_is_not_skipped_where_there_is_a_default(bench: _Bench) -> None:
         (DeadlineExceeded("x"), "timeout"),
         (QueueFull("x"), "queue_full"),
         (NotServing("x"), "queue_full"),
-        (NodeFailed("inner", NodeFailed("innermost", WorkerDied("x"))), "worker_died"),
+        (
+            NodeFailed("inner", ItemFailed(3, NodeFailed("innermost", WorkerDied("x")))),
+            "worker_died",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
@@ -492,15 +486,16 @@ async def test_gives_empty_lists_for_no_items(bench: _Bench) -> None:
 
 
 async def test_fails_with_the_first_item_that_fails(bench: _Bench) -> None:
-    """Its siblings are cancelled, and the error is the item's own."""
+    """Its siblings are cancelled, and the error is the item's own, with its index."""
 
     async def fail_b(inputs: Values, sink: Sink | None) -> Values:
         if inputs["text"] == "b":
             raise TaskFailed("not b")
         return await _never(inputs, sink)
 
-    with pytest.raises(TaskFailed, match=r"^not b$"):
+    with pytest.raises(ItemFailed, match=r"^Item 1: not b$") as failure:
         await bench.run(_each("a", "b", "c", text="$item"), _Caller(fail_b))
+    assert (failure.value.status, failure.value.type) == (500, TaskFailed("x").type)
 
 
 async def test_falls_back_and_tries_again_item_by_item(bench: _Bench) -> None:
@@ -539,7 +534,7 @@ async def test_refuses_a_limit_that_is_none(bench: _Bench, limit: object) -> Non
 
 async def test_bounds_the_number_of_items(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list without bound is refused before the first call."""
-    monkeypatch.setattr(node_run_module, "MAX_ITEMS", 2)
+    monkeypatch.setattr(fan_out_module, "MAX_ITEMS", 2)
     caller = _Caller(_upper)
     with pytest.raises(InvalidInput, match="3 items; the most is 2"):
         await bench.run(_each("a", "b", "c", text="$item"), caller)
@@ -550,12 +545,17 @@ async def test_bounds_the_number_of_items(bench: _Bench, monkeypatch: pytest.Mon
 
 
 async def test_streams_chunks_with_the_index_of_their_item(bench: _Bench) -> None:
-    """Chunks of a foreach say which item they belong to; unstreamed nodes tell nothing."""
+    """Chunks of a foreach say which item they belong to, and each item that is done is told.
+
+    Unstreamed nodes tell nothing.
+    """
     await bench.run(_each("ab", "c", text="$item"), _Caller(_upper), is_streamed=True)
     assert bench.watcher.told == [
         ("chunk", 0, {"text": "a"}),
         ("chunk", 0, {"text": "b"}),
+        ("outputs", 0, {"text": "AB"}),
         ("chunk", 1, {"text": "c"}),
+        ("outputs", 1, {"text": "C"}),
     ]
     bench.watcher.told.clear()
     await bench.run(model_node("n", text="ab"), _Caller(_upper))
@@ -576,10 +576,10 @@ async def test_cuts_items_out_of_text_as_it_comes(bench: _Bench) -> None:
     outputs = await bench.run(node, _Caller(say), is_streamed=True)
     assert outputs["items"] == ["red circle", "blue square"]
     assert [told for told in bench.watcher.told if told[0] == "item"] == [
-        ("item", 0, "red circle"),
-        ("item", 1, "blue square"),
+        ("item", None, 0, "red circle"),
+        ("item", None, 1, "blue square"),
     ]
-    assert bench.watcher.told.index(("item", 0, "red circle")) == 2
+    assert bench.watcher.told.index(("item", None, 0, "red circle")) == 2
 
 
 async def test_cuts_items_out_of_an_answer_that_is_not_streamed(bench: _Bench) -> None:
@@ -587,3 +587,50 @@ async def test_cuts_items_out_of_an_answer_that_is_not_streamed(bench: _Bench) -
     node = replace(model_node("n"), items=Items("json"))
     assert await bench.run(node, _Caller({"text": "[1, 2]"})) == {"text": "[1, 2]", "items": [1, 2]}
     assert await bench.run(node, _Caller({"image": b"x"})) == {"image": b"x"}
+
+
+async def test_falls_back_where_its_text_cannot_be_cut(bench: _Bench) -> None:
+    """A text without sound items is a failure of the node, as any other."""
+    node = replace(model_node("n"), items=Items("json"), fallback=Fallback(value={"text": "[1]"}))
+    deep: Values = {"text": "[" * 100_000}
+    assert (await bench.run(node, _Caller(deep)))["items"] == [1]
+    assert (await bench.run(node, _Caller(deep), is_streamed=True))["items"] == [1]
+    with pytest.raises(TaskFailed, match="nested too deep"):
+        await bench.run(replace(node, fallback=None), _Caller(deep))
+
+
+async def test_streams_the_fallback_in_place_of_what_broke_off(bench: _Bench) -> None:
+    """Whoever watches hears that what was told holds no more, and then another model's chunks."""
+
+    async def break_off(_: Values, sink: Sink | None) -> Values:
+        assert sink is not None
+        sink({"text": "ha"})
+        raise WorkerDied("gone")
+
+    spare = Fallback(model=ModelCall("spare"))
+    node = replace(model_node("n", text="x"), fallback=spare)
+    assert await bench.run(node, _Caller(break_off, _upper), is_streamed=True) == {"text": "X"}
+    assert bench.watcher.told == [
+        ("chunk", None, {"text": "ha"}),
+        ("start over", None, "gone"),
+        ("chunk", None, {"text": "x"}),
+    ]
+
+
+async def test_gives_its_items_on_while_it_writes(bench: _Bench) -> None:
+    """To live readers, through its outlet; and takes those of its source."""
+
+    async def say(_: Values, sink: Sink | None) -> Values:
+        assert sink is not None
+        sink({"text": "a\nb"})
+        assert feed.items == ["a"]
+        return {"text": "a\nb"}
+
+    feed = Feed(bench.clock)
+    writer = replace(model_node("n"), items=Items("lines"))
+    outputs = await bench.run(writer, _Caller(say), outlet=feed)
+    assert outputs["items"] == feed.items == ["a", "b"]
+    feed.end(outputs)
+    reader = replace(model_node("m", text="$item"), foreach=to_binding("$n.items"), live="n")
+    assert await bench.run(reader, _Caller(_upper), source=feed) == {"text": ["A", "B"]}
+    assert bench.fed_at == bench.clock()

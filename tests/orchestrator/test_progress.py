@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loom_fakes.graphs import make_graph, model_node
+from loom_fakes.graphs import make_graph, model_node, to_binding
 
 from torchloom.progress import Progress
 
@@ -67,3 +67,60 @@ def test_counts_a_skipped_node_as_settled() -> None:
     assert set(progress.results) == {"top"}
     shown = "in flight: ['end']; done: ['top']; skipped: ['left', 'right']"
     assert repr(progress) == f"<Progress {shown}>"
+
+
+LIVE = make_graph(
+    model_node("style"),
+    model_node("prompts", text="$inputs.idea"),
+    replace(
+        model_node("pictures", prompt="$item", style="$style.text"),
+        foreach=to_binding("$prompts.items"),
+        live="prompts",
+    ),
+    model_node("page", pictures="$pictures.image"),
+)
+
+
+def test_starts_a_live_reader_once_its_source_is_in_flight() -> None:
+    """Its other needs must be settled first; its own readers wait for its end."""
+    progress = Progress(LIVE)
+    assert progress.start_ready() == ["prompts", "style"]
+    progress.finish("style", {"text": "s"})
+    assert progress.start_ready() == ["pictures"]
+    assert progress.start_ready() == []
+    progress.finish("prompts", {"items": []})
+    assert set(progress.results) == {"style", "prompts"}
+    progress.finish("pictures", {"image": []})
+    assert set(progress.results) == {"pictures"}
+    assert progress.start_ready() == ["page"]
+
+
+def test_starts_a_live_reader_together_with_its_source() -> None:
+    """Where nothing else is needed both go at once, the source first."""
+    graph = make_graph(
+        model_node("z"),
+        replace(model_node("a", x="$item"), foreach=to_binding("$z.items"), live="z"),
+    )
+    assert Progress(graph).start_ready() == ["z", "a"]
+
+
+def test_lets_a_live_reader_finish_before_its_source() -> None:
+    """The source's result is then kept for nobody."""
+    progress = Progress(LIVE)
+    progress.start_ready()
+    progress.finish("style", {})
+    progress.start_ready()
+    progress.finish("pictures", {"image": []})
+    assert progress.start_ready() == ["page"]
+    progress.finish("prompts", {"items": []})
+    assert set(progress.results) == {"pictures"}
+
+
+def test_starts_a_live_reader_after_the_end_of_its_source_too() -> None:
+    """A source that is done, or skipped, is a need that is settled."""
+    progress = Progress(LIVE)
+    progress.start_ready()
+    progress.skip("prompts")
+    assert progress.start_ready() == []
+    progress.finish("style", {})
+    assert progress.start_ready() == ["pictures"]

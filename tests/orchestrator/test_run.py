@@ -7,16 +7,14 @@ import gc
 import itertools
 import logging
 import weakref
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from loom_fakes.clock import ManualClock
 from loom_fakes.graphs import Computed, bind, make_graph, model_node, to_binding
-from loom_fakes.scripted import settle, until
+from loom_fakes.run_bench import RunBench, read_events
+from loom_fakes.scripted import settle
 
-from torchloom.cache import ResultCache, Sink
-from torchloom.engine import Values
 from torchloom.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -26,108 +24,16 @@ from torchloom.errors import (
     TaskFailed,
     TorchLoomError,
 )
-from torchloom.graph import Constant, Graph, Items, ModelCall, Node, TemplateCall, WorkflowCall
+from torchloom.graph import Constant, Items, Node, TemplateCall
 from torchloom.node_run import CallOptions
 from torchloom.policy import CachePolicy, RetryPolicy
-from torchloom.run import TRANSITIONS, Run, RunOptions, RunState, describe
-from torchloom.stats import Stats
-from torchloom.timings import Meter
-
-
-class _Call:
-    """A call that the test answers."""
-
-    def __init__(self, model: str, inputs: Values, sink: Sink | None, options: CallOptions) -> None:
-        self.model = model
-        self.inputs = inputs
-        self.sink = sink
-        self.options = options
-        self.answer: asyncio.Future[Values] = asyncio.get_running_loop().create_future()
-
-
-class _Caller:
-    """Keeps calls until the test answers them."""
-
-    def __init__(self) -> None:
-        self.calls: list[_Call] = []
-
-    async def call_model(
-        self,
-        call: ModelCall,
-        inputs: Values,
-        _: Values,
-        *,
-        sink: Sink | None,
-        options: CallOptions,
-        meter: Meter,
-    ) -> Values:
-        self.calls.append(_Call(call.model, inputs, sink, options))
-        outputs = await self.calls[-1].answer
-        meter.add(0.25, 0.5)
-        return outputs
-
-    async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
-    ) -> Values:
-        raise NotImplementedError
-
-    async def take(self, model: str) -> _Call:
-        """Give the open call of a model, once there is one."""
-
-        def find() -> _Call | None:
-            return next((c for c in self.calls if c.model == model and not c.answer.done()), None)
-
-        await until(lambda: find() is not None)
-        call = find()
-        assert call is not None
-        return call
-
-    async def answer(self, model: str, **outputs: object) -> None:
-        """Answer the open call of a model."""
-        (await self.take(model)).answer.set_result(outputs)
-
-    async def fail(self, model: str, error: Exception) -> None:
-        """Fail the open call of a model."""
-        (await self.take(model)).answer.set_exception(error)
-
-
-class _Bench:
-    """Starts runs over calls that the test answers."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self.clock = clock
-        self.caller = _Caller()
-        self.stats = Stats()
-        self.cache = ResultCache(now=clock)
-
-    def make(self, graph: Graph, inputs: Values | None = None, **options: object) -> Run:
-        return Run(
-            graph,
-            inputs or {},
-            options=RunOptions(**options),  # type: ignore[arg-type]  # tests give any
-            caller=self.caller,
-            cache=self.cache,
-            stats=self.stats,
-            now=self.clock,
-        )
-
-    def start(self, graph: Graph, inputs: Values | None = None, **options: object) -> Run:
-        run = self.make(graph, inputs, **options)
-        run.start()
-        return run
-
-    def series(self) -> dict[tuple[str, ...], float]:
-        return {(s.metric.name, *s.labels): s.value for s in self.stats.snapshot()}
+from torchloom.run import TRANSITIONS, RunState, describe
 
 
 @pytest.fixture
-def bench(clock: ManualClock) -> _Bench:
+def bench(clock: ManualClock) -> RunBench:
     """Give a bench."""
-    return _Bench(clock)
-
-
-async def _events(run: Run, after: int = 0) -> list[tuple[int, str, Mapping[str, object]]]:
-    return [(event.id, event.type, event.data) async for event in run.events(after)]
+    return RunBench(clock)
 
 
 def _node(name: str, **inputs: object) -> Node:
@@ -140,7 +46,7 @@ CHAIN = make_graph(_node("a", x="$inputs.x"), _node("b", y="$a.y"), outputs={"z"
 @pytest.mark.parametrize(
     ("old", "new"), list(itertools.product(RunState, RunState)), ids=lambda s: s.value
 )
-async def test_ends_only_as_the_table_allows(bench: _Bench, old: RunState, new: RunState) -> None:
+async def test_ends_only_as_the_table_allows(bench: RunBench, old: RunState, new: RunState) -> None:
     """Over all pairs: an allowed move moves, any other is a fault of ours."""
     run = bench.make(make_graph())
     run.state = old
@@ -155,7 +61,7 @@ async def test_ends_only_as_the_table_allows(bench: _Bench, old: RunState, new: 
         assert run.state is old
 
 
-async def test_tells_everything_that_happens_in_order(bench: _Bench) -> None:
+async def test_tells_everything_that_happens_in_order(bench: RunBench) -> None:
     """From start to end, each node's start and finish, with ids that rise by one."""
     run = bench.start(CHAIN, {"x": 1})
     await bench.caller.answer("a", y=2)
@@ -164,7 +70,7 @@ async def test_tells_everything_that_happens_in_order(bench: _Bench) -> None:
     bench.clock.advance(2.0)
     call.answer.set_result({"z": 3})
     assert await run.result() == {"z": 3}
-    events = await _events(run)
+    events = await read_events(run)
     assert [number for number, *_ in events] == list(range(1, 7))
     assert [(kind, data) for _, kind, data in events[:-1]] == [
         ("run.started", {"run": run.id, "workflow": "flow", "version": 1}),
@@ -178,12 +84,12 @@ async def test_tells_everything_that_happens_in_order(bench: _Bench) -> None:
     timings = data["timings"]
     assert isinstance(timings, dict)
     assert (timings["total_s"], timings["critical_path"]) == (2.0, ("a", "b"))
-    assert await _events(run, after=4) == events[4:]
+    assert await read_events(run, after=4) == events[4:]
     assert (run.state, run.duration_s, run.error) == (RunState.DONE, 2.0, None)
     assert f"<Run {run.id} of flow@1: done, <Progress done: ['a', 'b']>>" == repr(run)
 
 
-async def test_runs_side_by_side_what_does_not_wait_for_each_other(bench: _Bench) -> None:
+async def test_runs_side_by_side_what_does_not_wait_for_each_other(bench: RunBench) -> None:
     """A node starts when its needs are settled; the length comes from the longest way."""
     graph = make_graph(
         _node("a"),
@@ -208,7 +114,7 @@ async def test_runs_side_by_side_what_does_not_wait_for_each_other(bench: _Bench
     assert bench.series()["node_seconds", "flow", "slow"] == 3.0
 
 
-async def test_waits_for_nodes_that_it_only_comes_after(bench: _Bench) -> None:
+async def test_waits_for_nodes_that_it_only_comes_after(bench: RunBench) -> None:
     """`after` orders without reading."""
     graph = make_graph(_node("a"), replace(_node("b"), after=frozenset({"a"})))
     run = bench.start(graph)
@@ -220,7 +126,7 @@ async def test_waits_for_nodes_that_it_only_comes_after(bench: _Bench) -> None:
     assert await run.result() == {"result": {"x": 1}}
 
 
-async def test_skips_what_reads_a_skipped_node(bench: _Bench) -> None:
+async def test_skips_what_reads_a_skipped_node(bench: RunBench) -> None:
     """Skipping spreads to readers without a default; an output that reads one is None."""
     graph = make_graph(
         replace(_node("a"), when=to_binding("$inputs.flag")),
@@ -233,23 +139,23 @@ async def test_skips_what_reads_a_skipped_node(bench: _Bench) -> None:
     assert call.inputs == {"x": "none"}
     call.answer.set_result({"x": 1})
     assert await run.result() == {"b": None, "c": 1}
-    skipped = [data["node"] for _, kind, data in await _events(run) if kind == "node.skipped"]
+    skipped = [data["node"] for _, kind, data in await read_events(run) if kind == "node.skipped"]
     assert skipped == ["a", "b"]
     assert set(run.timings.nodes) == {"c"}
 
 
-async def test_makes_no_chunks_for_a_run_that_nobody_streams(bench: _Bench) -> None:
+async def test_makes_no_chunks_for_a_run_that_nobody_streams(bench: RunBench) -> None:
     """The answer is the same, and the streamed node's outputs are still told at its end."""
     run = bench.start(make_graph(_node("loud"), stream=("loud",)), is_streamed=False)
     assert (await bench.caller.take("loud")).sink is None
     await bench.caller.answer("loud", text="hi")
     await run.wait()
-    told = {kind: data for _, kind, data in await _events(run)}
+    told = {kind: data for _, kind, data in await read_events(run)}
     assert "node.chunk" not in told
     assert told["node.finished"]["outputs"] == {"text": "hi"}
 
 
-async def test_tells_chunks_items_and_outputs_of_streamed_nodes(bench: _Bench) -> None:
+async def test_tells_chunks_items_and_outputs_of_streamed_nodes(bench: RunBench) -> None:
     """Only nodes of the graph's stream are told in detail."""
     graph = make_graph(
         _node("quiet"),
@@ -269,7 +175,7 @@ async def test_tells_chunks_items_and_outputs_of_streamed_nodes(bench: _Bench) -
     item.sink({"image": b"x"})
     item.answer.set_result({"y": 2})
     await run.wait()
-    told = [(kind, dict(data)) for _, kind, data in await _events(run)]
+    told = [(kind, dict(data)) for _, kind, data in await read_events(run)]
     assert ("node.chunk", {"node": "loud", "text": "one\n"}) in told
     assert ("node.item", {"node": "loud", "index": 0, "item": "one"}) in told
     assert ("node.chunk", {"node": "each", "index": 0, "image": b"x"}) in told
@@ -281,14 +187,14 @@ async def test_tells_chunks_items_and_outputs_of_streamed_nodes(bench: _Bench) -
     }
 
 
-async def test_tells_of_retries_and_cache_answers(bench: _Bench) -> None:
+async def test_tells_of_retries_and_cache_answers(bench: RunBench) -> None:
     """Another attempt is an event and a count; the cache's answers are counted."""
     node = replace(_node("a"), retry=RetryPolicy(attempts=2), cache=CachePolicy())
     run = bench.start(make_graph(node))
     await bench.caller.fail("a", TaskFailed("no"))
     await bench.caller.answer("a", x=1)
     await run.wait()
-    (retried,) = [data for _, kind, data in await _events(run) if kind == "node.retried"]
+    (retried,) = [data for _, kind, data in await read_events(run) if kind == "node.retried"]
     assert retried == {"node": "a", "attempt": 2, "error": describe(TaskFailed("no"))}
     assert bench.series()["retries", "flow", "a"] == 1
     assert bench.series()["cache_requests", "a", "miss"] == 1
@@ -297,7 +203,7 @@ async def test_tells_of_retries_and_cache_answers(bench: _Bench) -> None:
 # Failing
 
 
-async def test_fails_with_the_node_that_failed(bench: _Bench) -> None:
+async def test_fails_with_the_node_that_failed(bench: RunBench) -> None:
     """The first failure ends the run, cancels what is in flight, and names its node."""
     run = bench.start(make_graph(_node("a"), _node("b"), outputs={}))
     other = await bench.caller.take("b")
@@ -307,7 +213,7 @@ async def test_fails_with_the_node_that_failed(bench: _Bench) -> None:
     assert (failure.value.status, failure.value.retry_after_s) == (503, 2.0)
     assert other.answer.cancelled()
     assert (run.state, run.outputs, run.error) == (RunState.FAILED, None, failure.value)
-    _, kind, data = (await _events(run))[-1]
+    _, kind, data = (await read_events(run))[-1]
     assert kind == "run.failed"
     assert data["error"] == {
         "type": "urn:torchloom:queue-full",
@@ -319,7 +225,7 @@ async def test_fails_with_the_node_that_failed(bench: _Bench) -> None:
     assert ("run_seconds", "flow", "failed") in bench.series()
 
 
-async def test_fails_with_an_output_that_cannot_be_worked_out(bench: _Bench) -> None:
+async def test_fails_with_an_output_that_cannot_be_worked_out(bench: RunBench) -> None:
     """An expression that fails at the end names its output."""
 
     def fail(_: object) -> object:
@@ -330,7 +236,7 @@ async def test_fails_with_an_output_that_cannot_be_worked_out(bench: _Bench) -> 
         await run.result()
 
 
-async def test_fails_when_its_time_is_over(bench: _Bench) -> None:
+async def test_fails_when_its_time_is_over(bench: RunBench) -> None:
     """A deadline ends the run and cancels what it has begun."""
     run = bench.start(CHAIN, {"x": 1}, timeout_s=0.01, priority=3, tenant="me")
     call = await bench.caller.take("a")
@@ -342,7 +248,7 @@ async def test_fails_when_its_time_is_over(bench: _Bench) -> None:
     assert run.state is RunState.FAILED
 
 
-async def test_begins_nothing_when_its_time_is_over_at_once(bench: _Bench) -> None:
+async def test_begins_nothing_when_its_time_is_over_at_once(bench: RunBench) -> None:
     """A run without time does no work."""
     run = bench.start(CHAIN, {"x": 1}, timeout_s=0.0)
     with pytest.raises(DeadlineExceeded):
@@ -351,7 +257,7 @@ async def test_begins_nothing_when_its_time_is_over_at_once(bench: _Bench) -> No
 
 
 async def test_ends_even_by_a_fault_of_ours(
-    bench: _Bench, caplog: pytest.LogCaptureFixture
+    bench: RunBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What must not happen is logged with its trace; the caller is told, and not of the details."""
     run = bench.start(CHAIN, {"x": 1})
@@ -365,7 +271,7 @@ async def test_ends_even_by_a_fault_of_ours(
 # Cancelling
 
 
-async def test_cancels_everything_that_it_has_begun(bench: _Bench) -> None:
+async def test_cancels_everything_that_it_has_begun(bench: RunBench) -> None:
     """Cancelling a run reaches each of its calls; nothing further begins."""
     run = bench.start(make_graph(_node("a"), _node("b"), _node("c", x="$a.x"), outputs={}))
     calls = [await bench.caller.take(model) for model in "ab"]
@@ -377,10 +283,10 @@ async def test_cancels_everything_that_it_has_begun(bench: _Bench) -> None:
     assert all(call.answer.cancelled() for call in calls)
     assert len(bench.caller.calls) == 2
     assert run.state is RunState.CANCELLED
-    assert (await _events(run))[-1][1] == "run.failed"
+    assert (await read_events(run))[-1][1] == "run.failed"
 
 
-async def test_can_be_cancelled_before_it_has_begun(bench: _Bench) -> None:
+async def test_can_be_cancelled_before_it_has_begun(bench: RunBench) -> None:
     """A cancellation in the turn of its start leaves nobody waiting."""
     run = bench.start(CHAIN, {"x": 1})
     run.cancel()
@@ -390,11 +296,11 @@ async def test_can_be_cancelled_before_it_has_begun(bench: _Bench) -> None:
     bench.make(CHAIN).cancel()
 
 
-async def test_goes_on_without_those_who_wait_for_it(bench: _Bench) -> None:
+async def test_goes_on_without_those_who_wait_for_it(bench: RunBench) -> None:
     """Leaving `result` or `events` does not cancel the run."""
     run = bench.start(CHAIN, {"x": 1})
     waiting = asyncio.ensure_future(run.result())
-    reading = asyncio.ensure_future(_events(run))
+    reading = asyncio.ensure_future(read_events(run))
     await bench.caller.take("a")
     waiting.cancel()
     reading.cancel()
@@ -410,7 +316,7 @@ class _Large(dict[str, object]):
     """A result whose life can be watched."""
 
 
-async def test_frees_results_after_their_last_reader(bench: _Bench) -> None:
+async def test_frees_results_after_their_last_reader(bench: RunBench) -> None:
     """While a later node runs, what nobody reads any more is gone from memory."""
     graph = make_graph(
         _node("a"),
@@ -433,7 +339,7 @@ async def test_frees_results_after_their_last_reader(bench: _Bench) -> None:
     await run.wait()
 
 
-async def test_keeps_no_result_of_others_while_a_node_runs(bench: _Bench) -> None:
+async def test_keeps_no_result_of_others_while_a_node_runs(bench: RunBench) -> None:
     """A node holds what it reads, not what happened to be there when it started."""
     graph = make_graph(
         _node("large"),
@@ -459,7 +365,7 @@ async def test_keeps_no_result_of_others_while_a_node_runs(bench: _Bench) -> Non
     await run.wait()
 
 
-async def test_runs_a_graph_of_templates_alone(bench: _Bench) -> None:
+async def test_runs_a_graph_of_templates_alone(bench: RunBench) -> None:
     """A run needs no model."""
     hello = Node(name="hello", call=TemplateCall(Constant("hi")))
     graph = make_graph(hello, outputs={"text": "$hello.text", "fixed": 1, **bind()})

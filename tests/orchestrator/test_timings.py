@@ -29,17 +29,34 @@ def test_finds_the_path_that_the_length_came_from() -> None:
         "aside": _timing(0, 3),
     }
     needs = {"a": [], "slow": ["a"], "fast": ["a"], "join": ["fast", "slow"], "aside": []}
-    assert find_critical_path(nodes, needs) == ("a", "slow", "join")
+    assert find_critical_path(nodes, needs, {}) == ("a", "slow", "join")
 
 
 def test_takes_the_later_of_two_that_finished_at_once() -> None:
     """A node that took no time still comes after its need: order of finishing decides."""
     nodes = {"a": _timing(0, 1), "b": _timing(1, 1), "c": _timing(1, 1)}
     needs: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["b"]}
-    assert find_critical_path(nodes, needs) == ("a", "b", "c")
+    assert find_critical_path(nodes, needs, {}) == ("a", "b", "c")
 
 
 def test_leaves_out_nodes_without_a_timing() -> None:
     """Skipped nodes have no length; a run without nodes has no path."""
-    assert find_critical_path({"b": _timing(0, 1)}, {"b": ["skipped"]}) == ("b",)
-    assert find_critical_path({}, {}) == ()
+    assert find_critical_path({"b": _timing(0, 1)}, {"b": ["skipped"]}, {}) == ("b",)
+    assert find_critical_path({}, {}, {}) == ()
+
+
+def test_asks_when_a_need_was_met_that_had_not_finished() -> None:
+    """What came before a need's end counts, and not its end; a node may end before its need."""
+    nodes = {
+        "style": _timing(0, 3),
+        "prompts": _timing(0, 9),
+        "pictures": _timing(3, 10),
+        "page": _timing(10, 11),
+    }
+    needs = {"style": [], "prompts": [], "pictures": ["prompts", "style"], "page": ["pictures"]}
+    for met_s, first in ((2.0, "style"), (6.0, "prompts")):
+        path = find_critical_path(nodes, needs, {("prompts", "pictures"): met_s})
+        assert path == (first, "pictures", "page")
+    early = {"pictures": _timing(0, 4), "prompts": _timing(0, 9)}
+    needs = {"prompts": [], "pictures": ["prompts"]}
+    assert find_critical_path(early, needs, {("prompts", "pictures"): 1.0}) == ("prompts",)
