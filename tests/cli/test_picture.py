@@ -20,6 +20,14 @@ nodes:
 outputs: {text: "{{ last.text }}"}
 """
 
+LIVE = """\
+name: live
+nodes:
+  first: {function: "shop.lists:count"}
+  last: {template: "{{ item }}", foreach: "{{ first.items }}"}
+outputs: {values: "{{ last.value }}"}
+"""
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -34,6 +42,15 @@ def test_prints_nodes_in_the_order_in_which_they_run(file: Path) -> None:
     printed = CliRunner().invoke(main, ["graph", str(file)]).stdout
     assert printed.index("first") < printed.index("last")
     assert ["last", "template", "first"] in [line.split() for line in printed.splitlines()]
+
+
+def test_marks_items_that_are_taken_live(file: Path) -> None:
+    """The need that a node does not wait for says so."""
+    file.write_text(LIVE)
+    arguments = ["graph", str(file), "--functions", "shop"]
+    printed = CliRunner().invoke(main, arguments).stdout
+    assert "first (live)" in printed
+    assert "== live ==>" in CliRunner().invoke(main, [*arguments, "--format=mermaid"]).stdout
 
 
 def test_prints_mermaid(file: Path) -> None:

@@ -38,10 +38,10 @@ def test_writes_mermaid() -> None:
         "flowchart LR",
         "  accTitle: multi_image@1",
         '  n0["<b>prompts</b><br/>model llama<br/>streams"]',
-        '  n1[["<b>pictures</b><br/>model stable_diffusion<br/>foreach<br/>streams"]]',
+        '  n1[["<b>pictures</b><br/>model stable_diffusion<br/>foreach<br/>live<br/>streams"]]',
         '  n2(["<b>inputs</b><br/>idea<br/>num_images<br/>seed"])',
         '  n3(["<b>outputs</b><br/>prompts<br/>images"])',
-        "  n0 --> n1",
+        "  n0 == live ==> n1",
         "  n0 --> n3",
         "  n1 --> n3",
         "  n2 --> n0",
@@ -79,6 +79,18 @@ def test_marks_what_is_special() -> None:
     assert "-. after .->" in to_mermaid(build(_FULL))
     assert 'class="edge after"' in to_svg(build(_FULL))
     assert 'class="box when"' in to_svg(build(_FULL))
+
+
+def test_marks_live_edges() -> None:
+    """As a line of its own kind, as a word in the box, and in the description."""
+    svg = to_svg(build(MULTI_IMAGE))
+    assert svg.count('class="edge live"') == 1
+    assert "foreach · live · streams" in _texts(svg)
+    assert "needs prompts, and takes the items of prompts as they come." in svg
+    waits = build(
+        MULTI_IMAGE.replace('prompts.items }}"\n    limit', 'prompts.items[:2] }}"\n    limit')
+    )
+    assert "live" not in to_mermaid(waits)
 
 
 def test_draws_workflows() -> None:

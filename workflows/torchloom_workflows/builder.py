@@ -19,6 +19,7 @@ from torchloom_workflows.draft import SCOPE_HINTS, Draft, read_draft
 from torchloom_workflows.expression import Names, Parsed, parse_value
 from torchloom_workflows.fit import check_value
 from torchloom_workflows.input_schema import check_input
+from torchloom_workflows.live_edge import find_source
 from torchloom_workflows.order import find_cycles, find_unneeded, to_needs
 from torchloom_workflows.reference import Sources, check_paths, check_read, describe
 from torchloom_workflows.schema import check_shape
@@ -239,7 +240,10 @@ class _Build:
             version=version,
             description=str(self.sound.get("description", "")),
             signature=self._to_signature(),
-            nodes={name: draft.to_node() for name, draft in self.drafts.items()},
+            nodes={
+                name: draft.to_node(live=find_source(draft, self.drafts))
+                for name, draft in self.drafts.items()
+            },
             outputs=_bindings(self.outputs),
             stream=self.stream,
             chat=_bindings(self.chat),

@@ -125,8 +125,8 @@ class Draft:
             name: {"type": "array", "items": schema} for name, schema in self.single_outputs.items()
         }
 
-    def to_node(self) -> Node:
-        """Make the node. There must be no faults."""
+    def to_node(self, *, live: str | None = None) -> Node:
+        """Make the node. There must be no faults. `live`: whose items it takes live."""
         priority, device = self.sound.get("priority"), self.sound.get("device")
         return Node(
             name=self.name,
@@ -134,6 +134,7 @@ class Draft:
             inputs={name: parsed.binding for name, parsed in self.inputs.items()},
             params={name: parsed.binding for name, parsed in self.params.items()},
             foreach=self._to_binding("foreach"),
+            live=live,
             limit=self._to_binding("limit"),
             when=self._to_binding("when"),
             items=to_items(self.sound),

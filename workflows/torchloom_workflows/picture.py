@@ -15,6 +15,7 @@ from torchloom_workflows.layout import Box, Layout, Point, lay_out
 
 
 _Kind = Literal["inputs", "outputs", "model", "function", "template", "workflow"]
+_EdgeKind = Literal["need", "after", "live"]
 
 _MAX_CHARS = 32
 _MAX_NAMES = 4
@@ -42,12 +43,13 @@ text { font-family: system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; fi
 .workflow { fill: #8250c4 }
 .edge { fill: none; stroke: #8a93a5; stroke-width: 1.4 }
 .after { stroke-dasharray: 4 4 }
+.live { stroke: #8a4b00; stroke-width: 3 }
 .streams { stroke: #2f6fde; stroke-width: 1.8 }
 .tip { fill: #8a93a5 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e8ebf2 } .line { fill: #a5aec0 } .mark { fill: #f0b36b }
   .box { fill: #232936; stroke: #525c70 } .end { fill: #1b202b }
-  .streams { stroke: #7fb0ff }
+  .streams { stroke: #7fb0ff } .live { stroke: #f0b36b }
 }
 """
 
@@ -55,8 +57,8 @@ text { font-family: system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; fi
 _ROLE = 'role="img" aria-labelledby="title description"'
 
 _TIP = (
-    '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-    'orient="auto"><path class="tip" d="M0 0 L8 4 L0 8 z"/></marker>'
+    '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" '
+    'markerUnits="userSpaceOnUse" orient="auto"><path class="tip" d="M0 0 L8 4 L0 8 z"/></marker>'
 )
 
 
@@ -99,10 +101,15 @@ def to_mermaid(graph: Graph) -> str:
             opening, closing = "[[", "]]"
         lines.append(f'  {ids[name]}{opening}"{label}"{closing}')
     for start, end in dag.edges:
-        arrow = "-. after .->" if _is_after(graph, start, end) else "-->"
-        lines.append(f"  {ids[start]} {arrow} {ids[end]}")
+        lines.append(f"  {ids[start]} {_ARROWS[_find_edge_kind(graph, start, end)]} {ids[end]}")
     return "\n".join(lines) + "\n"
 
+
+_ARROWS: Mapping[_EdgeKind, str] = {
+    "need": "-->",
+    "after": "-. after .->",
+    "live": "== live ==>",
+}
 
 _SHAPES: Mapping[str, tuple[str, str]] = {"inputs": ("([", "])"), "outputs": ("([", "])")}
 
@@ -146,6 +153,7 @@ def _list(names: Mapping[str, object]) -> Iterator[str]:
 def _to_card(graph: Graph, node: Node) -> _Card:
     marks = {
         "foreach": node.foreach,
+        "live": node.live,
         "when": node.when,
         "streams": node.name in graph.stream,
         "cached": node.cache,
@@ -183,10 +191,14 @@ def _to_dag(graph: Graph) -> nx.DiGraph[str]:
     return dag
 
 
-def _is_after(graph: Graph, start: str, end: str) -> bool:
-    """Tell an edge that is there for the order alone."""
+def _find_edge_kind(graph: Graph, start: str, end: str) -> _EdgeKind:
+    """Tell an edge that is there for the order alone, and one that carries items as they come."""
     node = graph.nodes.get(end)
-    return node is not None and start in node.after and start not in node.reads
+    if node is None:
+        return "need"
+    if start == node.live:
+        return "live"
+    return "after" if start in node.after and start not in node.reads else "need"
 
 
 def _describe(graph: Graph) -> str:
@@ -195,7 +207,9 @@ def _describe(graph: Graph) -> str:
     for name, node in graph.nodes.items():
         card = _to_card(graph, node)
         needs = ", ".join(sorted(node.needs)) or "nothing but the inputs"
-        sentences.append(f"Node {name} ({', '.join((*card.lines, *card.marks))}) needs {needs}.")
+        live = f", and takes the items of {node.live} as they come" if node.live else ""
+        what = ", ".join((*card.lines, *card.marks))
+        sentences.append(f"Node {name} ({what}) needs {needs}{live}.")
     return " ".join(sentences)
 
 
@@ -205,8 +219,9 @@ def _describe(graph: Graph) -> str:
 def _draw_edge(graph: Graph, edge: tuple[str, str], layout: Layout) -> str:
     start, end = edge
     classes = ["edge"]
-    if _is_after(graph, start, end):
-        classes.append("after")
+    kind = _find_edge_kind(graph, start, end)
+    if kind != "need":
+        classes.append(kind)
     if start in graph.stream and end == _OUTPUTS:
         classes.append("streams")
     return (

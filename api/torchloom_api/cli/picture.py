@@ -91,7 +91,7 @@ def _to_row(node: Node, graph: Graph) -> tuple[str, ...]:
     return (
         node.name,
         _to_call(node),
-        _sort(node.needs),
+        ", ".join(need + " (live)" * (need == node.live) for need in sorted(node.needs)),
         ", ".join(mark for mark, is_set in marks.items() if is_set),
     )
 

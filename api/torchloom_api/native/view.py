@@ -103,13 +103,17 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
-    """A node: what it calls (`model`, `workflow` or `template`), and what it waits for."""
+    """A node: what it calls (`model`, `workflow` or `template`), and what it waits for.
+
+    `live`: the node whose items it takes while they are written.
+    """
 
     name: str
     call: str
     target: str | None
     needs: Sequence[str]
     is_foreach: bool
+    live: str | None
 
     @classmethod
     def of(cls, node: Node) -> NodeView:
@@ -121,6 +125,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
             target=target,
             needs=sorted(node.needs),
             is_foreach=node.foreach is not None,
+            live=node.live,
         )
 
 

@@ -28,6 +28,7 @@ async def test_registers_a_workflow(client: httpx.AsyncClient, register: Registe
         "target": "echo",
         "needs": ["first"],
         "is_foreach": False,
+        "live": None,
     }
     assert view["signature"]["required"] == ["value"]
     assert again.json() == view
