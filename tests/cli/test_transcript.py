@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from io import StringIO
 
 import pytest
@@ -105,7 +106,9 @@ def test_gives_the_time_of_each_node() -> None:
 def test_tells_of_a_retry() -> None:
     """A retry is worth a word: what failed, and which attempt follows."""
     pages = Pages()
-    pages.feed(("node.retried", {"node": "answer", "attempt": 2, "error": "worker died"}))
+    pages.feed(
+        ("node.retried", {"node": "answer", "attempt": 2, "error": {"detail": "worker died"}})
+    )
     assert pages.notes == "answer: attempt 2 after: worker died\n"
 
 
@@ -118,3 +121,92 @@ def test_ends_a_failed_run_with_its_error() -> None:
     assert caught.value.message == "Node 'answer': no."
     assert caught.value.exit_code == ExitCode.FAILED
     assert pages.out == "half\n"
+
+
+PICTURE = b64encode(
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (64).to_bytes(4) * 2 + bytes(976)
+).decode()
+
+
+def _item(index: int, **outputs: object) -> tuple[str, dict[str, object]]:
+    return ("node.item", {"node": "pictures", "index": index, "outputs": outputs})
+
+
+def test_tells_of_each_item_that_is_done() -> None:
+    """A picture in words, on a line of its own, at once where no line of text is under way."""
+    pages = Pages()
+    pages.feed(_chunk("a red circle\n"), _item(0, image=PICTURE, seed=7))
+    assert pages.notes == "pictures[0]: image PNG 64x64, 1.0 kB · seed 7\n"
+    pages.feed(_chunk("a blue square\n"), ("run.finished", {"outputs": {}}))
+    assert pages.out == "a red circle\na blue square\n"
+
+
+def test_does_not_break_a_line_for_an_item() -> None:
+    """What is done meanwhile is told when the line is complete, or the text ends."""
+    pages = Pages()
+    pages.feed(_chunk("a red circle\na"), _item(0, seed=7))
+    assert pages.notes == ""
+    pages.feed(_chunk(" blue square\na gre"))
+    assert pages.notes == "pictures[0]: seed 7\n"
+    pages.feed(_item(1, seed=8), _chunk("y star"), ("run.finished", {"outputs": {}}))
+    assert pages.notes == "pictures[0]: seed 7\npictures[1]: seed 8\n"
+    assert pages.out == "a red circle\na blue square\na grey star\n"
+
+
+def test_does_not_tell_twice_of_an_item() -> None:
+    """Neither of one that was cut from streamed text, nor of one whose text was streamed."""
+    pages = Pages()
+    pages.feed(
+        ("node.item", {"node": "answer", "index": 0, "item": "a red circle"}),
+        _chunk("hello", index=0),
+        ("node.item", {"node": "answer", "index": 0, "outputs": {"text": "hello"}}),
+    )
+    assert (pages.out, pages.notes) == ("answer[0]: hello", "")
+
+
+def test_shortens_what_an_item_gave() -> None:
+    """All of it is among the outputs, at the end."""
+    pages = Pages()
+    pages.feed(_item(3, vector=[0.5] * 40))
+    assert pages.notes.startswith("pictures[3]: vector [0.5, 0.5,")
+    assert pages.notes.strip().endswith("…")
+
+
+def test_prints_no_bytes_of_pictures() -> None:
+    """Not among the outputs, and not among chunks of data."""
+    pages = Pages()
+    pages.feed(
+        ("node.chunk", {"node": "a", "data": {"image": PICTURE}}),
+        ("node.chunk", {"node": "a", "data": PICTURE}),
+        ("node.chunk", {"node": "a", "index": 1, "image": PICTURE}),
+        ("run.finished", {"outputs": {"images": [PICTURE], "one": PICTURE}}),
+    )
+    assert "iVBOR" not in pages.out + pages.notes
+    assert "one: PNG 64x64, 1.0 kB" in pages.out
+    assert pages.notes == "a[1]: a picture\n"
+
+
+def test_says_that_a_node_starts_over() -> None:
+    """What was printed of it before is not taken for its answer."""
+    pages = Pages()
+    error = {"title": "The worker process ended", "detail": "gone"}
+    pages.feed(
+        _chunk("half"),
+        ("node.restarted", {"node": "answer", "error": error}),
+        ("node.restarted", {"node": "pictures"}),
+        ("run.finished", {"outputs": {"answer": "half"}}),
+    )
+    assert pages.notes == "answer: starts over after: gone\npictures: starts over\n"
+    assert pages.out == "half\nanswer: half\n"
+
+
+def test_says_that_one_item_starts_over() -> None:
+    """The others keep their text."""
+    pages = Pages()
+    pages.feed(
+        _chunk("one", index=0),
+        _chunk("two", index=1),
+        ("node.restarted", {"node": "answer", "index": 0, "error": {"detail": "gone"}}),
+        ("run.finished", {"outputs": {"a": "one", "b": "two"}}),
+    )
+    assert pages.out == "answer[0]: one\nanswer[1]: two\na: one\n"
