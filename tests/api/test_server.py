@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -46,6 +47,21 @@ name: slow
 inputs: {seconds: {type: number}}
 nodes: {nap: {function: "api_fakes.functions:slow", inputs: {seconds: "{{ inputs.seconds }}"}}}
 outputs: {slept: "{{ nap.slept }}"}
+"""
+
+LIVE = """
+name: live
+inputs: {folder: {type: string}, number: {type: integer}, refused: {type: integer, default: -1}}
+nodes:
+  numbers:
+    function: api_fakes.functions:hand_over
+    inputs: {folder: "{{ inputs.folder }}", number: "{{ inputs.number }}"}
+  takers:
+    foreach: "{{ numbers.items }}"
+    function: api_fakes.functions:take
+    inputs: {folder: "{{ inputs.folder }}", number: "{{ item }}", refused: "{{ inputs.refused }}"}
+outputs: {taken: "{{ takers.taken }}"}
+stream: [numbers, takers]
 """
 
 
@@ -97,12 +113,13 @@ def _launch(folder: Path, arguments: tuple[str, ...]) -> tuple[subprocess.Popen[
     log = folder / f"{len(list(folder.glob('*.log')))}.log"
     command = [sys.executable, "-m", "torchloom_api.cli", "serve", *arguments]
     options = ["--port=0", f"--store={folder / 'store'}", "--functions=api_fakes"]
+    paths = (str(HERE), os.environ.get("PYTHONPATH"))
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*command, *options],
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": str(HERE)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             process_group=0,
         )
     return process, log
@@ -154,6 +171,53 @@ def test_streams_as_it_goes(start: Start, tmp_path: Path) -> None:
     assert seen[:3] == ["run.started", "node.started", "node.chunk"]
     assert seen[-1] == "run.finished"
     assert state == "running"
+
+
+def _read_events(text: str) -> list[tuple[str, dict[str, object]]]:
+    lines = text.splitlines()
+    kinds = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    return list(zip(kinds, data, strict=True))
+
+
+def test_starts_items_while_the_node_before_still_writes(start: Start, tmp_path: Path) -> None:
+    """A generator that goes on only once its last value has been taken comes to its end.
+
+    The order of the events says the same, with a client that streams and with one that does not.
+    """
+    server = start(write(tmp_path, "live.yaml", LIVE))
+    with server.client() as client:
+        view = client.get("/api/workflows/live").json()
+        for headers in (STREAM, {}):
+            folder = tmp_path / str(len(headers))
+            folder.mkdir()
+            inputs = {"folder": str(folder), "number": 3}
+            answer = client.post("/api/workflows/live/runs", json=inputs, headers=headers)
+            if headers:
+                events = _read_events(answer.text)
+
+    assert view["graph"]["nodes"][1]["live"] == "numbers"
+    assert answer.json()["outputs"] == {"taken": [0, 1, 2]}
+    assert answer.json()["timings"]["critical_path"] == ["numbers", "takers"]
+    kinds = [(kind, data.get("node")) for kind, data in events]
+    assert kinds.index(("node.item", "takers")) < kinds.index(("node.finished", "numbers"))
+    items = [data for kind, data in events if kind == "node.item"]
+    assert items == [
+        {"node": "takers", "index": index, "outputs": {"taken": index}} for index in range(3)
+    ]
+    assert events[-1][1]["outputs"] == {"taken": [0, 1, 2]}
+
+
+def test_names_the_item_that_failed(start: Start, tmp_path: Path) -> None:
+    """The run ends with it, though the generator would have written on."""
+    server = start(write(tmp_path, "live.yaml", LIVE))
+    inputs = {"folder": str(tmp_path), "number": 3, "refused": 1}
+    with server.client() as client:
+        answer = client.post("/api/workflows/live/runs", json=inputs)
+
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "Node 'takers': Item 1: ValueError: 1 is refused."
+    assert not (tmp_path / "2").exists()
 
 
 def test_cancels_the_run_of_a_client_that_hangs_up(start: Start, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from workflow_fakes.catalog import build
 
+from torchloom import items
+from torchloom.fan_out import MAX_ITEMS
 from torchloom_workflows.builder import MAX_EXPRESSIONS
 from torchloom_workflows.filter import FILTERS, TESTS
 from torchloom_workflows.loader import Limits
@@ -76,6 +78,9 @@ def test_tells_the_bounds() -> None:
         MAX_UNITS,
         MAX_CHARS,
         MAX_DEPTH,
+        MAX_ITEMS,
     ):
         assert re.search(rf"\b{number:,}\b", bounds), number
     assert f"{MAX_BITS} bits" in bounds
+    seconds = f"{items._LIVE_TIMEOUT_S:g} s of searching while a text is written"
+    assert f"{seconds}, {items._PATTERN_TIMEOUT_S:g} s at its end" in bounds
