@@ -6,6 +6,7 @@ What the routes to code that is made ahead of time start from. Knows none of the
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
@@ -15,6 +16,10 @@ from torch.export import ExportedProgram
 
 from torchloom_models.compiler import CompileFailed, Dim, Dims, dynamic_dims, first_lines
 from torchloom_models.fingerprint import named_tensors
+
+
+#: torch.export keeps its state for the whole process: two engines' threads must not trace at once.
+_TRACING = threading.Lock()
 
 
 def export_module(
@@ -30,7 +35,7 @@ def export_module(
             dims = dynamic_dims(arguments, dims)
             arguments = [_widened(tensor, of) for tensor, of in zip(arguments, dims, strict=True)]
             shapes = _shapes(module, dims)
-        with torch.no_grad():
+        with _TRACING, torch.no_grad():
             return torch.export.export(twin, tuple(arguments), dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise CompileFailed(f"torch.export refused it: {first_lines(error)}") from error

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -72,3 +76,26 @@ def test_leaves_the_module_as_it_is_while_it_traces() -> None:
     export_module(module, (torch.ones(2, 3),), None)
 
     assert len(seen) == 1
+
+
+def test_traces_one_module_at_a_time() -> None:
+    """torch.export keeps its state for the whole process: two threads take turns."""
+    meeting = threading.Barrier(2)
+
+    class Meeting(Sums):
+        def forward(self, x: Tensor) -> Tensor:
+            del x
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(timeout=0.2)
+                raise AssertionError("two traces met")
+            raise NotImplementedError("nobody came")
+
+    def export_one(_: int) -> str:
+        with pytest.raises(CompileFailed) as caught:
+            export_module(Meeting(), (torch.ones(2, 3),), None)
+        return str(caught.value)
+
+    with ThreadPoolExecutor(2) as threads:
+        messages = list(threads.map(export_one, range(2)))
+
+    assert all("nobody came" in message for message in messages), messages

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_pipeline import make_unet
 from torch import Tensor, nn
 
 from torchloom_models.compile import CompileSettings
 from torchloom_models.diffusion.network import MAX_SIZES, Network, NetworkMaker
+from torchloom_models.diffusion.stable_diffusion import UnetStep
 
 
 class Scale(nn.Module):
@@ -25,17 +27,16 @@ class Scale(nn.Module):
         return latents * self.weight + timesteps[:, None]
 
 
-def make(folder: Path, backend: str) -> Network:
-    """Give a network of up to four rows."""
+def maker(folder: Path, backend: str) -> NetworkMaker:
+    """Give a maker of networks of up to four rows."""
     settings = CompileSettings.from_config(backend)
-    maker = NetworkMaker(settings=settings, model="m", device="cpu", folder=folder, max_rows=4)
-    return maker.make(Scale().eval(), "denoise", torch.float32, 2)
+    return NetworkMaker(settings=settings, model="m", device="cpu", folder=folder, max_rows=4)
 
 
 @pytest.fixture
 def eager(tmp_path: Path) -> Iterator[Network]:
     """Give a network that is not compiled."""
-    network = make(tmp_path, "eager")
+    network = maker(tmp_path, "eager").make(Scale().eval(), "denoise", torch.float32, 2)
     yield network
     network.close()
 
@@ -65,14 +66,22 @@ def test_asks_for_code_for_few_sizes_only(eager: Network, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_compiles_once_for_any_number_of_rows(tmp_path: Path) -> None:
+def test_compiles_a_unet_once_for_any_number_of_rows(tmp_path: Path) -> None:
     """The rows of a batch change from step to step, and the code does not."""
-    network = make(tmp_path, "inductor")
+    blocks = {"down_block_types": ("CrossAttnDownBlock2D",), "mid_block_type": None}
+    unet = make_unet(block_out_channels=(16,), up_block_types=("CrossAttnUpBlock2D",), **blocks)
+    step = UnetStep(unet.eval().requires_grad_(requires_grad=False))
+    network = maker(tmp_path, "inductor").make(step, "denoise", torch.float32, 3)
+    inputs = (
+        torch.randn(4, 4, 4, 4),
+        torch.tensor([1.0, 9.0, 500.0, 999.0]),
+        torch.randn(4, 5, 32),
+    )
     try:
-        network.warm_up([(torch.ones(2, 3), torch.ones(2))], lambda *_: None)
+        network.warm_up([tuple(each[:2].clone() for each in inputs)], lambda *_: None)
         for rows in (1, 2, 4):
-            found = network.tensor(torch.ones(rows, 3), torch.ones(rows))
-            assert torch.equal(found, torch.full((rows, 3), 3.0))
+            given = [each[:rows].clone() for each in inputs]
+            assert torch.allclose(network.tensor(*given), step(*given), atol=1e-4)
         assert network.compiled.is_compiled
         assert network.compiled.pending == 0
     finally:

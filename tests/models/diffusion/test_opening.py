@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_pipeline import drain, draw, ends, open_tiny, pixels_of, save_smallest
+from tiny_pipeline import draw, open_tiny, pixels_of
 
 from torchloom.device import Device
 from torchloom.document import Document
@@ -76,29 +76,6 @@ def test_draws_in_bfloat16(stable_diffusion: Path) -> None:
 
     correlation = np.corrcoef(pixels_of(full).ravel(), pixels_of(half).ravel())[0, 1]
     assert correlation > 0.95
-
-
-@pytest.mark.slow
-def test_draws_with_compiled_code(tmp_path: Path) -> None:
-    """Compiled networks draw the eager picture, for any number of rows."""
-    folder = save_smallest(tmp_path / "model")
-    engine = open_tiny(folder, compile="inductor", artefacts=str(tmp_path / "code"))
-    plain = open_tiny(folder)
-    inputs: dict[str, object] = {"num_steps": 3, "width": 8, "height": 8}
-    try:
-        for number in range(3):
-            for each in (engine, plain):
-                each.admit(Work(number, {"prompt": "red", "seed": number, **inputs}))
-        compiled, eager = ends(drain(engine)), ends(drain(plain))
-
-        for number in range(3):
-            difference = pixels_of(compiled[number]) - pixels_of(eager[number])
-            assert np.abs(difference).max() <= 1
-        assert engine._runner._denoiser.compiled.is_compiled
-        assert engine._runner._decoder.compiled.is_compiled
-        assert engine._runner._denoiser.compiled.pending == 0
-    finally:
-        engine.close()
 
 
 @pytest.mark.gpu

@@ -85,11 +85,9 @@ def make_vae(channels: int = 4) -> AutoencoderKL:
     )
 
 
-def make_clip(**options: object) -> CLIPTextModel:
+def make_clip() -> CLIPTextModel:
     """Give a text encoder of two layers."""
-    config = clip_config()
-    config.update(options)
-    return CLIPTextModel(config)
+    return CLIPTextModel(clip_config())
 
 
 def clip_config(width: int = 32) -> CLIPTextConfig:
@@ -256,37 +254,6 @@ def _stable_diffusion_3(*, has_t5: bool = True) -> DiffusionPipeline:
             pos_embed_max_size=8,
         ),
     )
-
-
-def save_smallest(folder: Path) -> Path:
-    """Write the smallest pipeline that has every part, for the compiler, to `folder`."""
-    torch.manual_seed(0)
-    unet = make_unet(
-        block_out_channels=(16,),
-        down_block_types=("CrossAttnDownBlock2D",),
-        up_block_types=("CrossAttnUpBlock2D",),
-        mid_block_type=None,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(16,),
-        down_block_types=("DownEncoderBlock2D",),
-        up_block_types=("UpDecoderBlock2D",),
-        latent_channels=4,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-    )
-    pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=make_clip(num_hidden_layers=1),
-        tokenizer=make_tokenizer(),
-        unet=unet,
-        scheduler=make_ddim(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder)
-    return folder
 
 
 def save_filler(folder: Path) -> Path:
