@@ -22,6 +22,21 @@ from torchloom_models.diffusion.scheduler_table import SCHEDULERS
 from torchloom_models.weights import read_json
 
 
+#: What schedulers raise for configurations that they cannot do.
+_ERRORS = (
+    ValueError,
+    TypeError,
+    NotImplementedError,
+    ImportError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+)
+
+#: Steps of a trial: enough for a multistep scheduler to look back.
+_TRIAL_STEPS = 3
+
+
 class SchedulerMaker:
     """Makes a fresh scheduler for each picture from what the folder says, under any class."""
 
@@ -29,10 +44,16 @@ class SchedulerMaker:
         self._config = dict(read_json(folder / "scheduler_config.json"))
         self._class_name = str(self._config.get("_class_name"))
         self._folder = folder
+        self._tried: set[str | None] = set()
         self.make(None)
 
     def make(self, name: str | None) -> SchedulerMixin:
-        """Give a scheduler: the folder's own, or one of SCHEDULERS. Raises ModelLoadError."""
+        """Give a scheduler: the folder's own, or one of SCHEDULERS.
+
+        Each is tried before its first picture: one that raised in the middle of a step would take
+        the other pictures' step with it. Raises InvalidInput for a name, and ModelLoadError for the
+        folder's own.
+        """
         class_name, options = self._class_name, {}
         if name is not None:
             class_name, options = SCHEDULERS[name].class_name, dict(SCHEDULERS[name].options)
@@ -41,8 +62,11 @@ class SchedulerMaker:
             message = f"The scheduler in {str(self._folder)!r} names no scheduler: {class_name!r}."
             raise ModelLoadError(message)
         try:
+            if name not in self._tried:
+                _try(cast("Any", of).from_config(self._config, **options))
+                self._tried.add(name)
             return cast("SchedulerMixin", cast("Any", of).from_config(self._config, **options))
-        except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+        except _ERRORS as error:
             if name is not None:
                 message = f"The scheduler {name!r} cannot be used with this model: {error}"
                 raise InvalidInput(message) from error
@@ -149,6 +173,16 @@ class Schedule:
         return cast("Tensor", output.prev_sample)
 
 
+def _try(scheduler: Any) -> None:
+    """Take a few steps on latents of nothing."""
+    scheduler.set_timesteps(_TRIAL_STEPS, **({"mu": 1.0} if _is_shifted(scheduler) else {}))
+    latents = torch.zeros(1, 1, 2, 2)
+    for timestep in scheduler.timesteps:
+        if hasattr(scheduler, "scale_model_input"):
+            scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(torch.zeros_like(latents), timestep, latents).prev_sample
+
+
 def _first_step(request: PictureRequest) -> int:
     """Say how many steps an image saves. Raises InvalidInput where that is all of them."""
     if request.image is None:
@@ -170,8 +204,17 @@ def _steps(
     known = inspect.signature(cast("Any", scheduler).set_timesteps).parameters
     return {
         "num_inference_steps": request.num_steps,
-        **{name: value for name, value in options.items() if name in known},
+        **{
+            name: value
+            for name, value in options.items()
+            if name in known and (name != "mu" or _is_shifted(scheduler))
+        },
     }
+
+
+def _is_shifted(scheduler: SchedulerMixin) -> bool:
+    """Say whether a scheduler shifts its steps by the picture's size; some refuse to be told it."""
+    return bool(getattr(cast("Any", scheduler).config, "use_dynamic_shifting", False))
 
 
 def _between(values: Tensor, place: float) -> Tensor:

@@ -124,6 +124,17 @@ def test_makes_the_folders_own_scheduler_and_others_from_its_configuration(folde
     assert maker.make(None) is not maker.make(None)
 
 
+def test_tries_a_scheduler_before_it_joins_others(folder: Path) -> None:
+    """A scheduler that cannot do what the network was trained for is refused before any step."""
+    edit_json(folder / "scheduler_config.json", prediction_type="sample")
+    maker = SchedulerMaker(folder)
+
+    assert maker.make("euler") is not None
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="'euler_a' cannot be used with this model"):
+            maker.make("euler_a")
+
+
 def test_says_what_is_wrong_with_a_scheduler(folder: Path) -> None:
     """An unknown class, one that is no scheduler, a broken configuration, and none at all."""
     config = folder / "scheduler_config.json"
