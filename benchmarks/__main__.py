@@ -6,7 +6,15 @@ import subprocess
 import sys
 
 
-NAMES = ("orchestration", "embedder", "compilation", "llm", "rag", "startup")
+NAMES = (
+    "orchestration",
+    "embedder",
+    "compilation",
+    "openvino_route",
+    "llm",
+    "rag",
+    "startup",
+)
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
 
-_PACKAGES = ("torch", "transformers", "litestar", "uvicorn", "qdrant-edge-py", "mosec")
+_PACKAGES = ("torch", "transformers", "litestar", "uvicorn", "openvino", "qdrant-edge-py", "mosec")
 
 
 def interleave(
