@@ -27,6 +27,12 @@ def backend_of(value: object) -> object:
     return value.get("backend", "auto") if isinstance(value, Mapping) else value
 
 
+def needs_openvino(config: Mapping[str, object]) -> bool:
+    """Say whether a model file asks for what OpenVINO's devices alone can do."""
+    is_named = backend_of(config.get("compile", "auto")) == "openvino"
+    return is_named or config.get("weights", "full") != "full"
+
+
 def find_clash(device: Device, *, backend: object, weights: object) -> str | None:
     """Say why a device cannot run what the model file asks for; None where it can.
 

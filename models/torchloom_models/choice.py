@@ -20,7 +20,7 @@ from torchloom.device import Device
 from torchloom.engine import Engine, Work
 from torchloom.errors import DeviceUnavailable, ModelLoadError
 from torchloom_models.artefact import digest_of_text, machine_digest
-from torchloom_models.backend import backend_of
+from torchloom_models.backend import backend_of, needs_openvino
 from torchloom_models.finding import FindingStore
 from torchloom_models.openvino_device import core, is_installed
 
@@ -54,7 +54,7 @@ def candidates_of(config: Mapping[str, object]) -> list[Device]:
     """
     backend = backend_of(config.get("compile", "auto"))
     candidates = []
-    if backend != "openvino" and config.get("weights", "full") == "full":
+    if not needs_openvino(config):
         candidates += [Device("cuda", "0")] if torch.cuda.is_available() else []
         candidates.append(Device("cpu"))
     if backend in {"auto", "openvino"} and (is_installed() or not candidates):

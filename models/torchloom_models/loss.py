@@ -41,6 +41,14 @@ def difference_loss(weights: WeightFormat, full: Sequence[Tensor], found: Sequen
     )
 
 
+def perplexity_loss(weights: WeightFormat, full: float, found: float) -> str:
+    """Compare how well a text is foreseen."""
+    return (
+        f"{weights} weights: perplexity {found:.3f} where full weights have {full:.3f}, on a "
+        "built-in text"
+    )
+
+
 def unknown_loss(weights: WeightFormat, reason: str) -> str:
     """Say that nothing was measured, and why."""
     return f"{weights} weights: loss not measured, since {reason}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torchloom.device import Device
-from torchloom_models.backend import backend_of, find_clash
+from torchloom_models.backend import backend_of, find_clash, needs_openvino
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_reads_both_forms_of_compile() -> None:
     """A word, or a mapping that may leave the backend out."""
     assert backend_of("eager") == backend_of({"backend": "eager"}) == "eager"
     assert backend_of({"dynamic": False}) == "auto"
+
+
+def test_tells_what_openvino_alone_can_do() -> None:
+    """Its own code, and compressed weights."""
+    assert needs_openvino({"compile": {"backend": "openvino"}})
+    assert needs_openvino({"weights": "int4"})
+    assert not needs_openvino({"compile": "inductor", "weights": "full"})
+    assert not needs_openvino({})

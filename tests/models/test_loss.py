@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from torchloom_models.loss import cosine_loss, difference_loss, unknown_loss
+from torchloom_models.loss import cosine_loss, difference_loss, perplexity_loss, unknown_loss
 
 
 def test_tells_the_angle_between_vectors() -> None:
@@ -26,6 +26,11 @@ def test_tells_differences_relative_to_each_outputs_largest_number() -> None:
     text = difference_loss("int4", full, found)
 
     assert "by 1.2e-01 of the largest on average, 5.0e-01 at most" in text
+
+
+def test_tells_perplexities() -> None:
+    """Both, so that a loss is seen beside what there was to lose."""
+    assert "perplexity 12.500 where full weights have 12.000" in perplexity_loss("int8", 12, 12.5)
 
 
 def test_says_why_nothing_was_measured() -> None:

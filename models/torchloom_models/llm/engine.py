@@ -13,8 +13,8 @@ import torch
 
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
 from torchloom.errors import TaskFailed
-from torchloom_models.llm.model_runner import ModelRunner
 from torchloom_models.llm.request import RequestReader
+from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.scheduler import Scheduler
 from torchloom_models.llm.sequence import Sequence
@@ -28,12 +28,14 @@ class LlmEngine:
         *,
         reader: RequestReader,
         scheduler: Scheduler,
-        runner: ModelRunner,
+        runner: Runner,
         sampler: Sampler,
         max_prefill_tokens: int,
         device: str,
+        notes: Group[str] = (),
     ) -> None:
         self.device = device
+        self.notes = tuple(notes)
         self._reader = reader
         self._scheduler = scheduler
         self._runner = runner

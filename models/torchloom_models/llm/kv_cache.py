@@ -73,6 +73,16 @@ class KvCache:
             self._views[key] = views
         return views
 
+    def write(
+        self, slots: torch.Tensor, positions: torch.Tensor, states: Sequence[torch.Tensor]
+    ) -> None:
+        """Put keys and values [rows, heads, new, dim] of every layer, in the order of `view`.
+
+        Row for row they go to `slots` [rows], at `positions` [rows, new].
+        """
+        for buffer, state in zip(self._buffers, states, strict=True):
+            buffer[slots[:, None], :, positions] = state.transpose(1, 2)
+
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot over another's."""
         for buffer in self._buffers:

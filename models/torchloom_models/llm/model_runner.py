@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from torchloom_models.llm.attention import PrefillCache, ProbeCache
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.kv_cache import KvCache, LayerShape
+from torchloom_models.llm.runner import newest_tokens
 from torchloom_models.llm.sequence import Sequence
 
 
@@ -26,7 +27,7 @@ def probe_layers(model: PreTrainedModel) -> list[LayerShape]:
 
 
 class ModelRunner:
-    """A model over a cache."""
+    """A model over a cache: a Runner."""
 
     def __init__(
         self, model: PreTrainedModel, cache: KvCache, decode_step: DecodeStep, *, device: str
@@ -58,15 +59,7 @@ class ModelRunner:
         they write goes to their position 0, which their next owner's prompt overwrites.
         """
         num_rows = self._decode_step.padded_rows(num_rows)
-        tokens = [0] * num_rows
-        positions = [0] * num_rows
-        slots = []
-        for sequence in sequences:
-            slot = sequence.slot
-            assert slot is not None, repr(sequence)
-            slots.append(slot)
-            tokens[slot] = sequence.tokens[-1]
-            positions[slot] = sequence.position
+        tokens, positions, slots = newest_tokens(sequences, num_rows)
         length = self._decode_step.padded_length(max(positions) + 1)
         logits = self._decode_step(
             torch.tensor(tokens, device=self._device),

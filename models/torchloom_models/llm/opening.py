@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -10,22 +11,30 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from torchloom.deployment import Report
 from torchloom.device import Device
-from torchloom.errors import DeviceUnavailable, ModelLoadError
+from torchloom.errors import ModelLoadError
+from torchloom_models.backend import WeightFormat, needs_openvino
+from torchloom_models.choice import candidates_of
 from torchloom_models.compile import ArtefactKey, CompileSettings
-from torchloom_models.hardware import DtypeName, place_of
+from torchloom_models.hardware import DtypeName, label_of, place_of
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.kv_cache import KvCache, token_bytes
 from torchloom_models.llm.model_runner import ModelRunner, probe_layers
+from torchloom_models.llm.openvino_runner import OpenvinoRunner
 from torchloom_models.llm.request import RequestReader
+from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.scheduler import Scheduler
 from torchloom_models.llm.tokenizer import Tokenizer
+from torchloom_models.loss import perplexity_loss, unknown_loss
+from torchloom_models.sample import SAMPLES
 from torchloom_models.source import resolve_source
 
+
+_log = logging.getLogger(__name__)
 
 #: How many sequences an engine holds where the model file does not say.
 _MAX_SEQUENCES = 16
@@ -39,27 +48,26 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
 
     Raises ModelLoadError, InvalidModel or DeviceUnavailable.
     """
+    if device.kind == "auto" and needs_openvino(config):
+        device = candidates_of(config)[0]
     place = place_of(device)
-    if device.kind == "openvino":
-        message = (
-            f"A language model does not run on {str(device)!r}: its passes write to the cache of "
-            "keys and values in place, which OpenVINO's code cannot. Write `devices: [cpu]`."
-        )
-        raise DeviceUnavailable(message)
-    folder = resolve_source(str(config["source"]), report)
+    label = label_of(device, place)
+    source = resolve_source(str(config["source"]), report)
     report("loading the weights", None)
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(source)
     dtype = checkpoint.dtype(cast("DtypeName", config.get("dtype", "auto")), place)
     model = checkpoint.load_model(dtype, place)
     cache = _make_cache(model, checkpoint, config, place)
     artefacts = config.get("artefacts")
-    step = DecodeStep(
-        model,
-        cache,
-        settings=CompileSettings.of_model(config),
-        key=ArtefactKey(model=checkpoint.digest, dtype=str(dtype), device=place),
-        folder=Path(str(artefacts)) if artefacts else None,
-    )
+    folder = Path(str(artefacts)) if artefacts else None
+    settings = CompileSettings.of_model(config).on(label)
+    key = ArtefactKey(model=checkpoint.digest, dtype=str(dtype), device=label)
+    if device.kind == "openvino":
+        passes = OpenvinoRunner(model, cache, settings=settings, key=key, folder=folder)
+        if config.get("warmup", True):
+            passes.warm_up(report)
+        return _assemble(checkpoint, config, passes, label)
+    step = DecodeStep(model, cache, settings=settings, key=key, folder=folder)
     if config.get("warmup", True):
         step.warm_up(report)
     return _assemble(checkpoint, config, ModelRunner(model, cache, step, device=place), place)
@@ -90,7 +98,7 @@ def _make_cache(
 
 
 def _assemble(
-    checkpoint: Checkpoint, config: Mapping[str, object], runner: ModelRunner, place: str
+    checkpoint: Checkpoint, config: Mapping[str, object], runner: Runner, device: str
 ) -> LlmEngine:
     tokenizer = Tokenizer.from_folder(
         checkpoint.folder, chat_template=cast("str | None", config.get("chat_template"))
@@ -109,16 +117,37 @@ def _assemble(
         bucket_of_rows=runner.padded_rows,
     )
     sampler = Sampler(
-        vocabulary_size=checkpoint.vocabulary_size, end_tokens=sorted(end_tokens), device=place
+        vocabulary_size=checkpoint.vocabulary_size,
+        end_tokens=sorted(end_tokens),
+        device=_place_of(device),
     )
     return LlmEngine(
         reader=reader,
         scheduler=scheduler,
         runner=runner,
         sampler=sampler,
-        max_prefill_tokens=_MAX_PREFILL_TOKENS[place.partition(":")[0]],
-        device=place,
+        max_prefill_tokens=_MAX_PREFILL_TOKENS[_place_of(device).partition(":")[0]],
+        device=device,
+        notes=_notes(config, runner, tokenizer),
     )
+
+
+def _place_of(device: str) -> str:
+    """Give where a device's tensors are."""
+    return "cpu" if device.startswith("openvino:") else device
+
+
+def _notes(config: Mapping[str, object], runner: Runner, tokenizer: Tokenizer) -> list[str]:
+    """Say what compressed weights lose, where there are any."""
+    weights = cast("WeightFormat", config.get("weights", "full"))
+    if weights == "full" or not isinstance(runner, OpenvinoRunner):
+        return []
+    if not config.get("warmup", True):
+        return [unknown_loss(weights, "there is no warm-up")]
+    tokens = tokenizer.encode(" ".join(SAMPLES))
+    note = perplexity_loss(weights, *runner.perplexities(tokens))
+    _log.info("%s: %s", config.get("name", "llm"), note)
+    return [note]
 
 
 def _end_tokens(generation: GenerationConfig, tokenizer: Tokenizer) -> frozenset[int]:

@@ -1,0 +1,147 @@
+"""OpenvinoRunner: passes by OpenVINO's code, which reads the cache; what is new is written here.
+
+One piece of code, and so one copy of the weights, serves prompts and single tokens, every number of
+rows and every length. Knows no scheduling and no text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as Group
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from torchloom.deployment import Report
+from torchloom_models.buckets import rounded_up
+from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.llm.functional_pass import FunctionalPass
+from torchloom_models.llm.kv_cache import KvCache
+from torchloom_models.llm.runner import newest_tokens
+from torchloom_models.llm.sequence import Sequence
+
+
+#: Passes attend to a multiple of so many positions, and prompts are padded to one of so many
+#: tokens: each new shape costs OpenVINO some preparation.
+_LENGTH_STEP, _PROMPT_STEP = 64, 16
+
+#: The most tokens after which one pass gives logits.
+_MAX_KEPT = 256
+
+
+class OpenvinoRunner:
+    """A model over a cache: a Runner."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        cache: KvCache,
+        *,
+        settings: CompileSettings,
+        key: ArtefactKey,
+        folder: Path | None,
+    ) -> None:
+        self._cache = cache
+        self._eager = FunctionalPass(model)
+        rows = {0: Dim("rows", max=cache.num_slots)} if cache.num_slots > 1 else {}
+        new, length = Dim("new", max=cache.max_length), Dim("length", min=2, max=cache.max_length)
+        kept = Dim("kept", max=max(_MAX_KEPT, cache.num_slots))
+        buffers = [{**rows, 2: length}] * (2 * cache.num_layers)
+        self._pass = CompiledCallable(
+            self._eager,
+            settings=settings,
+            key=key,
+            folder=folder,
+            dims=[{**rows, 1: new}, rows, {0: kept}, *buffers],
+        )
+
+    @property
+    def num_slots(self) -> int:
+        """How many sequences there is room for."""
+        return self._cache.num_slots
+
+    @property
+    def max_length(self) -> int:
+        """The longest sequence, prompt and answer together."""
+        return self._cache.max_length
+
+    def padded_rows(self, num_rows: int) -> int:
+        """Give the number itself: rows need no padding."""
+        return num_rows
+
+    def padded_prompt(self, length: int) -> int:
+        """Give the number of tokens that a prompt is padded to."""
+        return rounded_up(length, _PROMPT_STEP, self._cache.max_length)
+
+    @torch.inference_mode()
+    def decode(self, sequences: Group[Sequence], num_rows: int) -> Tensor:
+        """Run the newest token of each sequence; give logits [sequences, vocabulary].
+
+        Free slots run along: what they write goes to their position 0.
+        """
+        tokens, positions, slots = newest_tokens(sequences, num_rows)
+        length = rounded_up(max(positions) + 1, _LENGTH_STEP, self._cache.max_length)
+        starts = torch.tensor(positions)
+        buffers = self._cache.view(num_rows, length)
+        logits, *written = self._run(
+            torch.tensor(tokens)[:, None], starts, torch.zeros(1, dtype=torch.long), buffers
+        )
+        self._cache.write(torch.arange(num_rows), starts[:, None], written)
+        return logits[slots, 0]
+
+    @torch.inference_mode()
+    def prefill(self, sequences: Group[Sequence]) -> Tensor:
+        """Run whole prompts together; give logits [sequences, vocabulary] after the last tokens."""
+        prompts = [sequence.prompt for sequence in sequences]
+        length = max(self.padded_prompt(len(prompt)) for prompt in prompts)
+        tokens = torch.tensor([[*prompt, *[0] * (length - len(prompt))] for prompt in prompts])
+        ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
+        starts = torch.zeros(len(prompts), dtype=torch.long)
+        # Prompts fill the whole length, so what the buffers hold does not matter.
+        logits, *written = self._run(tokens, starts, ends, self._cache.view(len(prompts), length))
+        slots = torch.tensor([sequence.slot for sequence in sequences])
+        self._cache.write(slots, torch.arange(length).expand(len(prompts), -1), written)
+        every = torch.arange(len(prompts))
+        return logits[every, every]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` tokens of a slot to another one."""
+        self._cache.move(source, target, length)
+
+    def clear(self, slot: int) -> None:
+        """Wipe a slot that may hold NaN."""
+        self._cache.clear(slot)
+
+    def warm_up(self, report: Report) -> None:
+        """Convert and compile before the first request."""
+        rows = self._cache.num_slots
+        length = rounded_up(4 * _LENGTH_STEP, _LENGTH_STEP, self._cache.max_length)
+        tokens = torch.zeros((rows, 1), dtype=torch.long)
+        starts, kept = torch.zeros(rows, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+        self._pass.warm_up([(tokens, starts, kept, *self._cache.view(rows, length))], report)
+
+    @torch.inference_mode()
+    def perplexities(self, tokens: Group[int]) -> tuple[float, float]:
+        """Give the perplexity of a text by the model as it is, and by OpenVINO's code."""
+        length = min(len(tokens), _MAX_KEPT, self._cache.max_length)
+        text = torch.tensor([tokens[:length]])
+        starts, kept = torch.zeros(1, dtype=torch.long), torch.arange(length)
+        arguments = (text, starts, kept, *self._cache.view(1, length))
+        full, found = (
+            cross_entropy(cast("Group[Tensor]", run(*arguments))[0][0, :-1].float(), text[0, 1:])
+            for run in (self._eager, self._pass)
+        )
+        return math.exp(full.item()), math.exp(found.item())
+
+    def close(self) -> None:
+        """Give back what was not to be kept."""
+        self._pass.close()
+
+    def _run(
+        self, tokens: Tensor, starts: Tensor, kept: Tensor, buffers: Group[Tensor]
+    ) -> Group[Tensor]:
+        return cast("Group[Tensor]", self._pass(tokens, starts, kept, *buffers))

@@ -1,0 +1,116 @@
+"""Language models by OpenVINO's code: equal to transformers; compressed, their loss is told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import drain, generate, load_reference, make_tokenizer
+
+from torchloom.device import Device
+from torchloom.engine import Result, Work
+from torchloom_models import openvino_compiler
+from torchloom_models.llm.engine import LlmEngine
+from torchloom_models.llm.opening import open_engine
+
+
+pytestmark = pytest.mark.slow
+
+pytest.importorskip("openvino")
+
+SCENES = Path(__file__).parents[3] / "examples" / "tiny_models" / "tiny_llama"
+
+PROMPTS = ["the quick brown fox", "how many ships are in the harbour today?", "naïve", "seven"]
+
+
+def open_it(
+    folder: Path, artefacts: Path, device: str = "openvino:CPU", **config: object
+) -> LlmEngine:
+    """Open an engine on OpenVINO's CPU, exact unless told otherwise."""
+    values = {"source": str(folder), "dtype": "float32", "artefacts": str(artefacts), **config}
+    return open_engine(values, Device.parse(device), lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder that keeps the code of the tiny Llama."""
+    return tmp_path_factory.mktemp("artefacts")
+
+
+@pytest.fixture
+def engine(llama: Path, artefacts: Path) -> Iterator[LlmEngine]:
+    """Give an engine on the tiny Llama, with four slots."""
+    engine = open_it(llama, artefacts, max_sequences=4)
+    yield engine
+    engine.close()
+
+
+def test_writes_what_transformers_writes(llama: Path, engine: LlmEngine) -> None:
+    """Sequences that join and leave between steps have the tokens that each has alone."""
+    assert engine.device == "openvino:CPU"
+    sequences = []
+    for number, prompt in enumerate(PROMPTS):
+        params = {"max_tokens": 24 + number, "ignore_eos": True}
+        engine.admit(Work(number, {"prompt": prompt}, params))
+        sequences.append(engine._sequences[number])
+        for _ in range(number):
+            engine.step()
+    drain(engine)
+
+    model = load_reference(llama)
+    model.generation_config.eos_token_id = None
+    for number, (prompt, sequence) in enumerate(zip(PROMPTS, sequences, strict=True)):
+        ids = make_tokenizer()(prompt, return_tensors="pt").input_ids
+        output = model.generate(ids, max_new_tokens=24 + number, do_sample=False)
+        assert sequence.tokens == output[0, ids.shape[1] :].tolist()
+
+
+@pytest.mark.usefixtures("engine")
+def test_starts_again_without_converting(
+    llama: Path, artefacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second start finds the code, which one copy of the weights belongs to."""
+
+    def refuse(_program: object) -> object:
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr(openvino_compiler, "_convert", refuse)
+    again = open_it(llama, artefacts, max_sequences=4)
+
+    assert isinstance(generate(again, "seven", max_tokens=4), Result)
+    assert len(list(artefacts.glob("*/model.bin"))) == 1
+    again.close()
+
+
+def test_answers_as_the_example_model_does(tmp_path: Path) -> None:
+    """The Llama of the examples writes the same answer as transformers, past a step of lengths."""
+    folder = shutil.copytree(SCENES, tmp_path / "llama")
+    engine = open_it(folder, tmp_path / "artefacts", max_sequences=1)
+    engine.admit(Work(0, {"prompt": "a red circle and"}, {"max_tokens": 96, "ignore_eos": True}))
+    sequence = engine._sequences[0]
+    drain(engine)
+    engine.close()
+
+    model = load_reference(folder).float()
+    model.generation_config.eos_token_id = None
+    ids = torch.tensor([list(sequence.prompt)])
+    output = model.generate(ids, max_new_tokens=96, do_sample=False)
+    assert sequence.tokens == output[0, ids.shape[1] :].tolist()
+
+
+def test_tells_what_compressed_weights_lose(llama: Path, tmp_path: Path) -> None:
+    """The perplexity of a text of our own, beside that of full weights; `auto` takes OpenVINO."""
+    pytest.importorskip("nncf")
+    engine = open_it(llama, tmp_path, "auto", max_sequences=2, weights="int8")
+
+    assert engine.device == "openvino:CPU"
+    (note,) = engine.notes
+    assert note.startswith("int8 weights: perplexity ")
+    found, full = (float(note.split(word)[1].split()[0].rstrip(",")) for word in ("ty ", "have "))
+    assert found != full
+    assert abs(found - full) < 0.2 * full
+    assert isinstance(generate(engine, "seven", max_tokens=4), Result)
+    engine.close()
