@@ -75,7 +75,8 @@ class AotCompiler:
                     return _load(folder, self._module)
                 except CompileFailed:
                     self._store.forget(digest)
-            with self._store.making(digest, self._key) as folder:
+            threads = torch.get_num_threads()
+            with self._store.making(digest, self._key, threads=threads) as folder:
                 self._make(arguments, folder, is_background=is_background)
             return _load(self._store.root / digest, self._module)
 

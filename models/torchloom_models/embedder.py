@@ -110,7 +110,13 @@ class Opening:
         )
         settings = CompileSettings.of_model(config).on(label)
         packing = _packing(config, settings, tokenizer.max_length, place)
-        key = ArtefactKey(model=self._model, dtype=str(encoder.dtype), device=label, part="encode")
+        key = ArtefactKey(
+            model=self._model,
+            dtype=str(encoder.dtype),
+            device=label,
+            part="encode",
+            name=str(config.get("name", "")),
+        )
         compiled = _compiled(encoder, settings, packing, key, self.artefacts)
         if config.get("warmup", True):
             compiled.warm_up(_examples(settings, packing, place), report)

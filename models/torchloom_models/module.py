@@ -106,7 +106,12 @@ class Opening:
         forward = CompiledCallable(
             _Positional(program),
             settings=settings,
-            key=ArtefactKey(model=_digest(config), dtype="mixed", device=label),
+            key=ArtefactKey(
+                model=_digest(config),
+                dtype="mixed",
+                device=label,
+                name=str(config.get("name", "")),
+            ),
             folder=self.artefacts,
             dims=[{0: batch} for _ in program.inputs] if has_dims else None,
         )
@@ -163,7 +168,8 @@ def _random(each: Input, batch: tuple[int, ...]) -> torch.Tensor:
 
 
 def _digest(config: Mapping[str, object]) -> str:
-    keys = ("source", "class", "arguments")
+    """Tell modules apart, but not folders: code is found again wherever the files are carried."""
+    keys = ("class", "arguments")
     return digest_of_text(*(repr(config.get(key)) for key in keys))
 
 

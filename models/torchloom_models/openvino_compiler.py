@@ -29,6 +29,7 @@ from torchloom_models.compiler import (
 )
 from torchloom_models.export import export_module
 from torchloom_models.fingerprint import fingerprint_of, named_tensors, values_digest
+from torchloom_models.machine import COMMON, fact_of
 from torchloom_models.openvino_device import core, keep_to_itself
 from torchloom_models.openvino_weights import compressed
 
@@ -86,7 +87,8 @@ class OpenvinoCompiler:
                     return self._load(folder)
                 except CompileFailed:
                     self._store.forget(digest)
-            with self._store.making(digest, self._key) as folder:
+            needs = (*COMMON, *self._packages(), self._key.device)
+            with self._store.making(digest, self._key, needs=needs) as folder:
                 self._make(arguments, folder)
             return self._load(self._store.root / digest)
 
@@ -150,11 +152,15 @@ class OpenvinoCompiler:
             options["ENABLE_CPU_PINNING"] = False
         return options
 
+    def _packages(self) -> Sequence[str]:
+        """Name the packages that make the code, besides torch's."""
+        return ("openvino",) if self._weights == "full" else ("openvino", "nncf")
+
     def _digest(self, arguments: Sequence[Tensor]) -> str:
         if self._base is None:
             self._base = digest_of_text(
-                machine_digest("openvino", *([] if self._weights == "full" else ["nncf"])),
-                str(core().get_property(self._unit, "FULL_DEVICE_NAME")),
+                machine_digest(*self._packages()),
+                fact_of(self._key.device),
                 fingerprint_of(self._module),
                 values_digest(self._module),
                 repr((self._key.model, self._key.dtype, self._key.device, self._key.part)),

@@ -56,6 +56,11 @@ def check_unit(unit: str) -> None:
     raise DeviceUnavailable(f"There is no device 'openvino:{unit}' here: OpenVINO sees {there}.")
 
 
+def full_name(unit: str) -> str:
+    """Give the name that the maker of a unit gave it. Raises DeviceUnavailable, or RuntimeError."""
+    return str(core().get_property(unit, "FULL_DEVICE_NAME"))
+
+
 def describe_units() -> list[dict[str, object]]:
     """Give `device`, `name` and, where it has its own, `memory` in bytes of every unit."""
     return [_describe(unit) for unit in core().available_devices]
@@ -64,7 +69,7 @@ def describe_units() -> list[dict[str, object]]:
 def _describe(unit: str) -> dict[str, object]:
     described: dict[str, object] = {
         "device": f"openvino:{unit}",
-        "name": str(core().get_property(unit, "FULL_DEVICE_NAME")),
+        "name": full_name(unit),
     }
     memory = _MEMORY.get(unit.partition(".")[0])
     if memory is not None:

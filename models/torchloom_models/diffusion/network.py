@@ -79,12 +79,14 @@ class NetworkMaker:
         *,
         settings: CompileSettings,
         model: str,
+        name: str,
         device: str,
         folder: Path | None,
         max_rows: int,
     ) -> None:
         self._settings = settings
         self._model = model
+        self._name = name
         self._device = device
         self._folder = folder
         self._max_rows = max_rows
@@ -94,7 +96,13 @@ class NetworkMaker:
         return Network(
             module,
             settings=self._settings,
-            key=ArtefactKey(model=self._model, dtype=str(dtype), device=self._device, part=part),
+            key=ArtefactKey(
+                model=self._model,
+                dtype=str(dtype),
+                device=self._device,
+                part=part,
+                name=self._name,
+            ),
             folder=self._folder,
             max_rows=self._max_rows,
             num_arguments=num_arguments,

@@ -93,6 +93,7 @@ def _make_maker(
     return NetworkMaker(
         settings=settings,
         model=model,
+        name=str(config.get("name", "")),
         device=label,
         folder=Path(str(artefacts)) if artefacts else None,
         max_rows=2 * _max_pictures(config),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -75,9 +76,7 @@ class DecodeStep:
             CompiledCallable(
                 module,
                 settings=settings,
-                key=ArtefactKey(
-                    model=key.model, dtype=key.dtype, device=key.device, part=f"decode-{part}"
-                ),
+                key=replace(key, part=f"decode-{part}"),
                 folder=folder,
                 dims=[batch, batch, *[{**batch, 2: length}] * num_buffers],
             )

@@ -61,7 +61,12 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     artefacts = config.get("artefacts")
     folder = Path(str(artefacts)) if artefacts else None
     settings = CompileSettings.of_model(config).on(label)
-    key = ArtefactKey(model=checkpoint.digest, dtype=str(dtype), device=label)
+    key = ArtefactKey(
+        model=checkpoint.digest,
+        dtype=str(dtype),
+        device=label,
+        name=str(config.get("name", "")),
+    )
     if device.kind == "openvino":
         passes = OpenvinoRunner(model, cache, settings=settings, key=key, folder=folder)
         if config.get("warmup", True):
