@@ -26,9 +26,6 @@ from torchloom_workflows.loader import load_document
 #: Where, in the store, what registrations over the network may refer to lies.
 _FILES: Final = "files"
 
-#: Where, in the store, compiled artefacts lie.
-_ARTEFACTS: Final = "artefacts"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -74,7 +71,7 @@ class Reader:
         return {
             **config,
             "functions": list(self._settings.functions),
-            "artefacts": str(self._store / _ARTEFACTS),
+            "artefacts": str(self._settings.artefacts_folder),
         }
 
     def _find_trespass(self, document: Document, deployment: Deployment) -> Fault | None:

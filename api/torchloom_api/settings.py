@@ -158,6 +158,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Path(self.store)
 
     @property
+    def artefacts_folder(self) -> Path:
+        """Give the folder of compiled artefacts in the store: absolute, since workers are told."""
+        return self.store_folder.resolve() / "artefacts"
+
+    @property
     def body_limit(self) -> BodyLimit:
         """Give the limits of bodies."""
         return BodyLimit(max_bytes=self.max_body_bytes, timeout_s=self.max_body_s)

@@ -38,7 +38,10 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, cast
@@ -96,6 +99,35 @@ class CompileSettings:
         return replace(self, dynamic=self.dynamic and not device.startswith("openvino:NPU"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A piece of compiled code, and how it came about.
+
+    `artefact` is its name in the store; None where torch keeps it its own way. `is_new`: it was not
+    there before. `seconds`: what making or loading it took.
+    """
+
+    part: str
+    route: str
+    seconds: float
+    artefact: str | None
+    is_new: bool
+
+
+_watched: ContextVar[list[CompiledCallable] | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[list[CompiledCallable]]:
+    """Give a list that every CompiledCallable which is made within the block is added to."""
+    made: list[CompiledCallable] = []
+    token = _watched.set(made)
+    try:
+        yield made
+    finally:
+        _watched.reset(token)
+
+
 class CompiledCallable:
     """A module behind the rules above."""
 
@@ -113,7 +145,8 @@ class CompiledCallable:
         self._key = key
         self._is_openvino = key.device.startswith("openvino:")
         self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="torchloom-"))
-        self._routes = self._plan(cast("Path", folder or self._temporary), dims)
+        self._store = ArtefactStore(cast("Path", folder or self._temporary))
+        self._routes = self._plan(dims)
         #: By layout: code, or None while there is none (still compiling, or failed for good).
         self._codes: dict[Hashable, Code | None] = {}
         self._lock = threading.Lock()
@@ -122,7 +155,11 @@ class CompiledCallable:
         self._orders: queue.SimpleQueue[Sequence[Tensor] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failures: list[str] = []
+        self._pieces: list[Piece] = []
         self._is_closed = False
+        watched = _watched.get()
+        if watched is not None:
+            watched.append(self)
 
     def __call__(self, *arguments: Tensor) -> object:
         """Run forward: compiled where there is code for this layout, eagerly otherwise."""
@@ -167,6 +204,11 @@ class CompiledCallable:
         return any(code is not None for code in self._codes.values())
 
     @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """What was compiled, or found compiled, in the order in which it came."""
+        return tuple(self._pieces)
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """Why layouts run eagerly for good."""
         return tuple(self._failures)
@@ -195,7 +237,7 @@ class CompiledCallable:
         counts = f"{compiled} compiled, {self.pending} pending"
         return f"<CompiledCallable {self._key.part}: {route}, {counts}>"
 
-    def _plan(self, folder: Path, dims: Dims | None) -> list[Compiler]:
+    def _plan(self, dims: Dims | None) -> list[Compiler]:
         """List the routes to code, best first. None: eager."""
         settings = self._settings
         if settings.backend == "eager":
@@ -206,19 +248,19 @@ class CompiledCallable:
             return [
                 OpenvinoCompiler(
                     self._module,
-                    store=ArtefactStore(folder),
+                    store=self._store,
                     key=self._key,
                     dims=dims,
                     weights=settings.weights,
                 )
             ]
         just_in_time = JitCompiler(
-            self._module, folder=folder / "inductor", dims=dims, mode=settings.mode
+            self._module, folder=self._store.root / "inductor", dims=dims, mode=settings.mode
         )
         if self._key.device.partition(":")[0] != "cpu":
             return [just_in_time]
         ahead = AotCompiler(
-            self._module, store=ArtefactStore(folder), key=self._key, dims=dims, mode=settings.mode
+            self._module, store=self._store, key=self._key, dims=dims, mode=settings.mode
         )
         return [ahead, just_in_time]
 
@@ -254,6 +296,7 @@ class CompiledCallable:
         """Take the first route that leads to code; a route that fails is not tried again."""
         while True:
             route = self._routes[0]
+            started, known = time.perf_counter(), set(self._store.taken)
             try:
                 code = route.compile(arguments, is_background=is_background)
             except CompileFailed as error:
@@ -262,7 +305,22 @@ class CompiledCallable:
                 _log.warning("%s: %s; trying %s", self._key.part, error, self._routes[1].name)
                 self._routes.pop(0)
             else:
+                self._note_piece(route, time.perf_counter() - started, known)
                 return route.layout_of(arguments), code
+
+    def _note_piece(self, route: Compiler, seconds: float, known: set[str]) -> None:
+        taken = dict(self._store.taken)
+        artefact = next((name for name in taken if name not in known), None)
+        is_new = artefact is None or taken[artefact] is not None
+        self._pieces.append(
+            Piece(
+                part=self._key.part,
+                route=route.name,
+                seconds=seconds,
+                artefact=artefact,
+                is_new=is_new,
+            )
+        )
 
     def _give_up(self, reason: str) -> None:
         """Serve eagerly and say so; but not where the user asked for compiled code by name."""

@@ -32,7 +32,8 @@ class Kind:
     `fields` holds a schema for each key that only this kind knows; they arrive in the engine's
     config under their own names. `required_fields` must be written. `is_inline` is where its
     engines run unless the model file says `inline:` (which only kinds with `can_inline` may).
-    `has_files`: its `source` is one of those that `source.py` knows.
+    `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
+    what torch compiles, or OpenVINO.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Kind:
     has_files: bool = True
     is_inline: bool = False
     can_inline: bool = False
+    can_compile: bool = True
 
 
 _USAGE: Schema = {
@@ -234,6 +236,7 @@ _INDEX = Kind(
     has_files=False,
     is_inline=True,
     can_inline=True,
+    can_compile=False,
 )
 
 _MODULE = Kind(
@@ -281,6 +284,7 @@ _FUNCTION = Kind(
     fields={"function": {**STRING, "description": "`package.module:name`."}},
     required_fields=frozenset({"function"}),
     can_inline=True,
+    can_compile=False,
 )
 
 #: Every kind that this package serves, by name.

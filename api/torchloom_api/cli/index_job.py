@@ -173,7 +173,7 @@ def _show_nothing(doing: str, done: float | None, total: float | None = 1.0) -> 
 
 def _with_artefacts(deployment: Deployment) -> Deployment:
     """Keep compiled artefacts where `torchloom serve` keeps its own: each helps the other."""
-    folder = Settings.load(environment=os.environ).store_folder.resolve() / "artefacts"
+    folder = Settings.load(environment=os.environ).artefacts_folder
     return replace(deployment, config={**deployment.config, "artefacts": str(folder)})
 
 

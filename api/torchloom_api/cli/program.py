@@ -18,6 +18,8 @@ _COMMANDS: Mapping[str, str] = {
     "graph": "picture",
     "run": "run",
     "index": "index",
+    "compile": "compile",
+    "artefacts": "artefacts",
     "workflows": "workflows",
     "models": "models",
     "devices": "devices",
@@ -27,7 +29,7 @@ _COMMANDS: Mapping[str, str] = {
 
 _GROUPS = {
     "torchloom": [
-        {"name": "Serve", "commands": ["serve", "index", "devices"]},
+        {"name": "Serve", "commands": ["serve", "index", "compile", "artefacts", "devices"]},
         {"name": "Write workflows", "commands": ["check", "graph"]},
         {"name": "Talk to a server", "commands": ["run", "workflows", "models"]},
         {"name": "This program", "commands": ["completion", "version"]},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,10 @@ import rich_click as click
 
 from torchloom_api.cli.arguments import read_inputs
 from torchloom_api.cli.connection import with_client
-from torchloom_api.cli.exit_code import ExitCode
 from torchloom_api.cli.failure import Failure
+from torchloom_api.cli.interrupt import interruptible
 from torchloom_api.cli.run_event import RunEvent
-from torchloom_api.cli.screen import error_screen, print_json
+from torchloom_api.cli.screen import print_json
 from torchloom_api.cli.transcript import Transcript
 
 
@@ -53,7 +53,7 @@ def run_command(
     def make_inputs(schemas: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
         return read_inputs(pairs, whole, schemas)
 
-    with _interruptible():
+    with interruptible():
         if Path(workflow).suffix in _FILE_SUFFIXES:
             from torchloom_api.cli.local_run import run_file  # noqa: PLC0415 - slow to import
 
@@ -82,12 +82,3 @@ def _declared_inputs(client: Client, workflow: str) -> Mapping[str, Mapping[str,
     signature = client.show(f"/api/workflows/{workflow}").get("signature")
     inputs = signature.get("inputs") if isinstance(signature, Mapping) else None
     return inputs if isinstance(inputs, Mapping) else {}
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        error_screen.print("\nCancelled.")
-        raise SystemExit(ExitCode.INTERRUPTED) from None

@@ -73,10 +73,6 @@ class OpenvinoRunner:
         """Give the number itself: rows need no padding."""
         return num_rows
 
-    def padded_prompt(self, length: int) -> int:
-        """Give the number of tokens that a prompt is padded to."""
-        return rounded_up(length, _PROMPT_STEP, self._cache.max_length)
-
     @torch.inference_mode()
     def decode(self, sequences: Group[Sequence], num_rows: int) -> Tensor:
         """Run the newest token of each sequence; give logits [sequences, vocabulary].
@@ -97,7 +93,8 @@ class OpenvinoRunner:
     def prefill(self, sequences: Group[Sequence]) -> Tensor:
         """Run whole prompts together; give logits [sequences, vocabulary] after the last tokens."""
         prompts = [sequence.prompt for sequence in sequences]
-        length = max(self.padded_prompt(len(prompt)) for prompt in prompts)
+        longest = max(len(prompt) for prompt in prompts)
+        length = rounded_up(longest, _PROMPT_STEP, self._cache.max_length)
         tokens = torch.tensor([[*prompt, *[0] * (length - len(prompt))] for prompt in prompts])
         ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
         starts = torch.zeros(len(prompts), dtype=torch.long)

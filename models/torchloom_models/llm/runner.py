@@ -27,10 +27,6 @@ class Runner(Protocol):
         """Give the number of rows that a decode pass over so many is run with."""
         ...
 
-    def padded_prompt(self, length: int) -> int:
-        """Give the bucket of a prompt: prompts of one bucket may be run together."""
-        ...
-
     def decode(self, sequences: Group[Sequence], num_rows: int) -> torch.Tensor:
         """Run the newest token of each sequence; give logits [sequences, vocabulary]."""
         ...

@@ -30,7 +30,9 @@ class Scale(nn.Module):
 def maker(folder: Path, backend: str) -> NetworkMaker:
     """Give a maker of networks of up to four rows."""
     settings = CompileSettings.from_config(backend)
-    return NetworkMaker(settings=settings, model="m", name="", device="cpu", folder=folder, max_rows=4)
+    return NetworkMaker(
+        settings=settings, model="m", name="", device="cpu", folder=folder, max_rows=4
+    )
 
 
 @pytest.fixture
