@@ -127,21 +127,24 @@ def _predict(
         img_ids=_places(height // _PATCH, width // _PATCH).to(text),
         return_dict=False,
     )
-    return _unpacked(cast("Tensor", output[0]), height, width)
+    return _unpacked(cast("Tensor", output[0]), latents.shape[1], height, width)
 
 
 def _packed(latents: Tensor) -> Tensor:
-    """Give latents [rows, channels, h, w] as patches [rows, h w / 4, 4 channels]."""
-    rows, channels, height, width = latents.shape
-    parts = latents.view(rows, channels, height // _PATCH, _PATCH, width // _PATCH, _PATCH)
-    return parts.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    """Give latents [rows, channels, h, w] as patches [rows, h w / 4, 4 channels].
+
+    Every size but the rows is a number: OpenVINO infers one unknown in a shape, and no second.
+    """
+    channels, height, width = latents.shape[1:]
+    parts = latents.view(-1, channels, height // _PATCH, _PATCH, width // _PATCH, _PATCH)
+    num_patches = (height // _PATCH) * (width // _PATCH)
+    return parts.permute(0, 2, 4, 1, 3, 5).reshape(-1, num_patches, channels * _PATCH**2)
 
 
-def _unpacked(patches: Tensor, height: int, width: int) -> Tensor:
+def _unpacked(patches: Tensor, channels: int, height: int, width: int) -> Tensor:
     """Give patches as latents again."""
-    rows = patches.shape[0]
-    parts = patches.view(rows, height // _PATCH, width // _PATCH, -1, _PATCH, _PATCH)
-    return parts.permute(0, 3, 1, 4, 2, 5).reshape(rows, -1, height, width)
+    parts = patches.view(-1, height // _PATCH, width // _PATCH, channels, _PATCH, _PATCH)
+    return parts.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, height, width)
 
 
 def _places(height: int, width: int) -> Tensor:

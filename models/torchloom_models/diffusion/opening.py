@@ -31,7 +31,7 @@ from torchloom_models.diffusion.schedule import Schedule, SchedulerMaker
 from torchloom_models.diffusion.start import Starter
 from torchloom_models.diffusion.text import TextEncoder
 from torchloom_models.diffusion.vae import VaeDecoder, VaeEncoder
-from torchloom_models.hardware import DtypeName, place_of
+from torchloom_models.hardware import DtypeName, label_of, place_of
 from torchloom_models.source import resolve_source
 
 
@@ -50,7 +50,7 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     Raises ModelLoadError, InvalidModel or DeviceUnavailable.
     """
     place = place_of(device)
-    label = str(device) if device.kind == "openvino" else place
+    label = label_of(device, place)
     folder = PipelineFolder(resolve_source(str(config["source"]), report))
     report("loading the weights", None)
     dtype_name = cast("DtypeName", config.get("dtype", "auto"))
@@ -76,7 +76,7 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
 
 def _settings(config: Mapping[str, object], label: str) -> CompileSettings:
     """Read `compile:`. On a CPU, `auto` is eager: see docs/diffusion.md for what was measured."""
-    settings = CompileSettings.from_config(config.get("compile", "auto"))
+    settings = CompileSettings.of_model(config).on(label)
     if settings.backend == "auto" and label == "cpu":
         return replace(settings, backend="eager")
     return settings

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from torchloom.errors import BatchContractError
 from torchloom_models.diffusion.guidance import guide
 from torchloom_models.diffusion.picture import Conditions, Picture
 
@@ -35,7 +36,14 @@ class StepBatch:
         return rows, torch.tensor(timesteps, device=rows.device), *stacked
 
     def split(self, prediction: Tensor) -> list[Tensor]:
-        """Give each picture's prediction [1, channels, h, w], guided where it has two rows."""
+        """Give each picture's prediction [1, channels, h, w], guided where it has two rows.
+
+        Raises BatchContractError for a prediction of another number of rows.
+        """
+        num_rows = sum(picture.num_rows for picture in self.pictures)
+        if len(prediction) != num_rows:
+            message = f"The network gave {len(prediction)} rows for {num_rows}."
+            raise BatchContractError(message)
         found, row = [], 0
         for picture in self.pictures:
             of = prediction[row : row + 1]

@@ -13,6 +13,7 @@ from torchloom.device import Device
 from torchloom.document import Document
 from torchloom.engine import Work
 from torchloom.errors import DeviceUnavailable, InvalidInput, InvalidModel, ModelLoadError
+from torchloom_models.diffusion.network import Network
 from torchloom_models.diffusion.opening import open_engine
 from torchloom_models.spec import parse_model
 
@@ -49,6 +50,17 @@ def test_refuses_a_model_that_can_draw_nothing(stable_diffusion: Path) -> None:
         open_tiny(stable_diffusion, max_pixels=3)
     with pytest.raises(ModelLoadError, match="multiples of 2"):
         open_tiny(stable_diffusion, compile={"backend": "eager", "buckets": [15]})
+
+
+def test_refuses_code_that_loses_rows(
+    stable_diffusion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that does not answer for every row is found before it serves."""
+    run = Network.tensor
+    monkeypatch.setattr(Network, "tensor", lambda self, *arguments: run(self, *arguments)[:0])
+
+    with pytest.raises(ModelLoadError, match="gives 0 rows for 1"):
+        open_tiny(stable_diffusion)
 
 
 def test_warms_up_for_the_sides_that_the_model_file_lists(stable_diffusion: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from tiny_pipeline import make_ddim
 
+from torchloom.errors import BatchContractError
 from torchloom_models.diffusion.picture import Picture
 from torchloom_models.diffusion.request import PictureRequest
 from torchloom_models.diffusion.schedule import Schedule
@@ -54,6 +56,12 @@ def test_guides_each_picture_by_its_own_number() -> None:
     predictions = batch.split(rows)
 
     assert [float(each) for each in predictions] == [10.0, 5 + 3 * 15, 40 + 2 * -10]
+
+
+def test_refuses_a_prediction_of_other_rows() -> None:
+    """Rows that are missing must not become another picture's."""
+    with pytest.raises(BatchContractError, match="1 rows for 3"):
+        StepBatch([picture(1), picture(2, guidance=3.0)]).split(torch.zeros(1, 4, 8, 8))
 
 
 def test_puts_pictures_of_one_size_together() -> None:
