@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from torchloom.device import Device
-from torchloom.engine import Engine, Work
+from torchloom.engine import Engine, Failure, Result, Work
 from torchloom.errors import DeviceUnavailable, ModelLoadError
 from torchloom_models.artefact import digest_of_text, machine_digest
 from torchloom_models.backend import backend_of, needs_openvino
@@ -64,13 +64,21 @@ def candidates_of(config: Mapping[str, object]) -> list[Device]:
     return candidates if config.get("warmup", True) else candidates[:1]
 
 
-def run_once(engine: Engine, works: Sequence[Work]) -> float:
-    """Give the seconds that an engine takes for tasks, all in one batch."""
+def run_together(engine: Engine, works: Sequence[Work]) -> float:
+    """Give the seconds that an engine takes for tasks, all in one batch, whatever their steps.
+
+    Raises ModelLoadError where one of them fails.
+    """
     for work in works:
         engine.admit(work)
+    num_left = len(works)
     started = time.perf_counter()
-    for _ in engine.step():
-        pass
+    while num_left:
+        for event in engine.step():
+            if isinstance(event, Failure):
+                message = f"The warm-up on {engine.device} failed: {event.error.message}"
+                raise ModelLoadError(message)
+            num_left -= isinstance(event, Result)
     return time.perf_counter() - started
 
 
@@ -83,7 +91,7 @@ class Contest:
     #: What the answer depends on besides this machine: the model and what its file says.
     model: str
     artefacts: Path | None
-    measure: Measure = run_once
+    measure: Measure = run_together
 
     def open_fastest(self, open_on: Callable[[Device], EngineT]) -> EngineT:
         """Open the engine on every candidate, keep the fastest, and close the others.

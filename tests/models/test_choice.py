@@ -13,7 +13,7 @@ from torchloom.device import Device
 from torchloom.engine import BatchEngine, Engine, Values, Work
 from torchloom.errors import DeviceUnavailable, ModelLoadError, TaskFailed
 from torchloom_models import choice
-from torchloom_models.choice import Contest, candidates_of, run_once
+from torchloom_models.choice import Contest, candidates_of, run_together
 
 
 pytestmark = pytest.mark.slow
@@ -152,7 +152,7 @@ def test_runs_all_tasks_in_one_batch() -> None:
         batches.append(len(batch))
         return [{} for _ in batch]
 
-    assert run_once(BatchEngine(forward, max_tasks=8), WORKS) >= 0
+    assert run_together(BatchEngine(forward, max_tasks=8), WORKS) >= 0
     assert batches == [2]
 
 

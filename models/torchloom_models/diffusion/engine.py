@@ -37,6 +37,7 @@ class DiffusionEngine:
         device: str,
     ) -> None:
         self.device = device
+        self.notes: tuple[str, ...] = ()
         self._reader = reader
         self._schedule = schedule
         self._runner = runner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ import torch
 
 from torchloom.deployment import Report
 from torchloom.device import Device
-from torchloom.engine import Work
+from torchloom.engine import Engine, Work
 from torchloom.errors import InvalidInput, ModelLoadError
+from torchloom_models.artefact import digest_of_text
+from torchloom_models.choice import Contest, candidates_of, run_together
 from torchloom_models.compile import CompileSettings
 from torchloom_models.diffusion.engine import DiffusionEngine, ScheduleMaker
 from torchloom_models.diffusion.family import Family, load_family
@@ -43,35 +45,80 @@ _MAX_AREA = 4
 
 _MAX_STEPS = 150
 
+#: Denoising steps of a picture where the fastest device is looked for.
+_TRIAL_STEPS = 2
+
 
 def open_engine(config: Mapping[str, object], device: Device, report: Report) -> DiffusionEngine:
-    """Open an engine. `config` holds what a model file says, and where compiled code is kept.
+    """Open an engine; on `auto`, on whichever device draws the fastest.
 
-    Raises ModelLoadError, InvalidModel or DeviceUnavailable.
+    `config` holds what a model file says, and where compiled code is kept. Raises ModelLoadError,
+    InvalidModel or DeviceUnavailable.
     """
-    place = place_of(device)
-    label = label_of(device, place)
-    folder = PipelineFolder(resolve_source(str(config["source"]), report))
-    report("loading the weights", None)
-    dtype_name = cast("DtypeName", config.get("dtype", "auto"))
-    family = load_family(folder, dtype_name=dtype_name, place=place)
-    settings = _settings(config, label)
-    maker = _make_maker(config, settings, model=folder.digest, label=label)
-    runner = _make_runner(family, maker, place)
-    limits = _limits(config, family)
-    reader = RequestReader(family.traits, limits)
-    schedule = partial(_schedule, family, SchedulerMaker(folder.path / "scheduler"))
-    if config.get("warmup", True):
-        sizes = _sizes(settings, family, limits)
-        typical = partial(_typical, reader, schedule, fills_masks=family.traits.fills_masks)
-        runner.warm_up([typical(size) for size in sizes], report)
-    return DiffusionEngine(
-        reader=reader,
-        schedule=schedule,
-        runner=runner,
-        max_pictures=_max_pictures(config),
-        device=label,
+    opening = Opening(config, report)
+    if device.kind != "auto":
+        return opening.open_on(device)
+    contest = Contest(
+        candidates=candidates_of(config),
+        works=[Work(0, {})],
+        model=opening.digest,
+        artefacts=opening.artefacts,
+        measure=opening.measure,
     )
+    return contest.open_fastest(opening.open_on)
+
+
+class Opening:
+    """What is read once of a pipeline's folder, whichever devices it is opened on."""
+
+    def __init__(self, config: Mapping[str, object], report: Report) -> None:
+        self._config = config
+        self._report = report
+        self._folder = PipelineFolder(resolve_source(str(config["source"]), report))
+        #: The device that is opened first says what `auto` means; all others do as it does.
+        self._dtype = cast("DtypeName", config.get("dtype", "auto"))
+        self._trial: Mapping[str, object] = {}
+        artefacts = config.get("artefacts")
+        self.artefacts = Path(str(artefacts)) if artefacts else None
+
+    @property
+    def digest(self) -> str:
+        """A digest of the model, and of all that its file says which time may depend on."""
+        keys = ("dtype", "compile", "weights", "params")
+        return digest_of_text(self._folder.digest, *(repr(self._config.get(key)) for key in keys))
+
+    def open_on(self, device: Device) -> DiffusionEngine:
+        """Open it on one device."""
+        config, report = self._config, self._report
+        place = place_of(device)
+        label = label_of(device, place)
+        report("loading the weights", None)
+        family = load_family(self._folder, dtype_name=self._dtype, place=place)
+        self._dtype = cast("DtypeName", str(family.dtype).removeprefix("torch."))
+        settings = _settings(config, label)
+        maker = _make_maker(config, settings, model=self._folder.digest, label=label)
+        runner = _make_runner(family, maker, place)
+        limits = _limits(config, family)
+        reader = RequestReader(family.traits, limits)
+        schedule = partial(_schedule, family, SchedulerMaker(self._folder.path / "scheduler"))
+        typical = [
+            _inputs(size, fills_masks=family.traits.fills_masks)
+            for size in _sizes(settings, family, limits)
+        ]
+        self._trial = {**typical[0], "num_steps": min(_TRIAL_STEPS, limits.max_steps)}
+        if config.get("warmup", True):
+            runner.warm_up([_picture(reader, schedule, inputs) for inputs in typical], report)
+        return DiffusionEngine(
+            reader=reader,
+            schedule=schedule,
+            runner=runner,
+            max_pictures=_max_pictures(config),
+            device=label,
+        )
+
+    def measure(self, engine: Engine, works: Sequence[Work]) -> float:
+        """Give the seconds that an engine takes for a few steps of as many typical pictures."""
+        return run_together(engine, [Work(work.task_id, self._trial) for work in works])
 
 
 def _settings(config: Mapping[str, object], label: str) -> CompileSettings:
@@ -149,10 +196,8 @@ def _sizes(settings: CompileSettings, family: Family, limits: Limits) -> list[tu
     return [(side, side)]
 
 
-def _typical(
-    reader: RequestReader, schedule: ScheduleMaker, size: tuple[int, int], *, fills_masks: bool
-) -> Picture:
-    """Make a picture like those that will be asked for. Raises ModelLoadError."""
+def _inputs(size: tuple[int, int], *, fills_masks: bool) -> dict[str, object]:
+    """Give what is asked for to warm up: a picture of one size, all of it masked if need be."""
     inputs: dict[str, object] = {
         "prompt": "warm-up",
         "seed": 0,
@@ -162,6 +207,13 @@ def _typical(
     if fills_masks:
         white = write_png(np.full((*size, 3), 255, np.uint8))
         inputs |= {"image": white, "mask": white}
+    return inputs
+
+
+def _picture(
+    reader: RequestReader, schedule: ScheduleMaker, inputs: Mapping[str, object]
+) -> Picture:
+    """Make a picture like those that will be asked for. Raises ModelLoadError."""
     try:
         request = reader.read(Work(0, inputs))
         generator = torch.Generator().manual_seed(request.seed)

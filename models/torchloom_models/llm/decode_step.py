@@ -70,7 +70,8 @@ class DecodeStep:
             min(2 * _LENGTH_STEP, cache.max_length), cache.max_length
         )
         length = Dim("length", min=2, max=cache.max_length)
-        rows = Dim("rows", min=2, max=max(cache.num_slots, 2))
+        # Two slots make one number of rows beside one: nothing is open then.
+        many = {0: Dim("rows", min=2, max=cache.num_slots)} if cache.num_slots > 2 else {}  # noqa: PLR2004
         num_buffers = 2 * cache.num_layers
         self._one, self._many = (
             CompiledCallable(
@@ -80,7 +81,7 @@ class DecodeStep:
                 folder=folder,
                 dims=[batch, batch, *[{**batch, 2: length}] * num_buffers],
             )
-            for part, batch in (("one", {}), ("many", {0: rows}))
+            for part, batch in (("one", {}), ("many", many))
         )
 
     def __call__(

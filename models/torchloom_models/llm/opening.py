@@ -11,9 +11,11 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from torchloom.deployment import Report
 from torchloom.device import Device
+from torchloom.engine import Work
 from torchloom.errors import ModelLoadError
-from torchloom_models.backend import WeightFormat, needs_openvino
-from torchloom_models.choice import candidates_of
+from torchloom_models.artefact import digest_of_text
+from torchloom_models.backend import WeightFormat
+from torchloom_models.choice import Contest, candidates_of
 from torchloom_models.compile import ArtefactKey, CompileSettings
 from torchloom_models.hardware import DtypeName, label_of, place_of
 from torchloom_models.llm.checkpoint import Checkpoint
@@ -39,43 +41,89 @@ _log = logging.getLogger(__name__)
 #: How many sequences an engine holds where the model file does not say.
 _MAX_SEQUENCES = 16
 
+#: What is written where the fastest device is looked for, and how many of it at once. The prompt is
+#: one that fits into any context.
+_TRIAL: Mapping[str, object] = {"max_tokens": 16, "temperature": 0, "ignore_eos": True}
+_NUM_TRIALS = 4
+
 #: The most tokens of new prompts in one pass, by kind of device: some tenths of a second.
 _MAX_PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
 
 
 def open_engine(config: Mapping[str, object], device: Device, report: Report) -> LlmEngine:
-    """Open an engine. `config` holds what a model file says, and where compiled code is kept.
+    """Open an engine; on `auto`, on whichever device writes the fastest.
 
-    Raises ModelLoadError, InvalidModel or DeviceUnavailable.
+    `config` holds what a model file says, and where compiled code is kept. Raises ModelLoadError,
+    InvalidModel or DeviceUnavailable.
     """
-    if device.kind == "auto" and needs_openvino(config):
-        device = candidates_of(config)[0]
-    place = place_of(device)
-    label = label_of(device, place)
-    source = resolve_source(str(config["source"]), report)
-    report("loading the weights", None)
-    checkpoint = Checkpoint(source)
-    dtype = checkpoint.dtype(cast("DtypeName", config.get("dtype", "auto")), place)
-    model = checkpoint.load_model(dtype, place)
-    cache = _make_cache(model, checkpoint, config, place)
-    artefacts = config.get("artefacts")
-    folder = Path(str(artefacts)) if artefacts else None
-    settings = CompileSettings.of_model(config).on(label)
-    key = ArtefactKey(
-        model=checkpoint.digest,
-        dtype=str(dtype),
-        device=label,
-        name=str(config.get("name", "")),
+    opening = Opening(config, report)
+    if device.kind != "auto":
+        return opening.open_on(device)
+    contest = Contest(
+        candidates=candidates_of(config),
+        works=[Work(n, {"prompt": "a"}, _TRIAL) for n in range(_NUM_TRIALS)],
+        model=opening.digest,
+        artefacts=opening.artefacts,
     )
-    if device.kind == "openvino":
-        passes = OpenvinoRunner(model, cache, settings=settings, key=key, folder=folder)
+    return contest.open_fastest(opening.open_on)
+
+
+class Opening:
+    """What is read once of a model's folder, whichever devices it is opened on."""
+
+    def __init__(self, config: Mapping[str, object], report: Report) -> None:
+        self._config = config
+        self._report = report
+        self._checkpoint = Checkpoint(resolve_source(str(config["source"]), report))
+        #: The device that is opened first says what `auto` means; all others do as it does.
+        self._dtype = cast("DtypeName", config.get("dtype", "auto"))
+        artefacts = config.get("artefacts")
+        self.artefacts = Path(str(artefacts)) if artefacts else None
+
+    @property
+    def digest(self) -> str:
+        """A digest of the model, and of all that its file says which time may depend on."""
+        keys = ("dtype", "compile", "weights", "max_sequences", "max_size", "max_length")
+        values = (repr(self._config.get(key)) for key in keys)
+        return digest_of_text(self._checkpoint.digest, *values)
+
+    def open_on(self, device: Device) -> LlmEngine:
+        """Open it on one device."""
+        config, checkpoint = self._config, self._checkpoint
+        place = place_of(device)
+        label = label_of(device, place)
+        self._report("loading the weights", None)
+        dtype = checkpoint.dtype(self._dtype, place)
+        self._dtype = cast("DtypeName", str(dtype).removeprefix("torch."))
+        model = checkpoint.load_model(dtype, place)
+        cache = _make_cache(model, checkpoint, config, place)
+        passes = self._passes(model, cache, label)
         if config.get("warmup", True):
-            passes.warm_up(report)
-        return _assemble(checkpoint, config, passes, label)
-    step = DecodeStep(model, cache, settings=settings, key=key, folder=folder)
-    if config.get("warmup", True):
-        step.warm_up(report)
-    return _assemble(checkpoint, config, ModelRunner(model, cache, step, device=place), place)
+            passes.warm_up(self._report)
+        runner = (
+            passes
+            if isinstance(passes, OpenvinoRunner)
+            else ModelRunner(model, cache, passes, device=place)
+        )
+        return _assemble(checkpoint, config, runner, label)
+
+    def _passes(
+        self, model: PreTrainedModel, cache: KvCache, label: str
+    ) -> OpenvinoRunner | DecodeStep:
+        """Make what is compiled of a model on a device."""
+        make = OpenvinoRunner if label.startswith("openvino:") else DecodeStep
+        return make(
+            model,
+            cache,
+            settings=CompileSettings.of_model(self._config).on(label),
+            key=ArtefactKey(
+                model=self._checkpoint.digest,
+                dtype=str(model.dtype),
+                device=label,
+                name=str(self._config.get("name", "")),
+            ),
+            folder=self.artefacts,
+        )
 
 
 def _make_cache(

@@ -136,3 +136,20 @@ def test_reads_a_model_file() -> None:
         "'max_pixels' must be 1 or more, not 0.",
         "Unknown key 'steps'. Did you mean 'num_steps'?",
     ]
+
+
+def test_measures_which_device_draws_faster(stable_diffusion: Path, tmp_path: Path) -> None:
+    """`auto` draws the same few steps on each device, says what came out, and keeps the answer."""
+    config = {"source": str(stable_diffusion), "artefacts": str(tmp_path), "dtype": "float32"}
+    first = open_engine(config, Device("auto"), lambda *_: None)
+    (said,) = first.notes
+    assert "cpu" in said
+    assert "openvino:CPU" in said
+    assert said.endswith(f": {first.device}")
+    assert draw(first, seed=1, num_steps=2).outputs["image"]
+    first.close()
+
+    second = open_engine(config, Device("auto"), lambda *_: None)
+
+    assert second.device == first.device
+    assert "earlier start" in second.notes[0]

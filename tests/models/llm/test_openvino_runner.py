@@ -114,3 +114,19 @@ def test_tells_what_compressed_weights_lose(llama: Path, tmp_path: Path) -> None
     assert abs(found - full) < 0.2 * full
     assert isinstance(generate(engine, "seven", max_tokens=4), Result)
     engine.close()
+
+
+def test_measures_which_device_writes_faster(llama: Path, tmp_path: Path) -> None:
+    """`auto` writes the same tokens on each device, says what came out, and keeps the answer."""
+    first = open_it(llama, tmp_path, "auto", compile="auto", max_sequences=2)
+    (said,) = first.notes
+    assert "cpu" in said
+    assert "openvino:CPU" in said
+    assert said.endswith(f": {first.device}")
+    first.close()
+
+    second = open_it(llama, tmp_path, "auto", compile="auto", max_sequences=2)
+
+    assert second.device == first.device
+    assert "earlier start" in second.notes[0]
+    second.close()
