@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { echo "No virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
-		"$$(grep '^torch==' constraints.txt)" -e '.[dev,postgres]'
+		"$$(grep '^torch==' constraints.txt)" -e '.[dev,openvino,postgres]'
 	@touch $@
 
 format: $(STAMP)  ## let ruff lay out and mend the code

@@ -88,7 +88,7 @@ def test_declares_everything_that_it_imports() -> None:
     optional = project["optional-dependencies"]
     declared = {
         canonicalize_name(Requirement(line).name)
-        for line in [*project["dependencies"], *optional["postgres"]]
+        for line in [*project["dependencies"], *optional["openvino"], *optional["postgres"]]
     }
     imported = set().union(*(_imported(file) for file in ROOT.glob("*/torchloom*/**/*.py")))
     theirs = imported - PACKAGES - sys.stdlib_module_names
