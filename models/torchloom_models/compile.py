@@ -20,8 +20,11 @@ What is asked of callers:
   layer a buffer of its own: one stacked buffer is slow.
 - A layout is the dtypes, shapes and strides of all arguments. A size that `dims` names may vary
   within one piece of code. Any other size that is new compiles in the background while calls run
-  eagerly: pad to buckets (`buckets.py`), so that there are few. Arguments are on the key's device.
-  What `warm_up` gets decides what the code is tuned for: typical sizes, 2 or more where they vary.
+  eagerly: pad to buckets (`buckets.py`), so that there are few, and ask `first_ready` which larger
+  one may serve meanwhile. The layout that is asked for most compiles first, one at a time,
+  MAX_LAYOUTS in all; what is beyond stays eager. Arguments are on the key's device.
+- What `warm_up` gets decides what the code is tuned for: typical sizes, 2 or more where they vary.
+  What calls ask for is noted in the folder; the next `warm_up` compiles that as well.
 - On an OpenVINO device (a key whose device is "openvino:…"; arguments are on the CPU) OpenVINO's
   code answers, or nobody does: a layout that is new compiles before its first answer, and forward
   must not write in place.
@@ -34,17 +37,15 @@ in float32, 1e-2 in bfloat16. Everything runs in inference mode. Knows no kind o
 from __future__ import annotations
 
 import logging
-import queue
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -52,9 +53,11 @@ from torch import Tensor, nn
 from torchloom.deployment import Report
 from torchloom.errors import ModelLoadError, TaskFailed
 from torchloom_models.aot import AotCompiler
-from torchloom_models.artefact import ArtefactKey, ArtefactStore
-from torchloom_models.backend import Backend, WeightFormat
+from torchloom_models.artefact import ArtefactKey, ArtefactStore, digest_of_text
+from torchloom_models.compile_line import CompileLine
+from torchloom_models.compile_settings import CompileSettings
 from torchloom_models.compiler import Code, CompileFailed, Compiler, Dim, Dims
+from torchloom_models.demand import Demand, Like, Likes
 from torchloom_models.jit import JitCompiler
 from torchloom_models.openvino_compiler import OpenvinoCompiler
 
@@ -63,40 +66,11 @@ __all__ = ["ArtefactKey", "CompileSettings", "CompiledCallable", "Dim"]
 
 _log = logging.getLogger(__name__)
 
-Mode = Literal["default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead"]
+#: Layouts that may compile while the engine serves; on OpenVINO's devices, that are held at once.
+MAX_LAYOUTS = 64
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileSettings:
-    """What the model file says under `compile:`, and under `weights:`.
-
-    `auto` compiles where it can and says where it cannot; `inductor` and `openvino` compile, or the
-    model does not start. `dynamic: false` gives each bucket code of its own. `buckets` are lengths
-    or batch sizes, as the kind says.
-    """
-
-    backend: Backend = "auto"
-    mode: Mode = "default"
-    dynamic: bool = True
-    buckets: tuple[int, ...] = ()
-    weights: WeightFormat = "full"
-
-    @classmethod
-    def of_model(cls, config: Mapping[str, object]) -> Self:
-        """Read all of it from what a model file says."""
-        settings = cls.from_config(config.get("compile", "auto"))
-        return replace(settings, weights=cast("WeightFormat", config.get("weights", "full")))
-
-    @classmethod
-    def from_config(cls, value: object) -> Self:
-        """Read `auto`, another backend or a mapping, as checked by `spec.parse_model`."""
-        if isinstance(value, Mapping):
-            return cls(**{**value, "buckets": tuple(sorted(value.get("buckets", ())))})
-        return cls(backend=cast("Backend", value))
-
-    def on(self, device: str) -> Self:
-        """Give what holds on a device: OpenVINO compiles for an NPU size by size only."""
-        return replace(self, dynamic=self.dynamic and not device.startswith("openvino:NPU"))
+#: Layouts of earlier traffic that are compiled before the engine is ready.
+MAX_WARMED = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +121,19 @@ class CompiledCallable:
         self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="torchloom-"))
         self._store = ArtefactStore(cast("Path", folder or self._temporary))
         self._routes = self._plan(dims)
-        #: By layout: code, or None while there is none (still compiling, or failed for good).
-        self._codes: dict[Hashable, Code | None] = {}
-        self._lock = threading.Lock()
-        self._is_idle = threading.Condition(self._lock)
-        self._num_pending = 0
-        self._orders: queue.SimpleQueue[Sequence[Tensor] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._codes: dict[Hashable, Code] = {}
+        #: Layouts that do not compile.
+        self._failed: set[Hashable] = set()
+        self._demand = Demand(self._note_file(folder, dims))
+        self._line = CompileLine(
+            f"compile {key.part}",
+            compile_one=self._compile_late,
+            rank=self._demand.__getitem__,
+            max_layouts=MAX_LAYOUTS,
+        )
         self._failures: list[str] = []
-        self._pieces: list[Piece] = []
         self._is_closed = False
+        self._pieces: list[Piece] = []
         watched = _watched.get()
         if watched is not None:
             watched.append(self)
@@ -167,14 +144,30 @@ class CompiledCallable:
             if not self._routes:
                 return self._module(*arguments)
             layout = self._routes[0].layout_of(arguments)
+            self._demand.count(layout, arguments)
             code = self._codes.get(layout)
             if code is not None:
                 return code(arguments)
             if self._is_openvino:
                 return self._compile_first(layout, arguments)(arguments)
-            if layout not in self._codes:
-                self._compile_later(layout, arguments)
+            if layout not in self._failed:
+                self._line.add(layout, arguments)
             return self._module(*arguments)
+
+    def first_ready(self, candidates: Iterable[tuple[Tensor, ...]]) -> int:
+        """Give the place of the first of some layouts that there is code for; 0 where none is.
+
+        The first of them is the one that is wanted: it compiles beside, where another is ready.
+        Values do not matter: tensors on "meta" will do.
+        """
+        wanted: tuple[Tensor, ...] | None = None
+        for place, candidate in enumerate(candidates if self._routes else ()):
+            if self._routes[0].layout_of(candidate) in self._codes:
+                if wanted is not None:
+                    self._want(wanted)
+                return place
+            wanted = wanted or candidate
+        return 0
 
     def warm_up(self, examples: Sequence[tuple[Tensor, ...]], report: Report) -> None:
         """Compile for each example and call it, so that what it writes in place is written to them.
@@ -182,26 +175,31 @@ class CompiledCallable:
         Raises ModelLoadError where a call fails, or where nothing but compiled code will do and it
         does not compile.
         """
+        noted = self._demand.layouts()[:MAX_WARMED] if self._routes else []
+        total = len(examples) + len(noted)
         for number, example in enumerate(examples):
-            report(f"compiling {self._key.part}", number / len(examples))
+            report(f"compiling {self._key.part}", number / total)
             self._compile_now(example)
             try:
                 with torch.inference_mode():
-                    self(*example)
+                    self._run(example)
             except Exception as error:
                 message = f"The warm-up of {self._key.part!r} failed: {error}"
                 raise ModelLoadError(message) from error
+        for number, likes in enumerate(noted, len(examples)):
+            report(f"compiling {self._key.part} for earlier traffic", number / total)
+            self._compile_noted(likes)
         report(f"compiled {self._key.part}", 1.0)
 
     @property
     def pending(self) -> int:
         """How many layouts compile, or wait for it."""
-        return self._num_pending
+        return self._line.pending
 
     @property
     def is_compiled(self) -> bool:
         """Whether there is compiled code for any layout."""
-        return any(code is not None for code in self._codes.values())
+        return bool(self._codes)
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -215,26 +213,22 @@ class CompiledCallable:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Return when nothing compiles any more (True), or when the time is over (False)."""
-        with self._is_idle:
-            return self._is_idle.wait_for(lambda: self._num_pending == 0, timeout_s)
+        return self._line.wait(timeout_s)
 
     def close(self) -> None:
-        """End what still compiles, and remove artefacts that were not to be kept."""
+        """End what still compiles, note what was asked for, and remove what is not to be kept."""
         self._is_closed = True
         for route in self._routes:
             route.close()
-        if self._thread is not None:
-            self._orders.put(None)
-            self._thread.join()
-            self._thread = None
+        self._line.close()
+        self._demand.save()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def __repr__(self) -> str:
         """Say what is compiled."""
-        compiled = sum(code is not None for code in self._codes.values())
         route = self._routes[0].name if self._routes else "eager"
-        counts = f"{compiled} compiled, {self.pending} pending"
+        counts = f"{len(self._codes)} compiled, {self.pending} pending"
         return f"<CompiledCallable {self._key.part}: {route}, {counts}>"
 
     def _plan(self, dims: Dims | None) -> list[Compiler]:
@@ -264,36 +258,76 @@ class CompiledCallable:
         )
         return [ahead, just_in_time]
 
+    def _run(self, arguments: tuple[Tensor, ...]) -> object:
+        """Run forward on an example, which is no demand."""
+        code = self._codes.get(self._routes[0].layout_of(arguments)) if self._routes else None
+        return self._module(*arguments) if code is None else code(arguments)
+
     def _compile_now(self, arguments: tuple[Tensor, ...]) -> None:
         """Compile in this thread, unless there is code already, or no route to it."""
         if not self._routes or self._routes[0].layout_of(arguments) in self._codes:
             return
         try:
-            layout, code = self._compile(_blank(arguments), is_background=False)
+            self._compile(_likes(arguments), is_background=False)
         except CompileFailed as error:
-            self._codes[self._routes[0].layout_of(arguments)] = None
+            self._failed.add(self._routes[0].layout_of(arguments))
             self._give_up(str(error))
-        else:
-            self._codes[layout] = code
+
+    def _compile_noted(self, likes: Likes) -> None:
+        """Compile what an earlier start was asked for; a note that misleads spoils nothing."""
+        try:
+            if self._routes[0].layout_of(self._blank(likes)) not in self._codes:
+                self._compile(likes, is_background=False)
+        except (CompileFailed, RuntimeError, ValueError, TypeError) as error:
+            _log.warning("%s: not compiled for earlier traffic: %s", self._key.part, error)
 
     def _compile_first(self, layout: Hashable, arguments: Sequence[Tensor]) -> Code:
         """Compile before the answer, where nothing else may answer. Raises TaskFailed."""
-        if layout in self._codes:
+        if self._line.has_taken(layout):
+            self._line.wait()
+        if layout in self._failed:
             raise TaskFailed(f"{self._key.part!r} did not compile for these sizes; see the log.")
-        self._codes[layout] = None
+        if layout in self._codes:
+            return self._codes[layout]
+        while len(self._codes) >= MAX_LAYOUTS:
+            del self._codes[min(self._codes, key=self._demand.__getitem__)]
         try:
-            self._codes[layout] = code = self._compile(_blank(arguments), is_background=False)[1]
+            return self._compile(_likes(arguments), is_background=False)
         except CompileFailed as error:
+            self._failed.add(layout)
             self._failures.append(str(error))
             _log.warning("%s does not compile for a new layout: %s", self._key.part, error)
             message = f"{self._key.part!r} does not compile for {self._key.device}: {error}."
             raise TaskFailed(message) from error
-        return code
 
-    def _compile(
-        self, arguments: Sequence[Tensor], *, is_background: bool
-    ) -> tuple[Hashable, Code]:
-        """Take the first route that leads to code; a route that fails is not tried again."""
+    def _compile_late(self, layout: Hashable, likes: Likes) -> None:
+        """Compile beside the serving: called in the line's thread."""
+        try:
+            self._compile(likes, is_background=True)
+            _log.info("%s: new code took over (%s)", self._key.part, self)
+        except (CompileFailed, RuntimeError) as error:
+            if not self._is_closed:
+                self._failed.add(layout)
+                self._failures.append(str(error))
+                _log.exception("%s runs eagerly for a new layout", self._key.part)
+        self._demand.save()
+        if self._line.is_used_up:
+            message = "%s: %d layouts were compiled; whatever else is asked for runs eagerly"
+            _log.warning(message, self._key.part, MAX_LAYOUTS)
+
+    def _want(self, arguments: tuple[Tensor, ...]) -> None:
+        """Have a layout compiled beside, and count it, since it was asked for."""
+        layout = self._routes[0].layout_of(arguments)
+        self._demand.count(layout, arguments)
+        if layout not in self._failed:
+            self._line.add(layout, arguments)
+
+    def _compile(self, likes: Likes, *, is_background: bool) -> Code:
+        """Take the first route that leads to code; a route that fails is not tried again.
+
+        The code answers from now on.
+        """
+        arguments = self._blank(likes)
         while True:
             route = self._routes[0]
             started, known = time.perf_counter(), set(self._store.taken)
@@ -306,7 +340,8 @@ class CompiledCallable:
                 self._routes.pop(0)
             else:
                 self._note_piece(route, time.perf_counter() - started, known)
-                return route.layout_of(arguments), code
+                self._codes[route.layout_of(arguments)] = code
+                return code
 
     def _note_piece(self, route: Compiler, seconds: float, known: set[str]) -> None:
         taken = dict(self._store.taken)
@@ -336,41 +371,22 @@ class CompiledCallable:
         self._failures.append(reason)
         _log.warning("%s runs eagerly: %s", self._key.part, reason)
 
-    def _compile_later(self, layout: Hashable, arguments: Sequence[Tensor]) -> None:
-        self._codes[layout] = None
-        with self._lock:
-            self._num_pending += 1
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._compile_orders, name=f"compile {self._key.part}", daemon=True
-            )
-            self._thread.start()
-        self._orders.put(_blank(arguments))
+    def _blank(self, likes: Likes) -> tuple[Tensor, ...]:
+        """Give memory of these layouts: compiling neither sees nor touches real values."""
+        place = "cpu" if self._is_openvino else self._key.device
+        # The background thread writes to them outside inference mode.
+        with torch.inference_mode(mode=False):
+            return tuple(like.blank(place) for like in likes)
 
-    def _compile_orders(self) -> None:
-        """Work off one order after the other until None comes: the background thread."""
-        while (arguments := self._orders.get()) is not None:
-            try:
-                layout, code = self._compile(arguments, is_background=True)
-                self._codes[layout] = code
-                _log.info("%s: new code took over (%s)", self._key.part, self)
-            except CompileFailed as error:
-                if not self._is_closed:
-                    self._failures.append(str(error))
-                    _log.exception("%s runs eagerly for a new layout", self._key.part)
-            finally:
-                with self._is_idle:
-                    self._num_pending -= 1
-                    self._is_idle.notify_all()
+    def _note_file(self, folder: Path | None, dims: Dims | None) -> Path | None:
+        """Give the file where what is asked for is noted; None where nothing is kept."""
+        if folder is None or self._settings.backend == "eager":
+            return None
+        key = self._key
+        dims = dims if self._settings.dynamic else None
+        digest = digest_of_text(key.model, key.dtype, key.device, key.part, repr(dims))
+        return folder / "demand" / f"{key.part}-{digest}.json"
 
 
-def _blank(arguments: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Give memory of the same layouts, so that compiling neither sees nor touches real values."""
-    # The background thread writes to them outside inference mode.
-    with torch.inference_mode(mode=False):
-        return tuple(
-            torch.empty_strided(
-                tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
-            )
-            for tensor in arguments
-        )
+def _likes(arguments: Sequence[Tensor]) -> Likes:
+    return tuple(Like.of(tensor) for tensor in arguments)

@@ -55,6 +55,10 @@ _PASS_TOKENS = {"cpu": 64, "cuda": 4096}
 #: Lengths are padded to multiples of this where one piece of code serves all of them.
 _LENGTH_STEP = 8
 
+#: While a bucket has no code yet, one of up to so many times its tokens serves; eager code is no
+#: slower than more padding than that.
+_MAX_PADDING = 4
+
 #: The shape that code is tuned for where it serves many.
 _TYPICAL_ROWS, _TYPICAL_LENGTH = 8, 64
 
@@ -234,9 +238,9 @@ class Embedder:
 
     def _run(self, each: Pass, ids: Sequence[Sequence[int]]) -> Vectors:
         """Run one pass: texts padded on the right, and rows of one token where rows are padded."""
-        num_rows = bucket_of(len(each.places), self._rows) if self._rows else len(each.places)
-        tokens = np.full((num_rows, each.length), self._tokenizer.pad_id, np.int64)
-        mask = np.zeros((num_rows, each.length), np.int64)
+        shape = self._shape(len(each.places), each.length)
+        tokens = np.full(shape, self._tokenizer.pad_id, np.int64)
+        mask = np.zeros(shape, np.int64)
         mask[:, 0] = 1
         for row, place in enumerate(each.places):
             tokens[row, : len(ids[place])] = ids[place]
@@ -246,6 +250,30 @@ class Embedder:
         )
         found: Vectors = cast("torch.Tensor", vectors).cpu().numpy()
         return found[: len(each.places)]
+
+    def _shape(self, num_rows: int, length: int) -> tuple[int, int]:
+        """Give the rows and length to pad to: of the nearest bucket that there is code for."""
+        if not self._rows:
+            return num_rows, length
+        shapes = larger_buckets(
+            bucket_of(num_rows, self._rows), length, self._rows, self._packing.lengths
+        )
+        likes = (torch.empty(shape, dtype=torch.long, device="meta") for shape in shapes)
+        return shapes[self._encode.first_ready((like, like) for like in likes)]
+
+
+def larger_buckets(
+    rows: int, length: int, all_rows: Sequence[int], lengths: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Give the buckets (rows, length) that hold another, itself first, by what padding costs."""
+    most = _MAX_PADDING * rows * length
+    shapes = [
+        (r, size)
+        for r in all_rows
+        for size in lengths
+        if r >= rows and size >= length and r * size <= most
+    ]
+    return sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape[1]))
 
 
 def _is_unicode(text: str) -> bool:

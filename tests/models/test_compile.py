@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -243,8 +244,8 @@ def test_is_eager_without_a_compiler_and_says_so(
 
 
 def test_compiles_just_in_time_on_a_gpu(make: Make, late: FakeCompiler) -> None:
-    """Code for CUDA is made in this process."""
-    twice = make("auto", device="cuda:0")
+    """Code for CUDA, or any device but a CPU, is made in this process."""
+    twice = make("auto", device="meta")  # a device that every machine has
     twice.warm_up([(SMALL,)], silent)
 
     assert len(late.compiled) == 1
@@ -295,6 +296,181 @@ def test_leaves_nothing_behind_where_nothing_is_to_be_kept() -> None:
     twice.close()
 
     assert not folder.exists()
+
+
+def test_compiles_what_is_asked_for_most_first(make: Make, ahead: FakeCompiler) -> None:
+    """While one layout compiles, those that wait are ordered by how often calls asked for them."""
+    twice = make()
+    ahead.may_go_on.clear()
+    twice(SMALL)
+    while not twice._line._is_busy:  # the thread has taken the first
+        pass
+    for size, times in ((3, 1), (4, 3), (6, 2)):
+        for _ in range(times):
+            twice(torch.ones(size))
+    assert twice.pending == 4
+
+    ahead.may_go_on.set()
+    twice.wait()
+    twice.close()
+
+    assert [layout for layout, _ in ahead.compiled] == [((2,),), ((4,),), ((6,),), ((3,),)]
+
+
+def test_compiles_a_bounded_number_of_layouts(
+    make: Make,
+    ahead: FakeCompiler,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Beyond it everything is served, eagerly, and the log says so."""
+    monkeypatch.setattr(compile_layer, "MAX_LAYOUTS", 2)
+    twice = make()
+
+    for size in (2, 3, 4, 6, 2, 3, 4, 6):
+        twice(torch.ones(size))
+        twice.wait()
+
+    assert [value_of(twice, torch.ones(size)) for size in (2, 3, 4, 6)] == [102, 102, 2, 2]
+    assert len(ahead.compiled) == 2
+    assert "whatever else is asked for runs eagerly" in caplog.text
+    twice.close()
+
+
+def test_warms_up_what_earlier_traffic_asked_for(make: Make, ahead: FakeCompiler) -> None:
+    """Buckets follow traffic: the next start compiles them before it is ready, most asked first."""
+    first = make()
+    for size, times in ((3, 1), (4, 3), (6, 2)):
+        for _ in range(times):
+            first(torch.ones(size))
+    first.close()
+    ahead.is_closed = False
+    ahead.compiled.clear()
+    again = make()
+    reports: list[str] = []
+
+    again.warm_up([(SMALL,)], lambda what, _: reports.append(what))
+
+    assert [layout for layout, _ in ahead.compiled] == [((2,),), ((4,),), ((6,),), ((3,),)]
+    assert not any(is_background for _, is_background in ahead.compiled)
+    assert value_of(again, torch.ones(4)) == 102
+    assert "compiling twice for earlier traffic" in reports
+    again.close()
+
+
+def test_starts_with_a_note_that_misleads(
+    make: Make, ahead: FakeCompiler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the note holds is a wish: one that cannot be met spoils neither start nor serving."""
+    first = make("inductor")
+    first(LARGE)
+    first.close()
+    ahead.is_closed = False
+    (note,) = tmp_path.glob("demand/*.json")
+    note.write_text(note.read_text().replace("float32", "float31"))
+    again = make("inductor")
+
+    again.warm_up([(SMALL,)], silent)
+
+    assert [value_of(again, SMALL), value_of(again, LARGE)] == [102, 2]
+    assert "not compiled for earlier traffic: there is no dtype 'float31'" in caplog.text
+    again.close()
+
+
+def test_serves_by_a_larger_bucket_while_the_nearest_compiles(
+    make: Make, ahead: FakeCompiler
+) -> None:
+    """The first that is ready is taken; the one that was wanted compiles beside, and takes over."""
+    twice = make()
+    twice.warm_up([(torch.ones(4),)], silent)
+    ahead.may_go_on.clear()
+    wanted = [(torch.empty(size, device="meta"),) for size in (2, 3, 4, 6)]
+
+    assert twice.first_ready(iter(wanted)) == 2
+    assert twice.pending == 1
+    ahead.may_go_on.set()
+    twice.wait()
+    assert twice.first_ready(iter(wanted)) == 0
+    assert twice.first_ready(iter(wanted[3:])) == 0
+    assert ahead.compiled[1:] == [(((2,),), True)]
+    twice.close()
+
+
+def test_never_asks_for_a_bucket_where_all_is_eager(make: Make, ahead: FakeCompiler) -> None:
+    """Without a compiler the bucket that is wanted is the one to take."""
+    twice = make("eager")
+
+    assert twice.first_ready([(SMALL,), (LARGE,)]) == 0
+    assert ahead.compiled == []
+
+
+def test_waits_for_openvinos_code_that_compiles_already(make: Make, ahead: FakeCompiler) -> None:
+    """A layout that compiles beside and is then called is not compiled twice."""
+    twice = make("auto", device="openvino:CPU")
+    twice(LARGE)
+
+    assert twice.first_ready([(SMALL,), (LARGE,)]) == 1
+    assert value_of(twice, SMALL) == 102
+    assert [layout for layout, _ in ahead.compiled] == [((3,),), ((2,),)]
+    twice.close()
+
+
+def test_holds_a_bounded_number_of_openvinos_layouts(
+    make: Make, ahead: FakeCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else can answer there: so the code that is asked for least makes room."""
+    monkeypatch.setattr(compile_layer, "MAX_LAYOUTS", 2)
+    twice = make("auto", device="openvino:CPU")
+
+    for size in (2, 3, 2, 4, 2):
+        assert value_of(twice, torch.ones(size)) == 102
+
+    assert [layout for layout, _ in ahead.compiled] == [((2,),), ((3,),), ((4,),)]
+    assert len(twice._codes) == 2
+    twice.close()
+
+
+def test_loses_no_answer_while_code_is_swapped_in(tmp_path: Path) -> None:
+    """A thread calls without a pause while real code is made for two layouts: all is right."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval().requires_grad_(requires_grad=False)
+    settings = CompileSettings(dynamic=False)
+    compiled = CompiledCallable(net, settings=settings, key=KEY, folder=tmp_path)
+    inputs = [torch.randn(rows, 8) for rows in (1, 3)]
+    expected = [net(x) for x in inputs]
+    may_end = threading.Event()
+    answers = [0, 0]
+    wrong: list[Tensor | BaseException] = []
+
+    def hammer() -> None:
+        while not may_end.is_set():
+            for number, x in enumerate(inputs):
+                try:
+                    answer = cast("Tensor", compiled(x))
+                    if not torch.allclose(answer, expected[number], rtol=1e-5, atol=1e-5):
+                        wrong.append(answer)
+                except BaseException as error:  # noqa: BLE001 - whatever it is, it is a loss
+                    wrong.append(error)
+                answers[number] += 1
+            may_end.wait(0.002)  # leave the core to the compiler
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    try:
+        while len(compiled._codes) < len(inputs) and not compiled.failures:
+            compiled.wait(timeout_s=1)
+        late = list(answers)
+        while answers[1] < late[1] + 20 and thread.is_alive():
+            may_end.wait(0.01)
+    finally:
+        may_end.set()
+        thread.join()
+        compiled.close()
+
+    assert wrong == []
+    assert compiled.failures == ()
+    assert len(compiled._codes) == 2
+    assert min(answers) > 20
 
 
 def test_reads_settings_from_a_model_file() -> None:

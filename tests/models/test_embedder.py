@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -24,8 +25,10 @@ from transformers import (
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Failure, Result, Work
 from torchloom.errors import DeviceUnavailable, InvalidInput, ModelLoadError
+from torchloom_models import compile as compile_layer
 from torchloom_models.aot_build import AotBuild
-from torchloom_models.embedder import open_embedder
+from torchloom_models.compiler import Code
+from torchloom_models.embedder import larger_buckets, open_embedder
 from torchloom_models.source import resolve_source
 
 
@@ -333,6 +336,77 @@ def test_pads_rows_and_lengths_where_each_size_is_compiled(open_small: Open) -> 
     padded = open_small(compile={"backend": "eager", "dynamic": False, "buckets": [2, 4]})
 
     np.testing.assert_allclose(embed(padded, texts), embed(open_small(), texts), atol=1e-6)
+
+
+class Watched:
+    """A route whose code is the module itself; it waits, where told to, and notes what runs."""
+
+    name = "watched"
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.ran: list[tuple[int, ...]] = []
+
+    def layout_of(self, arguments: Sequence[torch.Tensor]) -> tuple[int, ...]:
+        """Tell shapes apart."""
+        return tuple(arguments[0].shape)
+
+    def compile(self, arguments: Sequence[torch.Tensor], *, is_background: bool) -> Code:  # noqa: ARG002
+        """Wait until it may go on."""
+        self.may_go_on.wait()
+
+        def run(tensors: Sequence[torch.Tensor]) -> object:
+            self.ran.append(tuple(tensors[0].shape))
+            return self.module(*tensors)
+
+        return run
+
+    def close(self) -> None:
+        """Let a waiting compilation end."""
+        self.may_go_on.set()
+
+
+def test_pads_to_a_larger_bucket_while_the_nearest_compiles(
+    open_small: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that is missing is served by one that is ready, and takes over when it is."""
+    routes: list[Watched] = []
+
+    def route(module: nn.Module, **_: object) -> Watched:
+        routes.append(Watched(module))
+        return routes[-1]
+
+    monkeypatch.setattr(compile_layer, "AotCompiler", route)
+    four, two = ["a b", "b a", "a a", "b b"], ["a b", "b b"]
+    expected = embed(open_small(), four)
+    with compile_layer.watching() as callables:
+        engine = open_small(compile={"backend": "inductor", "dynamic": False, "buckets": [4]})
+    (encode,), (watched,) = callables, routes
+    np.testing.assert_allclose(embed(engine, four), expected, atol=1e-6)
+    encode.wait()
+    watched.may_go_on.clear()
+
+    during = embed(engine, two)
+    watched.may_go_on.set()
+    encode.wait()
+    after = embed(engine, two)
+
+    assert watched.ran[-2:] == [(4, 4), (2, 4)]
+    for vectors in (during, after):
+        np.testing.assert_allclose(vectors, expected[[0, 3]], atol=1e-6)
+
+
+def test_pads_to_no_more_than_pays() -> None:
+    """The bucket itself comes first, then what holds it, by tokens, up to four times as many."""
+    assert larger_buckets(2, 4, (1, 2, 4, 8, 16), (2, 4, 8, 32)) == [
+        (2, 4),
+        (4, 4),
+        (2, 8),
+        (8, 4),
+        (4, 8),
+    ]
 
 
 def test_splits_what_is_too_much_for_one_pass(open_small: Open) -> None:
