@@ -160,6 +160,7 @@ def test_says_what_compiles_nothing_and_what_fails(compiled: Compiled, tmp_path:
     assert "nothing: its file says `compile: eager`" in done.stdout
     assert "One model does not compile" in done.stderr
     assert "gone@1 on cpu:" in done.stderr
+    assert "ready" not in done.stderr
     assert not (tmp_path / "p.tlpack").exists()
 
 

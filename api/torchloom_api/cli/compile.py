@@ -64,12 +64,13 @@ def compile_command(
     with interruptible(), LoadingBoard() as board:
         job = CompileJob(settings=settings, on_progress=board.report)
         outcomes = job.run(shelf.models)
-        board.finish()
+        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+        if not failed:
+            board.finish()
     if as_json:
         print_json([to_json(outcome) for outcome in outcomes])
     else:
         _print(outcomes)
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     if failed:
         raise _to_failure(failed)
     if output is not None:
