@@ -11,12 +11,15 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 
 from torchloom.errors import nearest
+from torchloom.memory import Memory
 from torchloom.orchestrator import Orchestrator
 from torchloom.pool import OnProgress
 from torchloom.store import Store
+from torchloom_api.budget import find_budgets
 from torchloom_api.document_page import create_assets_router, create_openapi_config
 from torchloom_api.errors import PROBLEM, Problem
 from torchloom_api.exchange import GONE, ClientGone
+from torchloom_api.machine import find_memories
 from torchloom_api.native import devices, health, models, runs, workflows
 from torchloom_api.native.access import guard_listener
 from torchloom_api.native.request import to_exchange
@@ -32,7 +35,9 @@ async def open_service(
     settings: Settings, *, reader: Reader | None = None, on_progress: OnProgress | None = None
 ) -> AsyncIterator[Service]:
     """Make the parts of a server; at the end every run is cancelled and every worker ended."""
-    orchestrator = Orchestrator(history_size=settings.history_size)
+    budgets = find_budgets(await find_memories(), settings.memory)
+    memory = Memory(budgets, can_evict=settings.evict)
+    orchestrator = Orchestrator(history_size=settings.history_size, memory=memory)
     reader = reader or Reader(settings)
     store = Store(settings.store_folder)
     registrar = Registrar(orchestrator, store, reader, on_progress=on_progress)

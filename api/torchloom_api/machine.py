@@ -31,12 +31,18 @@ _openvino_text = ""
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
-    """A device, named as model files name it. Sizes in bytes; `load` is 0 to 1."""
+    """A device, named as model files name it. Sizes in bytes; `load` is 0 to 1.
+
+    `budget`: what models may hold of its memory; `used`: what they hold, OpenVINO's on the CPU
+    included.
+    """
 
     device: str
     name: str
     memory: int | None = None
     free_memory: int | None = None
+    budget: int | None = None
+    used: int | None = None
     cores: int | None = None
     load: float | None = None
 
@@ -44,6 +50,11 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
 async def find_devices() -> Sequence[DeviceView]:
     """List the CPU, every CUDA device that the driver tells of, and what OpenVINO finds."""
     return [_describe_cpu(), *await _find_cuda(), *await _find_openvino()]
+
+
+async def find_memories() -> Sequence[DeviceView]:
+    """List the devices whose memory is told without starting anything large: CPU and CUDA."""
+    return [_describe_cpu(), *await _find_cuda()]
 
 
 def _describe_cpu() -> DeviceView:

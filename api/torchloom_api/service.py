@@ -17,7 +17,7 @@ from torchloom_api.settings import Settings
 
 
 #: States of a model in which it answers.
-_SERVING: Final = ("ready", "degraded")
+_SERVING: Final = ("ready", "degraded", "evicted")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import msgspec
 from torchloom.document import Document
 from torchloom.errors import Fault, TorchLoomError, nearest
 from torchloom_api.body import BodyLimit
+from torchloom_api.budget import parse_budgets
 
 
 #: Every setting may be given in the environment under this prefix and its name in capitals.
@@ -82,6 +83,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_header_s: float = 10.0
     #: How long a client may take for a full buffer of its answer before the connection is cut.
     max_stall_s: float = 60.0
+    #: How much memory models may hold on each device: bytes, or `12GiB`. Where nothing is said, the
+    #: machine's less a tenth, and what is free of a CUDA device.
+    memory: dict[str, str | int] = {}
+    #: Let idle models be evicted for others, and loaded again when they are called.
+    evict: bool = False
     #: How long any run may take; `X-Request-Timeout` may ask for less.
     max_run_s: float | None = None
     #: How many requests may be in hand at once.
@@ -127,6 +133,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if value is not None and value <= 0:
                 message = f"The setting {name!r} must be above 0, not {value}."
                 raise InvalidSettings(message)
+        try:
+            parse_budgets(self.memory)
+        except ValueError as error:
+            raise InvalidSettings(f"The setting 'memory' is not valid: {error}") from None
         for address in set(self.addresses.values()):
             if not (address.is_loopback or self.allow_open):
                 message = (
@@ -188,6 +198,15 @@ def _from_environment(environment: Mapping[str, str], fields: tuple[str, ...]) -
     for name in fields:
         text = environment.get(PREFIX + name.upper())
         if text is not None:
-            is_list = name in ("functions", "sources")
-            values[name] = [part.strip() for part in text.split(",")] if is_list else text
+            values[name] = _read_variable(name, text)
     return values
+
+
+def _read_variable(name: str, text: str) -> object:
+    """Read a list as `a,b`, and amounts of memory as `cpu=12GiB,cuda:0=8GiB`."""
+    if name in ("functions", "sources"):
+        return [part.strip() for part in text.split(",")]
+    if name == "memory":
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        return {device.strip(): amount.strip() for device, _, amount in pairs}
+    return text

@@ -27,7 +27,7 @@ from torchloom_models.choice import Contest, candidates_of
 from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
 from torchloom_models.encoder import Encoder, load_encoder
 from torchloom_models.encoder_folder import EncoderFolder, read_encoder_folder
-from torchloom_models.hardware import DtypeName, label_of, place_of
+from torchloom_models.hardware import DtypeName, label_of, place_of, reserved_bytes
 from torchloom_models.loss import cosine_loss, unknown_loss
 from torchloom_models.sample import SAMPLES
 from torchloom_models.source import resolve_source
@@ -139,6 +139,7 @@ class Opening:
             validate=embedder.validate,
             close=compiled.close,
             notes=notes,
+            measure=lambda: reserved_bytes(label),
         )
 
     def _loss(self, weights: WeightFormat, eager: Embedder, embedder: Embedder) -> str:

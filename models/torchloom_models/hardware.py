@@ -53,3 +53,8 @@ def dtype_of(name: DtypeName, *, place: str, stored: torch.dtype | None) -> torc
     if name != "auto":
         return named[name]
     return torch.float32 if place == "cpu" or stored is None else stored
+
+
+def reserved_bytes(device: str) -> int:
+    """Give what torch's allocator holds on a CUDA device; 0 on any other, which it cannot tell."""
+    return torch.cuda.memory_reserved(device) if device.startswith("cuda") else 0

@@ -18,6 +18,7 @@ from torchloom.deployment import Report
 from torchloom.engine import Event, Result, Room, Work
 from torchloom.errors import BatchContractError, InvalidInput
 from torchloom_models.compile import CompiledCallable
+from torchloom_models.hardware import reserved_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,10 @@ class ModuleEngine:
     def room(self) -> Room:
         """Say how much it can hold."""
         return self._room
+
+    def memory_bytes(self) -> int:
+        """Give what the device's allocator holds; 0 on a CPU."""
+        return reserved_bytes(self.device)
 
     def admit(self, work: Work) -> None:
         """Take a task in. Raises InvalidInput for names, shapes and values that do not fit."""

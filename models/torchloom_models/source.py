@@ -63,11 +63,22 @@ def resolve_source(source: str, report: Report) -> Path:
         match = _HUB.fullmatch(source)
         assert match is not None, "find_fault has seen to it"
         return download(match["repository"], match["revision"], report)
-    path = _find_in_package(source) if source.startswith("package://") else Path(source)
+    path = find_local(source)
+    assert path is not None, "what is left is on this machine"
     if not path.exists():
         message = f"The source {source!r} does not exist. Paths are relative to the model file."
         raise ModelLoadError(message)
     return path
+
+
+def find_local(source: str) -> Path | None:
+    """Give the place of a source that is on this machine by its words, or None for the hub's.
+
+    Raises InvalidModel and ModelLoadError for a package that does not hold it.
+    """
+    if source.startswith("hf://"):
+        return None
+    return _find_in_package(source) if source.startswith("package://") else Path(source)
 
 
 def _find_in_package(source: str) -> Path:

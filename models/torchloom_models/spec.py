@@ -18,6 +18,7 @@ from torchloom.errors import DeviceUnavailable, Fault, InvalidModel, nearest
 from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
 from torchloom.signature import Schema
 from torchloom_models.backend import BACKENDS, WEIGHT_FORMATS, backend_of, find_clash
+from torchloom_models.estimate import estimate_bytes
 from torchloom_models.kind import KINDS, Kind
 from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
 from torchloom_models.source import find_fault
@@ -191,12 +192,15 @@ def _deploy(
     kind: Kind, data: Mapping[str, object], devices: tuple[Device, ...], base: Path
 ) -> Deployment:
     batching = BatchPolicy(**cast("dict[str, int]", data.get("batching", {})))
+    config = _config(kind, data, batching, base)
+    source = config.get("source")
+    has_weights = kind.has_files and isinstance(source, str)
     return Deployment(
         name=str(data["name"]),
         version=cast("int", data.get("version", 1)),
         kind=kind.name,
         factory=kind.factory,
-        config=_config(kind, data, batching, base),
+        config=config,
         signature=kind.signature,
         devices=devices,
         replicas=_replicas(data),
@@ -204,6 +208,7 @@ def _deploy(
         queue=_queue(data),
         params=cast("Mapping[str, object]", data.get("params", {})),
         threads=cast("int | None", data.get("threads")),
+        estimated_bytes=estimate_bytes(str(source)) if has_weights else 0,
         is_inline=cast("bool", data.get("inline", kind.is_inline)),
     )
 

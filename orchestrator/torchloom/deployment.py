@@ -21,7 +21,8 @@ class Deployment:
 
     `factory` is `package.module:function`, an EngineFactory that the worker imports; `config` is
     its argument (JSON values only). `is_inline` engines run in a thread of the scheduler's own
-    process: for work too small to be worth a hop.
+    process: for work too small to be worth a hop. `estimated_bytes` is what a worker is expected to
+    hold of its device's memory, until it has told; it follows from the files, and is no content.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Deployment:
     queue: QueuePolicy = field(default_factory=QueuePolicy)
     params: Mapping[str, object] = field(default_factory=dict)
     threads: int | None = None
+    estimated_bytes: int = field(default=0, compare=False)
     is_inline: bool = False
 
     @property

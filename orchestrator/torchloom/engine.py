@@ -71,7 +71,11 @@ class Room:
 
 
 class Engine(Protocol):
-    """A loaded model on one device. Every method is called from one and the same thread."""
+    """A loaded model on one device. Every method is called from one and the same thread.
+
+    One that can tell what it holds of its device's memory also has `memory_bytes`: see Measured in
+    `footprint.py`.
+    """
 
     #: The device that it runs on, as users write it: `cpu`, `cuda:0`.
     device: str
@@ -113,7 +117,8 @@ class BatchEngine:
     """An Engine around a function over a whole batch: one step finishes all that was admitted.
 
     `forward` takes the batch and gives one output a task, in the same order. `validate`, where
-    given, raises InvalidInput for a task that must not join the batch.
+    given, raises InvalidInput for a task that must not join the batch; `measure` tells the bytes
+    that it holds of its device's memory.
     """
 
     def __init__(
@@ -125,6 +130,7 @@ class BatchEngine:
         validate: Callable[[Work], None] | None = None,
         close: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
+        measure: Callable[[], int] | None = None,
     ) -> None:
         self.device = device
         self.notes = tuple(notes)
@@ -132,6 +138,7 @@ class BatchEngine:
         self._room = Room(max_tasks=max_tasks)
         self._validate = validate
         self._close = close
+        self._measure = measure
         self._admitted: dict[int, Work] = {}
 
     def room(self) -> Room:
@@ -157,6 +164,10 @@ class BatchEngine:
     def cancel(self, task_id: int) -> None:
         """Forget a task that has not been stepped yet."""
         self._admitted.pop(task_id, None)
+
+    def memory_bytes(self) -> int:
+        """Give what it holds of its device's memory; 0 where nobody has said how to tell."""
+        return self._measure() if self._measure is not None else 0
 
     def close(self) -> None:
         """Give back what the function holds."""

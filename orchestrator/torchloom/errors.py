@@ -10,6 +10,7 @@
     - InvalidModel                    422  carries every fault, with line and column
     - UnknownModel                    404
     - ModelLoadError                  500  did not load, compile or warm up: it never serves
+    - OutOfMemory                     507  does not fit beside what is loaded on the device
     - BatchContractError              500  an engine answered with the wrong number of results
     - InvalidInput                    422  refused before any work: the caller's input
     - TaskFailed                      500  the model raised while it worked on this input
@@ -132,6 +133,13 @@ class ModelLoadError(ModelError):
     """The model did not load, compile or warm up, and so never serves."""
 
     title = "The model could not be loaded"
+
+
+class OutOfMemory(ModelError):
+    """The model does not fit into its device's memory beside those that are loaded there."""
+
+    status = 507
+    title = "There is no memory for the model"
 
 
 class BatchContractError(ModelError):

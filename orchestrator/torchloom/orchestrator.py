@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
 from torchloom.cache import ResultCache, Sink
+from torchloom.dependency import (
+    models_ahead,
+    refuse_if_called,
+    refuse_if_needed,
+    refuse_recursion,
+)
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import (
     Conflict,
-    CyclicGraph,
     DeadlineExceeded,
     NotServing,
     UnknownModel,
@@ -25,6 +30,7 @@ from torchloom.errors import (
 from torchloom.executor import Executor, InlineExecutor, LocalExecutor
 from torchloom.graph import Graph, ModelCall, WorkflowCall
 from torchloom.history import History
+from torchloom.memory import Memory
 from torchloom.node_run import CallOptions
 from torchloom.policy import ReplicaPolicy
 from torchloom.pool import ModelStatus, OnProgress, Pool
@@ -39,7 +45,8 @@ from torchloom.version_table import VersionTable
 class Orchestrator:
     """Holds pools, graphs and runs; use it as `async with`. The constructor does nothing.
 
-    `executor` starts the workers of models, `inline_executor` those that run in this process.
+    `executor` starts the workers of models, `inline_executor` those that run in this process; what
+    they may hold is in `memory`.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Orchestrator:
         *,
         executor: Executor | None = None,
         inline_executor: Executor | None = None,
+        memory: Memory | None = None,
         now: Callable[[], float] = time.monotonic,
         history_size: int = 1000,
         cache_size: int = 1024,
@@ -55,6 +63,8 @@ class Orchestrator:
         self.is_draining = False
         self._executor = executor or LocalExecutor()
         self._inline_executor = inline_executor or InlineExecutor()
+        self.memory = memory or Memory()
+        self.memory.needed = self._models_needed
         self._now = now
         self._pools: VersionTable[Pool] = VersionTable(
             "Model", UnknownModel, serves=lambda pool: pool.can_serve
@@ -102,7 +112,7 @@ class Orchestrator:
     def is_ready(self) -> bool:
         """Tell whether new work is taken and every model version can serve."""
         states = {pool.state for pool in self._pools}
-        return not self.is_draining and states <= {"ready", "degraded"}
+        return not self.is_draining and states <= {"ready", "degraded", "evicted"}
 
     # Models
 
@@ -123,7 +133,14 @@ class Orchestrator:
             message = f"Model {deployment.label!r} exists already, with other content."
             raise Conflict(message)
         executor = self._inline_executor if deployment.is_inline else self._executor
-        pool = Pool(deployment, executor, self.stats, now=self._now, on_progress=on_progress)
+        pool = Pool(
+            deployment,
+            executor,
+            self.stats,
+            now=self._now,
+            memory=self.memory,
+            on_progress=on_progress,
+        )
         self._pools.put(deployment.name, deployment.version, pool)
         try:
             await pool.start()
@@ -144,7 +161,7 @@ class Orchestrator:
         versions = self._pools.versions(name) if version is None else [version]
         pools = [self._pools.get(name, v) for v in versions]
         if len(pools) == len(self._pools.versions(name)):
-            self._refuse_if_needed(name)
+            refuse_if_needed(name, self._graphs)
         await asyncio.gather(*(self._take_out(pool, grace_s) for pool in pools))
 
     async def _take_out(self, pool: Pool, grace_s: float) -> None:
@@ -154,18 +171,17 @@ class Orchestrator:
             self._pools.remove(name, version)
         await pool.stop()
 
-    def _refuse_if_needed(self, model: str) -> None:
-        users = sorted({graph.label for graph in self._graphs if model in graph.models})
-        if users:
-            names = ", ".join(repr(user) for user in users)
-            message = f"Model {model!r} is used by {names}. Remove that first."
-            raise Conflict(message)
-
     async def scale_model(
         self, name: str, version: int | None = None, *, replicas: ReplicaPolicy
     ) -> None:
         """Start or drain replicas until each device has `replicas.min`."""
         await self._pools.get(name, version).scale(replicas)
+
+    def _models_needed(self) -> set[str]:
+        """Name the models that runs in progress have yet to call."""
+        graphs = list(self._graphs)
+        runs = self._history.in_progress()
+        return {m for run in runs for m in models_ahead(run.graph, run.unfinished, graphs)}
 
     def set_model_traffic(self, name: str, weights: Mapping[int, float]) -> None:
         """Split a model's requests between its versions by weight."""
@@ -207,20 +223,8 @@ class Orchestrator:
             raise UnknownModel(message)
         for call in graph.workflow_calls:
             self._graphs.get(call.workflow, call.version)
-        self._refuse_recursion(graph, (graph,))
+        refuse_recursion(graph, list(self._graphs))
         self._graphs.put(graph.name, graph.version, graph)
-
-    def _refuse_recursion(self, graph: Graph, path: tuple[Graph, ...]) -> None:
-        """Refuse a graph that would call itself, by whatever way round."""
-        for call in path[-1].workflow_calls:
-            called = [g for g in self._graphs if g.name == call.workflow]
-            for callee in (*called, graph) if graph.name == call.workflow else called:
-                if call.version not in {None, callee.version}:
-                    continue
-                if callee is graph:
-                    way = " → ".join(g.label for g in (*path, graph))
-                    raise CyclicGraph(f"Workflow {graph.label!r} would call itself: {way}.")
-                self._refuse_recursion(graph, (*path, callee))
 
     async def remove_workflow(
         self, name: str, version: int | None = None, *, grace_s: float = 30.0
@@ -231,7 +235,7 @@ class Orchestrator:
         """
         versions = self._graphs.versions(name) if version is None else [version]
         gone = [self._graphs.get(name, v) for v in versions]
-        self._refuse_if_called(gone)
+        refuse_if_called(gone, self._graphs)
         for graph in gone:
             self._graphs.remove(name, graph.version)
         runs = [run for run in self._history.in_progress() if run.graph in gone]
@@ -239,17 +243,6 @@ class Orchestrator:
             await asyncio.wait([asyncio.ensure_future(run.wait()) for run in runs], timeout=grace_s)
         for run in runs:
             run.cancel()
-
-    def _refuse_if_called(self, gone: Sequence[Graph]) -> None:
-        left = [graph for graph in self._graphs if graph not in gone]
-        names = {graph.name for graph in left}
-        served = {(graph.name, graph.version) for graph in left}
-        for graph in left:
-            for call in graph.workflow_calls:
-                is_any = call.version is None and call.workflow in names
-                if not is_any and (call.workflow, call.version) not in served:
-                    message = f"Workflow {call.workflow!r} is called by {graph.label!r}."
-                    raise Conflict(f"{message} Remove that first.")
 
     def set_workflow_traffic(self, name: str, weights: Mapping[int, float]) -> None:
         """Split a workflow's runs between its versions by weight."""

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torchloom.batcher import Arrivals, Wait, decide
 from torchloom.deployment import Deployment
-from torchloom.device import Device
 from torchloom.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -24,13 +23,16 @@ from torchloom.errors import (
     TorchLoomError,
 )
 from torchloom.executor import Executor
+from torchloom.fleet import Fleet
+from torchloom.memory import Memory
 from torchloom.policy import ReplicaPolicy
 from torchloom.queue import TaskQueue
 from torchloom.replica import Replica
-from torchloom.replica_state import ReplicaState, ReplicaStatus
+from torchloom.replica_state import FleetState, ReplicaStatus
 from torchloom.stats import Stats
 from torchloom.step_cost import StepCost
 from torchloom.task import Task, TaskState
+from torchloom.waiting_line import WaitingLine
 
 
 _log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ _log = logging.getLogger(__name__)
 #: Called while a model loads, with its label, what is being done, and how much of it is done.
 OnProgress = Callable[[str, str, float | None], None]
 
-PoolState = Literal["loading", "ready", "degraded", "failed", "draining"]
+PoolState = FleetState | Literal["draining"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class ModelStatus:
     state: PoolState
     queue_depth: int
     weight: float
+    memory_bytes: int
     replicas: tuple[ReplicaStatus, ...]
 
 
@@ -66,29 +69,30 @@ class Pool:
         stats: Stats,
         *,
         now: Callable[[], float],
+        memory: Memory | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
         self.deployment = deployment
         self.queue = TaskQueue(deployment.queue.max_size)
-        self.replicas: list[Replica] = []
         self.is_draining = False
-        self._executor = executor
+        self.last_used_at = now()
+        self._memory = memory or Memory()
+        self.fleet = Fleet(deployment, executor, self, stats, now=now, memory=self._memory)
         self._stats = stats
         self._now = now
         self._on_progress = on_progress
-        self._cost = StepCost()
+        #: What steps cost, by device: one queue may feed fast and slow ones.
+        self._costs: defaultdict[str, StepCost] = defaultdict(StepCost)
         self._arrivals = Arrivals()
         self._timer: asyncio.TimerHandle | None = None
         self._is_dispatch_due = False
-        self._scaling = asyncio.Lock()
         self._is_started = False
         self._start_is_over = asyncio.Event()
         self._accepted = 0
         self._settled = 0
-        #: Those who wait for a place in the queue, in their order; and how many have been let in
-        #: but have not come yet.
-        self._line: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-        self._num_invited = 0
+        self._line = WaitingLine(
+            lambda: self.queue.max_size - len(self.queue), lambda: self.is_draining
+        )
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -103,6 +107,7 @@ class Pool:
 
     async def start(self) -> None:
         """Start the least number of replicas; on any failure stop them all and raise it."""
+        self._memory.add(self)
         try:
             await self.scale(self.deployment.replicas)
             self._is_started = True
@@ -116,49 +121,58 @@ class Pool:
             raise ModelLoadError(f"Model {self.deployment.label!r} could not be loaded.")
 
     @property
+    def name(self) -> str:
+        """Name the model."""
+        return self.deployment.name
+
+    @property
+    def label(self) -> str:
+        """Name model and version."""
+        return self.deployment.label
+
+    @property
     def can_serve(self) -> bool:
         """Tell whether new tasks belong here: it has started, and is not on its way out."""
         return self._is_started and not self.is_draining
 
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """Give its replicas; none while it is evicted."""
+        return self.fleet.replicas
+
     async def scale(self, policy: ReplicaPolicy) -> None:
         """Bring every device to `policy.min` replicas; those taken away drain first."""
-        async with self._scaling:
-            await self._scale(policy)
+        await self.fleet.scale(policy)
 
-    async def _scale(self, policy: ReplicaPolicy) -> None:
-        added = []
-        for device in self.deployment.devices:
-            have = [r for r in self.replicas if r.wanted_device == device]
-            added += [self._new_replica(device) for _ in range(policy.min - len(have))]
-            for replica in have[policy.min :]:
-                await self._retire(replica)
-        self.replicas += added
-        is_up = False
-        try:
-            async with asyncio.TaskGroup() as group:
-                for replica in added:
-                    group.create_task(replica.start())
-            is_up = True
-        except* TorchLoomError as failures:
-            raise failures.exceptions[0] from None
-        finally:
-            if not is_up:
-                self.replicas = [r for r in self.replicas if r not in added]
-                await asyncio.gather(*(replica.stop() for replica in added))
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether it could be evicted: loaded, nothing queued, nothing in flight."""
+        is_loaded = self.can_serve and not self.fleet.is_evicted and not self.fleet.is_changing
+        return is_loaded and self._accepted == self._settled
 
-    def _new_replica(self, device: Device) -> Replica:
-        return Replica(self.deployment, device, self._executor, self, self._stats, now=self._now)
+    @property
+    def is_wanted(self) -> bool:
+        """Tell whether tasks wait for it."""
+        return len(self.queue) > 0
 
-    async def _retire(self, replica: Replica) -> None:
-        replica.drain()
-        await replica.wait_empty()
-        await replica.stop()
-        self.replicas.remove(replica)
+    def held_memory(self) -> dict[str, int]:
+        """Give the bytes that its workers hold, or are about to, by place."""
+        return self.fleet.held_memory()
+
+    async def evict(self) -> None:
+        """End its workers, giving their memory back; the next task loads the model again."""
+        await self.fleet.evict()
+
+    def on_lost(self, error: TorchLoomError) -> None:
+        """Fail what waits: the evicted model could not be loaded again. The next task may try."""
+        for task in self.queue.tasks():
+            _log.error("%r: %r fails, for it cannot be loaded again: %s", self, task, error)
+            self._settle_queued(task, error, TaskState.FAILED)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new tasks and wait, within the grace, until all that were accepted are settled."""
         self.is_draining = True
-        self._let_in()
+        self._line.let_in()
         try:
             async with asyncio.timeout(grace_s):
                 while self._accepted > self._settled:
@@ -170,25 +184,20 @@ class Pool:
     async def stop(self, grace_s: float = 5.0) -> None:
         """Fail what waits and end every worker."""
         self.is_draining = True
-        self._let_in()
+        self._line.let_in()
         if self._timer is not None:
             self._timer.cancel()
         for task in self.queue.tasks():
             self._settle_queued(task, NotServing("The model is being stopped.", retry_after_s=1.0))
-        await asyncio.gather(*(replica.stop(grace_s) for replica in self.replicas))
+        await self.fleet.stop(grace_s)
+        self._memory.remove(self)
 
     @property
     def state(self) -> PoolState:
         """Sum up the replicas."""
         if self.is_draining:
             return "draining"
-        states = [replica.state for replica in self.replicas]
-        num_ready = states.count(ReplicaState.READY)
-        if states and num_ready == len(states):
-            return "ready"
-        if num_ready:
-            return "degraded"
-        return "failed" if ReplicaState.WAITING in states else "loading"
+        return self.fleet.state
 
     def status(self, weight: float) -> ModelStatus:
         """Take a picture of it."""
@@ -197,6 +206,7 @@ class Pool:
             state=self.state,
             queue_depth=len(self.queue),
             weight=weight,
+            memory_bytes=sum(self.held_memory().values()),
             replicas=tuple(replica.status() for replica in self.replicas),
         )
 
@@ -223,28 +233,8 @@ class Pool:
     async def submit_when_free(self, task: Task) -> None:
         """Take a task in, waiting in line for a place in the queue where there is none."""
         while self.queue.is_full and not self.is_draining:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._line[turn] = None
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._line.pop(turn, None)
-                if not turn.cancelled():  # it was its turn: the place goes to the next
-                    self._num_invited -= 1
-                    self._let_in()
-                raise
-            self._num_invited -= 1
+            await self._line.wait_turn()
         self.submit(task)
-
-    def _let_in(self) -> None:
-        """Wake as many of those in line as there are places, and all if none will come."""
-        places = self.queue.max_size - len(self.queue) - self._num_invited
-        while self._line and (places > 0 or self.is_draining):
-            turn, _ = self._line.popitem(last=False)
-            if not turn.done():
-                turn.set_result(None)
-                self._num_invited += 1
-                places -= 1
 
     async def outputs(self, task: Task) -> dict[str, object]:
         """Wait for a task's answer; a caller that stops waiting cancels the task."""
@@ -264,26 +254,31 @@ class Pool:
             task.fail(Cancelled("The caller cancelled."), TaskState.CANCELLED)
             self.on_settled(task)
 
-    def _settle_queued(self, task: Task, error: TorchLoomError) -> None:
+    def _settle_queued(
+        self, task: Task, error: TorchLoomError, state: TaskState = TaskState.CANCELLED
+    ) -> None:
         is_late = isinstance(error, DeadlineExceeded)
-        task.fail(error, TaskState.EXPIRED if is_late else TaskState.CANCELLED)
+        task.fail(error, TaskState.EXPIRED if is_late else state)
         self.queue.forget(task)
         self.on_settled(task)
 
     def _drain_time_s(self) -> float:
         """Estimate when a place is free: the time of one step, within reason."""
-        return min(max(self._cost.mean_s, 0.05), 30.0)
+        fastest_s = min((cost.mean_s for cost in self._costs.values()), default=0.0)
+        return min(max(fastest_s, 0.05), 30.0)
 
     # What replicas tell
 
     def on_settled(self, task: Task) -> None:
         """Count a task that is over."""
         self._settled += 1
+        self.last_used_at = self._now()
         labels = (self.deployment.name, str(self.deployment.version), task.state.value)
         self._stats.counter("tasks", *labels).add()
         if self._settled == self._accepted:
             self._idle.set()
-        self._let_in()
+            self._memory.poke()
+        self._line.let_in()
 
     def on_room(self) -> None:
         """Hand out what waits."""
@@ -296,14 +291,14 @@ class Pool:
             self.queue.put_back(task)
         self._ask_dispatch()
 
-    def on_step(self, size: int, seconds: float) -> None:
+    def on_step(self, device: str, size: int, seconds: float) -> None:
         """Learn from a step."""
-        self._cost.observe(size, seconds)
+        self._costs[device].observe(size, seconds)
 
-    def on_progress(self, replica: Replica, what: str, fraction: float | None) -> None:
+    def on_progress(self, device: str, what: str, fraction: float | None) -> None:
         """Pass on how loading goes."""
         if self._on_progress is not None:
-            self._on_progress(f"{self.deployment.label} on {replica.device}", what, fraction)
+            self._on_progress(f"{self.deployment.label} on {device}", what, fraction)
 
     # Handing out
 
@@ -321,6 +316,8 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.fleet.is_evicted and self.is_wanted:
+            self.fleet.wake()
         while (first := self._peek()) is not None:
             replica = max(self.replicas, key=lambda r: r.credits, default=None)
             if replica is None or not replica.credits or (first.deaths and not replica.is_idle):
@@ -344,7 +341,7 @@ class Pool:
             oldest_at=first.queued_at,
             now=self._now(),
             policy=self.deployment.batching,
-            cost=self._cost,
+            cost=self._costs[replica.device],
             arrivals=self._arrivals,
         )
         return decision if isinstance(decision, Wait) else decision.size
@@ -358,7 +355,7 @@ class Pool:
             batch.append(self.queue.take())
         if batch:
             replica.dispatch(batch)
-        self._let_in()
+        self._line.let_in()
 
     def _peek(self) -> Task | None:
         """Give the task that goes next, settling those on the way whose deadline has passed."""

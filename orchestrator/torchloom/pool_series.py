@@ -1,4 +1,4 @@
-"""What a pool measures by being looked at: its depth, its replicas, what is in flight."""
+"""What a pool measures by being looked at: its depth, its replicas, their memory and load."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ def pool_series(pool: Pool) -> Iterable[Series]:
     yield Series(METRICS["queue_depth"], labels, len(pool.queue))
     states = Counter(replica.state.value for replica in pool.replicas)
     in_flight: Counter[str] = Counter()
+    memory: Counter[str] = Counter()
     for replica in pool.replicas:
         in_flight[replica.device] += len(replica.in_flight)
+        memory[replica.device] += replica.memory_bytes
     for state, count in states.items():
         yield Series(METRICS["replicas"], (*labels, state), count)
     for device, count in in_flight.items():
         yield Series(METRICS["tasks_in_flight"], (*labels, device), count)
+    for device, count in memory.items():
+        yield Series(METRICS["model_memory_bytes"], (*labels, device), count)

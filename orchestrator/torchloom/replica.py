@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
@@ -22,6 +21,7 @@ from torchloom.errors import (
     WorkerDied,
 )
 from torchloom.executor import Executor, Link
+from torchloom.owner import Owner
 from torchloom.replica_series import ReplicaSeries
 from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
 from torchloom.stats import Stats
@@ -56,30 +56,6 @@ _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 HANG_S = 60.0
 
 
-class Owner(Protocol):
-    """What a replica tells its pool."""
-
-    def on_room(self) -> None:
-        """Hand out more: there may be room."""
-        ...
-
-    def on_orphans(self, tasks: Sequence[Task]) -> None:
-        """Queue these tasks again: they have lost their worker."""
-        ...
-
-    def on_settled(self, task: Task) -> None:
-        """Count a task that was in flight and is over."""
-        ...
-
-    def on_step(self, size: int, seconds: float) -> None:
-        """Learn from a step."""
-        ...
-
-    def on_progress(self, replica: Replica, what: str, fraction: float | None) -> None:
-        """Hear how far loading has come."""
-        ...
-
-
 class Replica:
     """One worker of a pool, started again whenever it dies."""
 
@@ -99,6 +75,8 @@ class Replica:
         self.room = Room(max_tasks=0)
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
+        #: What its worker holds of its device's memory, or is expected to.
+        self.memory_bytes = deployment.estimated_bytes
         self.restarts = 0
         self.error: TorchLoomError | None = None
         self.wanted_device = device
@@ -335,7 +313,7 @@ class Replica:
         elif isinstance(frame, Ready):
             self._on_ready(frame)
         elif isinstance(frame, Progress):
-            self._owner.on_progress(self, frame.what, frame.fraction)
+            self._owner.on_progress(self.device, frame.what, frame.fraction)
         elif isinstance(frame, Broken):
             self.error = from_error(frame.error)
 
@@ -346,6 +324,7 @@ class Replica:
         self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
         self.load_s = frame.load_s
         self.notes = tuple(frame.notes)
+        self.memory_bytes = frame.memory_bytes or self.memory_bytes
         self.error = None
         self._has_served, self._is_loading = True, False
         self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
@@ -359,7 +338,7 @@ class Replica:
         for seconds, size in frame.steps:
             self._failures = 0  # not when it is ready: one that dies of each task is ready, too
             self._series.observe_step(size, seconds)
-            self._owner.on_step(size, seconds)
+            self._owner.on_step(self.device, size, seconds)
         self._owner.on_room()
 
     def _on_event(self, event: WireEvent) -> None:
@@ -394,6 +373,7 @@ class Replica:
             max_tasks=self.room.max_tasks,
             restarts=self.restarts,
             load_s=self.load_s,
+            memory_bytes=self.memory_bytes,
             error=self.error.message if self.error else None,
             notes=self.notes,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 
 class ReplicaState(Enum):
@@ -15,6 +16,10 @@ class ReplicaState(Enum):
     WAITING = "waiting"
     DRAINING = "draining"
     STOPPED = "stopped"
+
+
+#: What the replicas of a model version come to, taken together.
+FleetState = Literal["loading", "ready", "degraded", "failed", "evicted"]
 
 
 #: What may follow what. WAITING: the worker has died; it is started again after a while, but not
@@ -43,5 +48,6 @@ class ReplicaStatus:
     max_tasks: int
     restarts: int
     load_s: float
+    memory_bytes: int
     error: str | None
     notes: tuple[str, ...] = ()

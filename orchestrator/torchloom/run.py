@@ -127,6 +127,11 @@ class Run:
         return not TRANSITIONS[self.state]
 
     @property
+    def unfinished(self) -> frozenset[str]:
+        """Names of the nodes that are not settled."""
+        return frozenset(self._progress.pending | self._progress.in_flight)
+
+    @property
     def timings(self) -> RunTimings:
         """The timings of the nodes that have finished."""
         return RunTimings(

@@ -53,6 +53,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("queue_depth", "gauge", "Tasks that wait.", _MODEL),
         Metric("tasks_in_flight", "gauge", "Tasks that workers hold.", _DEVICE),
         Metric("replicas", "gauge", "Replicas by state.", (*_MODEL, "state")),
+        Metric("model_memory_bytes", "gauge", "Memory that workers hold.", _DEVICE),
         Metric("worker_restarts", "counter", "Workers started again.", _MODEL),
         Metric("cache_requests", "counter", "Node cache: hit, shared, miss.", ("node", "outcome")),
         Metric("retries", "counter", "Tries of a node after its first.", ("workflow", "node")),

@@ -65,12 +65,16 @@ class Progress(Frame, frozen=True, tag=5):
 
 
 class Ready(Frame, frozen=True, tag=6):
-    """The engine is open and warm. `notes` is what it says of itself."""
+    """The engine is open and warm.
+
+    `memory_bytes` is what it holds on its device (0: not known), `notes` what it says of itself.
+    """
 
     device: str
     max_tasks: int
     is_continuous: bool
     load_s: float
+    memory_bytes: int = 0
     notes: list[str] = []
 
 

@@ -24,6 +24,7 @@ from torchloom.deployment import EngineFactory
 from torchloom.device import Device
 from torchloom.engine import Chunk, Engine, Event, Noted, Result, Values, Work
 from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
+from torchloom.footprint import bytes_of, resident_bytes
 from torchloom.wire import (
     Admit,
     AnyFrame,
@@ -105,9 +106,10 @@ class SocketChannel:
             raise Hangup from error
 
 
-def open_engine(frame: Open, channel: Channel) -> Engine | None:
+def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False) -> Engine | None:
     """Open the engine that a frame describes; announce that it is ready, or why it is not."""
     started = time.perf_counter()
+    before = resident_bytes() if has_own_process else None
 
     def report(what: str, fraction: float | None) -> None:
         channel.send(Progress(what, fraction))
@@ -116,6 +118,7 @@ def open_engine(frame: Open, channel: Channel) -> Engine | None:
         factory = import_factory(frame.factory)
         engine = factory(frame.config, Device.parse(frame.device), report)
         room = engine.room()
+        memory = bytes_of(engine, before)
     except TorchLoomError as error:
         channel.send(Broken(to_error(error)))
         return None
@@ -126,7 +129,7 @@ def open_engine(frame: Open, channel: Channel) -> Engine | None:
         return None
     load_s = time.perf_counter() - started
     notes = list(engine.notes) if isinstance(engine, Noted) else []
-    channel.send(Ready(engine.device, room.max_tasks, room.is_continuous, load_s, notes))
+    channel.send(Ready(engine.device, room.max_tasks, room.is_continuous, load_s, memory, notes))
     return engine
 
 
@@ -312,7 +315,7 @@ def main() -> None:
         channel = SocketChannel(connection)
         for frame in channel.receive(wait=True):
             if isinstance(frame, Open):
-                engine = open_engine(frame, channel)
+                engine = open_engine(frame, channel, has_own_process=True)
                 if engine is not None:
                     Worker(engine, channel).serve()
 

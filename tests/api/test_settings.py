@@ -98,3 +98,13 @@ def test_writes_addresses_as_it_reads_them() -> None:
     """IPv6 addresses keep their brackets."""
     assert str(Address.parse("[::1]:80")) == "[::1]:80"
     assert str(Address.parse("127.0.0.1:80")) == "127.0.0.1:80"
+
+
+def test_reads_budgets_of_memory() -> None:
+    """By device, in a file or in the environment; what is no amount is refused by name."""
+    settings = Settings.load(environment={"TORCHLOOM_MEMORY": "cpu=12GiB, cuda:0=5"})
+    assert settings.memory == {"cpu": "12GiB", "cuda:0": "5"}
+    assert Settings.load(arguments={"memory": {"cpu": 7}, "evict": True}).evict
+    for wrong in ({"cpu": "many"}, {"gpu": 1}):
+        with pytest.raises(InvalidSettings, match="The setting 'memory' is not valid"):
+            Settings.load(arguments={"memory": wrong})

@@ -7,7 +7,7 @@ import torch
 
 from torchloom.device import Device
 from torchloom.errors import DeviceUnavailable
-from torchloom_models.hardware import DtypeName, dtype_of, label_of, place_of
+from torchloom_models.hardware import DtypeName, dtype_of, label_of, place_of, reserved_bytes
 
 
 pytestmark = pytest.mark.slow
@@ -74,3 +74,10 @@ def test_places_openvinos_devices_on_torchs_cpu() -> None:
     assert label_of(Device("auto"), "cuda:0") == "cuda:0"
     with pytest.raises(DeviceUnavailable, match="'openvino:TPU' here: OpenVINO sees openvino:CPU"):
         place_of(Device.parse("openvino:TPU"))
+
+
+def test_asks_the_allocator_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's memory is its allocator's; of the CPU's it says nothing."""
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: {"cuda:1": 5}[device])
+    assert reserved_bytes("cuda:1") == 5
+    assert reserved_bytes("cpu") == reserved_bytes("openvino:CPU") == 0

@@ -252,7 +252,7 @@ async def test_tells_when_to_try_again_by_the_length_of_a_step(make: Make) -> No
         assert refusal.value.retry_after_s == pytest.approx(expected_s)
         await settle()
         bench.link.answer_all()
-        bench.pool._cost = type(bench.pool._cost)()
+        bench.pool._costs.clear()
 
 
 async def test_lets_a_caller_wait_for_a_place(make: Make) -> None:
@@ -294,7 +294,7 @@ async def test_wakes_as_many_as_there_are_places(make: Make) -> None:
     waiting = await _line_up(bench, 1000)
     for number in range(1, 10):
         bench.link.answer_all()
-        assert bench.pool._num_invited == 0
+        assert bench.pool._line._num_invited == 0
         await until(lambda n=number: waiting[n - 1].done())
         assert len(bench.pool._line) == 1000 - number
     for call in waiting:
@@ -314,7 +314,7 @@ async def test_passes_a_place_on_when_its_turn_comes_too_late(make: Make) -> Non
     assert [call.done() for call in waiting[2:]] == [True, False]
     waiting[3].cancel()
     await settle()
-    assert (len(bench.pool._line), bench.pool._num_invited) == (0, 0)
+    assert (len(bench.pool._line), bench.pool._line._num_invited) == (0, 0)
 
 
 async def test_waits_again_if_another_takes_the_place(make: Make) -> None:

@@ -23,4 +23,5 @@ async def test_tells_depth_replicas_and_load() -> None:
         ("queue_depth", ()): 0,
         ("replicas", ("ready",)): 1,
         ("tasks_in_flight", (pool.replicas[0].device,)): 0,
+        ("model_memory_bytes", (pool.replicas[0].device,)): 0,
     }

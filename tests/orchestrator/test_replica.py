@@ -51,10 +51,10 @@ class _Owner:
         assert task not in self.settled
         self.settled.append(task)
 
-    def on_step(self, size: int, seconds: float) -> None:
+    def on_step(self, _: str, size: int, seconds: float) -> None:
         self.steps.append((size, seconds))
 
-    def on_progress(self, _: Replica, what: str, fraction: float | None) -> None:
+    def on_progress(self, _: str, what: str, fraction: float | None) -> None:
         self.progress.append((what, fraction))
 
 

@@ -68,7 +68,7 @@ FRAMES: list[Frame] = [
     Close(),
     Progress("loading", 0.5),
     Progress("compiling", None),
-    Ready("cpu", 8, True, 1.5, ["chosen"]),
+    Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"]),
     Broken(Error("ModelLoadError", "no", [])),
     Events(
         [

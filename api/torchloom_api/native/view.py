@@ -40,7 +40,7 @@ class SignatureView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker of a model. `load_s`: seconds that loading took.
+    """One worker of a model. `load_s`: seconds that loading took; `memory_bytes`: what it holds.
 
     `notes`: what its engine says of itself, such as what it measured and chose.
     """
@@ -52,12 +52,16 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     max_tasks: int
     restarts: int
     load_s: float
+    memory_bytes: int
     error: str | None
     notes: Sequence[str] = ()
 
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a model as it stands. `weight`: its share of the traffic, 0 to 1."""
+    """One version of a model as it stands. `weight`: its share of the traffic, 0 to 1.
+
+    `memory_bytes`: what its workers hold of their devices' memory.
+    """
 
     name: str
     version: int
@@ -67,6 +71,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     queue_depth: int = 0
     max_queue: int = 0
     devices: Sequence[str] = ()
+    memory_bytes: int = 0
     replicas: Sequence[ReplicaView] = ()
     signature: SignatureView | None = None
     error: Problem | None = None
@@ -84,6 +89,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
             queue_depth=status.queue_depth,
             max_queue=deployment.queue.max_size,
             devices=[str(device) for device in deployment.devices],
+            memory_bytes=status.memory_bytes,
             replicas=[
                 msgspec.convert(r, ReplicaView, from_attributes=True) for r in status.replicas
             ],

@@ -18,6 +18,7 @@ from torchloom_models.diffusion.request import PictureRequest, RequestReader
 from torchloom_models.diffusion.runner import Runner
 from torchloom_models.diffusion.schedule import Schedule
 from torchloom_models.diffusion.step_batch import by_size
+from torchloom_models.hardware import reserved_bytes
 
 
 #: Makes the schedule of one picture, whose random numbers come from its own generator.
@@ -69,6 +70,10 @@ class DiffusionEngine:
     def cancel(self, task_id: int) -> None:
         """Forget a picture; its place is free at once."""
         self._pictures.pop(task_id, None)
+
+    def memory_bytes(self) -> int:
+        """Give what the device's allocator holds; 0 on a CPU."""
+        return reserved_bytes(self.device)
 
     def close(self) -> None:
         """End what still compiles."""

@@ -13,6 +13,7 @@ import torch
 
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
 from torchloom.errors import TaskFailed
+from torchloom_models.hardware import reserved_bytes
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
@@ -71,6 +72,10 @@ class LlmEngine:
         sequence = self._sequences.pop(task_id, None)
         if sequence is not None:
             self._scheduler.remove(sequence)
+
+    def memory_bytes(self) -> int:
+        """Give what the device's allocator holds; 0 on a CPU."""
+        return reserved_bytes(self.device)
 
     def close(self) -> None:
         """End what still compiles."""

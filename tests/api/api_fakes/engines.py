@@ -129,6 +129,11 @@ def open_echo(_config: Mapping[str, object], _device: Device, _report: object) -
     return BatchEngine(_forward, max_tasks=64, validate=_validate)
 
 
+def open_large(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
+    """Give `value` back, and say that it takes a GiB."""
+    return BatchEngine(_forward, max_tasks=64, measure=lambda: 1 << 30)
+
+
 def open_endless(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Never come to an end."""
     return Endless()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from torchloom_api.service import Service
+
 
 async def test_lists_the_cpu(client: httpx.AsyncClient) -> None:
     """The CPU is always there, with its cores and memory."""
@@ -22,3 +24,11 @@ async def test_lists_openvinos_devices(client: httpx.AsyncClient) -> None:
 
     (cpu,) = [item for item in items if item["device"] == "openvino:CPU"]
     assert cpu["name"]
+
+
+async def test_tells_what_models_hold(client: httpx.AsyncClient, service: Service) -> None:
+    """Beside what the machine has, the budget of models, and what they use of it."""
+    service.orchestrator.memory.budgets = {"cpu": 1 << 40}
+    cpu = (await client.get("/api/devices")).json()["items"][0]
+
+    assert (cpu["budget"], cpu["used"]) == (1 << 40, 0)

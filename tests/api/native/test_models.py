@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 from api_fakes.documents import ECHO, SAY, Register
 
+from torchloom_api.service import Service
+
 
 YAML = {"content-type": "application/yaml"}
 TYPED = """
@@ -113,3 +115,32 @@ async def test_shows_what_a_model_takes(client: httpx.AsyncClient, register: Reg
 
     assert view["signature"]["inputs"] == {"value": {"type": "integer"}}
     assert refused.status_code == 422
+
+
+async def test_tells_what_a_model_holds(
+    client: httpx.AsyncClient, register: Register, service: Service
+) -> None:
+    """In `GET /api/models/{name}` and in the metrics, for each device."""
+    await register("name: m\nfactory: large\n")
+    model = (await client.get("/api/models/m")).json()
+    metrics = (await client.get("/metrics")).text
+
+    assert model["memory_bytes"] == model["replicas"][0]["memory_bytes"] == 1 << 30
+    line = 'torchloom_model_memory_bytes{device="cpu",model="m",version="1"} 1.073741824e+09'
+    assert line in metrics
+    assert service.orchestrator.memory.used() == {"cpu": 1 << 30}
+
+
+async def test_refuses_a_model_that_does_not_fit(
+    client: httpx.AsyncClient, service: Service
+) -> None:
+    """The problem document has the figures, and nothing of the model stays in service."""
+    service.orchestrator.memory.budgets = {"cpu": 1 << 29}
+    answer = await client.post("/api/models", content="name: m\nfactory: large", headers=YAML)
+
+    assert answer.status_code == 507
+    problem = answer.json()
+    assert problem["type"] == "urn:torchloom:out-of-memory"
+    assert "'m@1' has taken 1.0 GiB on cpu" in problem["detail"]
+    assert (await client.get("/api/models/m")).json()["state"] == "failed"
+    assert service.orchestrator.models() == []

@@ -51,7 +51,10 @@ async def until(is_true: Callable[[], bool]) -> None:
 class ScriptedLink:
     """The scheduler's end of a link; the test is the worker at the other end."""
 
-    def __init__(self, on_frame: OnFrame, on_end: OnEnd, *, obeys: bool) -> None:
+    def __init__(
+        self, on_frame: OnFrame, on_end: OnEnd, *, obeys: bool, device: str = "cpu"
+    ) -> None:
+        self.device = device
         self.pid: int | None = None
         self.sent: list[Frame] = []
         self.is_killed = False
@@ -109,10 +112,15 @@ class ScriptedLink:
         return self._ended.is_set()
 
     def ready(
-        self, max_tasks: int = 4, *, is_continuous: bool = False, notes: Sequence[str] = ()
+        self,
+        max_tasks: int = 4,
+        *,
+        is_continuous: bool = False,
+        memory_bytes: int = 0,
+        notes: Sequence[str] = (),
     ) -> None:
         """Announce that the engine is open."""
-        self._on_frame(Ready("cpu", max_tasks, is_continuous, 0.5, list(notes)))
+        self._on_frame(Ready(self.device, max_tasks, is_continuous, 0.5, memory_bytes, list(notes)))
 
     def progress(self, what: str, fraction: float | None) -> None:
         """Tell how loading goes."""
@@ -162,7 +170,8 @@ class ScriptedLink:
 class ScriptedExecutor:
     """Starts workers that the test plays; `links` holds them in the order of their start.
 
-    With `max_tasks` they are ready at once. Those that do not obey end only when they are killed.
+    With `max_tasks` they are ready at once, and hold `memory_bytes`. `started` names their models.
+    Those that do not obey end only when they are killed.
     """
 
     def __init__(
@@ -174,6 +183,8 @@ class ScriptedExecutor:
         refusal: OSError | None = None,
     ) -> None:
         self.links: list[ScriptedLink] = []
+        self.started: list[str] = []
+        self.memory_bytes = 0
         self.max_tasks = max_tasks
         self.is_continuous = is_continuous
         self.refusal = refusal
@@ -185,13 +196,15 @@ class ScriptedExecutor:
         return self.links[-1]
 
     async def start(
-        self, _deployment: Deployment, _device: Device, on_frame: OnFrame, on_end: OnEnd
+        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
     ) -> ScriptedLink:
         """Start a worker."""
         if self.refusal is not None:
             raise self.refusal
-        link = ScriptedLink(on_frame, on_end, obeys=self._obeys)
+        place = "cpu" if device.kind == "auto" else str(device)
+        link = ScriptedLink(on_frame, on_end, obeys=self._obeys, device=place)
         self.links.append(link)
+        self.started.append(deployment.name)
         link.pid = len(self.links)
         if self.max_tasks is not None:
             asyncio.get_running_loop().call_soon(self._announce, link)
@@ -199,4 +212,8 @@ class ScriptedExecutor:
 
     def _announce(self, link: ScriptedLink) -> None:
         if not link.is_over and self.max_tasks is not None:
-            link.ready(self.max_tasks, is_continuous=self.is_continuous)
+            link.ready(
+                self.max_tasks,
+                is_continuous=self.is_continuous,
+                memory_bytes=self.memory_bytes,
+            )

@@ -1,0 +1,176 @@
+"""Fleet: the replicas of one model version: started, taken away, evicted, and loaded again.
+
+Knows no queue: it is told when tasks wait for a model that was evicted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.errors import TorchLoomError
+from torchloom.executor import Executor
+from torchloom.memory import Memory, Tenant
+from torchloom.owner import Owner
+from torchloom.placement import total_of
+from torchloom.policy import ReplicaPolicy
+from torchloom.replica import Replica
+from torchloom.replica_state import FleetState, ReplicaState
+from torchloom.stats import Stats
+
+
+class FleetOwner(Owner, Tenant, Protocol):
+    """What a fleet asks and tells its pool."""
+
+    def on_lost(self, error: TorchLoomError) -> None:
+        """Fail the tasks that wait: the evicted model could not be loaded again."""
+        ...
+
+
+class Fleet:
+    """The replicas of one model version. One change of their number at a time."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        executor: Executor,
+        owner: FleetOwner,
+        stats: Stats,
+        *,
+        now: Callable[[], float],
+        memory: Memory,
+    ) -> None:
+        self.replicas: list[Replica] = []
+        self.is_evicted = False
+        self._deployment = deployment
+        self._executor = executor
+        self._owner = owner
+        self._stats = stats
+        self._now = now
+        self._memory = memory
+        self._policy = deployment.replicas
+        #: What a worker on a device has held, for the next one there.
+        self._measured: dict[Device, int] = {}
+        self._scaling = asyncio.Lock()
+        self._reload: asyncio.Task[None] | None = None
+
+    @property
+    def is_changing(self) -> bool:
+        """Tell whether replicas are being started or taken away."""
+        return self._scaling.locked()
+
+    @property
+    def state(self) -> FleetState:
+        """Sum up the replicas."""
+        if self.is_evicted:
+            return "evicted"
+        states = [replica.state for replica in self.replicas]
+        num_ready = states.count(ReplicaState.READY)
+        if states and num_ready == len(states):
+            return "ready"
+        if num_ready:
+            return "degraded"
+        return "failed" if ReplicaState.WAITING in states else "loading"
+
+    def held_memory(self) -> dict[str, int]:
+        """Give the bytes that its workers hold, or are about to, by place."""
+        places = [(self._memory.place_of(each.device), each) for each in self.replicas]
+        return total_of([{place: each.memory_bytes} for place, each in places])
+
+    async def scale(self, policy: ReplicaPolicy, *, is_patient: bool = False) -> None:
+        """Bring every device to `policy.min` replicas; those taken away drain first.
+
+        Raises OutOfMemory before any is started; with whatever else keeps one from loading, all
+        that were added are undone. A patient caller waits for memory that is in use.
+        """
+        async with self._scaling:
+            await self._scale(policy, is_patient=is_patient)
+
+    async def _scale(self, policy: ReplicaPolicy, *, is_patient: bool) -> None:
+        added = []
+        for device in self._deployment.devices:
+            have = [r for r in self.replicas if r.wanted_device == device]
+            added += [self._new_replica(device) for _ in range(policy.min - len(have))]
+            for replica in have[policy.min :]:
+                await self._retire(replica)
+        places = [(self._memory.place_of(each.device), each.memory_bytes) for each in added]
+        wanted = total_of([{place: count} for place, count in places])
+        await self._memory.make_room(self._owner, wanted, is_patient=is_patient)
+        self.replicas += added
+        was_evicted, self.is_evicted = self.is_evicted, False
+        is_up = False
+        try:
+            await self._start(added)
+            self._policy = policy
+            is_up = True
+        finally:
+            if not is_up:
+                await self._undo(added)
+                self.is_evicted = was_evicted
+
+    async def _start(self, added: Sequence[Replica]) -> None:
+        """Start replicas; raise the first error of any, also that they hold more than there is."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for replica in added:
+                    group.create_task(replica.start())
+        except* TorchLoomError as failures:
+            raise failures.exceptions[0] from None
+        for replica in added:
+            self._measured[replica.wanted_device] = replica.memory_bytes
+        await self._memory.make_room(self._owner, {})
+
+    async def _undo(self, added: Sequence[Replica]) -> None:
+        try:
+            await asyncio.gather(*(replica.stop() for replica in added))
+        finally:
+            self.replicas = [r for r in self.replicas if r not in added]
+            self._memory.poke()
+
+    def _new_replica(self, device: Device) -> Replica:
+        replica = Replica(
+            self._deployment, device, self._executor, self._owner, self._stats, now=self._now
+        )
+        replica.memory_bytes = self._measured.get(device, replica.memory_bytes)
+        return replica
+
+    async def _retire(self, replica: Replica) -> None:
+        replica.drain()
+        await replica.wait_empty()
+        await replica.stop()
+        self.replicas.remove(replica)
+        self._memory.poke()
+
+    async def evict(self) -> None:
+        """End every worker; the next task loads the model again.
+
+        The caller has seen that nothing is in flight and nothing is changing; from the first moment
+        on, no task gets in.
+        """
+        async with self._scaling:
+            self.is_evicted = True
+            for replica in self.replicas:
+                replica.drain()
+            await asyncio.gather(*(replica.stop() for replica in self.replicas))
+            self.replicas = []
+
+    def wake(self) -> None:
+        """Load an evicted model again, since tasks wait for it; returns at once."""
+        if self._reload is None or self._reload.done():
+            self._reload = asyncio.get_running_loop().create_task(self._load_again())
+
+    async def _load_again(self) -> None:
+        try:
+            await self.scale(self._policy, is_patient=True)
+        except TorchLoomError as error:
+            self._owner.on_lost(error)
+
+    async def stop(self, grace_s: float) -> None:
+        """End every worker, and whatever was about to start one."""
+        if self._reload is not None:
+            self._reload.cancel()
+            await asyncio.wait([self._reload])
+        await asyncio.gather(*(replica.stop(grace_s) for replica in self.replicas))

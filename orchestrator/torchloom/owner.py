@@ -1,0 +1,32 @@
+"""Owner: what a replica tells its pool. Knows neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torchloom.task import Task
+
+
+class Owner(Protocol):
+    """What a replica tells its pool."""
+
+    def on_room(self) -> None:
+        """Hand out more: there may be room."""
+        ...
+
+    def on_orphans(self, tasks: Sequence[Task]) -> None:
+        """Queue these tasks again: they have lost their worker."""
+        ...
+
+    def on_settled(self, task: Task) -> None:
+        """Count a task that was in flight and is over."""
+        ...
+
+    def on_step(self, device: str, size: int, seconds: float) -> None:
+        """Learn from a step."""
+        ...
+
+    def on_progress(self, device: str, what: str, fraction: float | None) -> None:
+        """Hear how far loading has come."""
+        ...
