@@ -17,8 +17,10 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
+from torchloom.cores import Cores
 from torchloom.deployment import Deployment
 from torchloom.device import Device
+from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
 from torchloom.worker import Hangup, Worker, open_engine
 
@@ -164,28 +166,46 @@ _THREAD_DEFAULTS = {
 
 
 class LocalExecutor:
-    """Starts workers as processes of this machine.
+    """Starts workers as processes of this machine, which share its cores (see `placement.py`).
 
-    Thread counts are set before any framework is imported; each worker gets all cores unless its
-    deployment says how many.
+    Thread counts are set, and cores chosen, before any framework is imported.
     """
+
+    def __init__(self, cores: Cores | None = None) -> None:
+        self._cores = cores or Cores()
 
     async def start(
         self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
     ) -> Link:
         """Start a worker process. Raises OSError, and TypeError if its config cannot be sent."""
-        link = ProcessLink(on_frame, on_end)
         frame = Open(deployment.factory, dict(deployment.config), str(device))
         encode(frame)  # before there is a process to leave behind
+        worker = object()
+
+        def end(how: str) -> None:
+            self._cores.release(worker)
+            on_end(how)
+
+        link = ProcessLink(on_frame, end)
         command = [sys.executable, "-m", "torchloom.worker"]
-        await link.start(command, self._environment(deployment))
+        share = self._cores.take(worker, deployment.label, deployment.threads, device)
+        try:
+            await link.start(command, _environment(share))
+        except BaseException:
+            self._cores.release(worker)
+            raise
+        assert link.pid is not None
+        self._cores.settle(worker, share, link.pid)
         link.send(frame)
         return link
 
-    def _environment(self, deployment: Deployment) -> dict[str, str]:
-        threads = str(deployment.threads or len(os.sched_getaffinity(0)))
-        fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        return {**_THREAD_DEFAULTS, **os.environ, **fixed}
+
+def _environment(share: CoreShare) -> dict[str, str]:
+    threads = str(share.threads)
+    fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    if share.cores:
+        fixed["TORCHLOOM_CORES"] = ",".join(str(core) for core in share.cores)
+    return {**_THREAD_DEFAULTS, **os.environ, **fixed}
 
 
 class ThreadLink:

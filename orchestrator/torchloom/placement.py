@@ -1,4 +1,4 @@
-"""Placement: pure decisions on where there is room: memory, and who gives it up for whom.
+"""Placement: pure decisions on where there is room: memory, and who gives it up; cores.
 
 Knows no process, no clock and no framework: it is given a picture, and says what to do.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from torchloom.device import Device
 from torchloom.errors import OutOfMemory
 
 
@@ -136,3 +137,46 @@ def total_of(holdings: Sequence[Mapping[str, int]]) -> dict[str, int]:
         for place, count in holding.items():
             total[place] = total.get(place, 0) + count
     return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreShare:
+    """How many threads a worker runs, and on which cores (none: on any).
+
+    `warning` is the end of a sentence about the model, where it did not get what it should.
+    """
+
+    threads: int
+    cores: tuple[int, ...] = ()
+    is_reserved: bool = False
+    warning: str = ""
+
+
+def share_cores(
+    threads: int | None, device: Device, *, cores: Sequence[int], reserved: Collection[int]
+) -> CoreShare:
+    """Share the machine's cores out: `threads` reserves as many, and the rest is for the others.
+
+    Reservations never overlap. A worker that asks for nothing runs as many threads as there are
+    cores left, on those; one that works on a GPU runs one thread there. Whoever asks for more than
+    is left gets the threads, but no cores of its own.
+    """
+    left = tuple(core for core in cores if core not in reserved)
+    if threads is not None:
+        if threads <= len(left):
+            return CoreShare(threads=threads, cores=left[:threads], is_reserved=True)
+        warning = (
+            f"asks for {threads} threads, and {len(left)} of {len(cores)} cores are not reserved: "
+            "it is not pinned, and shares cores with others. Lower `threads` somewhere."
+        )
+        return CoreShare(threads=threads, warning=warning)
+    if not left:
+        warning = (
+            f"finds all {len(cores)} cores reserved: it runs one thread, which shares cores with "
+            "others. Lower `threads` somewhere."
+        )
+        return CoreShare(threads=1, warning=warning)
+    is_elsewhere = device.kind != "auto" and str(device) not in _ON_HOST
+    return CoreShare(
+        threads=1 if is_elsewhere else len(left), cores=left if len(left) < len(cores) else ()
+    )

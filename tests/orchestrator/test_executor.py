@@ -23,7 +23,9 @@ from torchloom.executor import (
     LocalExecutor,
     ProcessLink,
     ThreadLink,
+    _environment,
 )
+from torchloom.placement import CoreShare
 from torchloom.wire import (
     Admit,
     AnyFrame,
@@ -161,8 +163,13 @@ async def test_kills_a_process_that_lives_on_without_its_link(
 async def test_raises_if_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is not there is an OSError, at once."""
     monkeypatch.setattr(sys, "executable", "/no/such/python")
+    executor = LocalExecutor()
+    recorder = Recorder()
     with pytest.raises(OSError, match="No such file"):
-        await _start(LocalExecutor())
+        await executor.start(
+            deploy("open_echo", threads=1), CPU, recorder.on_frame, recorder.on_end
+        )
+    assert executor._cores._reserved == {}
 
 
 async def test_starts_no_process_for_a_config_that_cannot_be_sent(
@@ -183,13 +190,33 @@ async def test_starts_no_process_for_a_config_that_cannot_be_sent(
 def test_sets_the_number_of_threads_before_anything_is_imported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As many as the deployment says, else as there are cores; defaults can be overridden."""
+    """As many as its share says, and on its cores; defaults can be overridden, these not."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    environment = LocalExecutor()._environment(deploy("open_echo", threads=3))
+    monkeypatch.setenv("OMP_NUM_THREADS", "77")
+    environment = _environment(CoreShare(threads=3, cores=(1, 2, 5)))
     assert (environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("3", "3")
+    assert environment["TORCHLOOM_CORES"] == "1,2,5"
     assert environment["OMP_WAIT_POLICY"] == "ACTIVE"
-    cores = str(len(os.sched_getaffinity(0)))
-    assert LocalExecutor()._environment(deploy("open_echo"))["OMP_NUM_THREADS"] == cores
+    assert "TORCHLOOM_CORES" not in _environment(CoreShare(threads=3))
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_keeps_workers_on_their_cores() -> None:
+    """A real worker is pinned to what it reserved, and gives it back at its end."""
+    first, *_ = here = sorted(os.sched_getaffinity(0))
+    executor = LocalExecutor()
+    links = []
+    for threads in (1, len(here) + 1):
+        recorder = Recorder()
+        deployment = deploy("open_echo", threads=threads)
+        links.append(await executor.start(deployment, CPU, recorder.on_frame, recorder.on_end))
+        await recorder.wait_for(_is_ready)
+    assert [os.sched_getaffinity(link.pid or 0) for link in links] == [{first}, set(here)]
+    assert list(executor._cores._reserved.values()) == [(first,)]
+    for link in links:
+        link.send(Close())
+        await link.wait()
+    assert executor._cores._reserved == {}
 
 
 def _run_on_uvloop(main: Callable[[], Awaitable[None]]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from torchloom.device import Device
 from torchloom.errors import OutOfMemory
 from torchloom.placement import (
+    CoreShare,
     Demand,
     Holder,
     choose_evicted,
     place_of,
+    share_cores,
     to_size,
     total_of,
 )
@@ -122,3 +125,42 @@ def test_writes_sizes_for_people_and_adds_them_up() -> None:
     """Binary units; every place has a sum of its own."""
     assert [to_size(1 << 20), to_size(3 << 29)] == ["1.0 MiB", "1.5 GiB"]
     assert total_of([{"cpu": 1}, {"cpu": 2, "cuda:0": 4}, {}]) == {"cpu": 3, "cuda:0": 4}
+
+
+@pytest.mark.parametrize(
+    ("threads", "device", "reserved", "share"),
+    [
+        (None, "cpu", (), CoreShare(threads=4)),
+        (None, "auto", (), CoreShare(threads=4)),
+        (None, "cpu", (0, 2), CoreShare(threads=2, cores=(1, 3))),
+        (None, "cuda:0", (), CoreShare(threads=1)),
+        (None, "openvino:GPU", (0,), CoreShare(threads=1, cores=(1, 2, 3))),
+        (None, "openvino:CPU", (0,), CoreShare(threads=3, cores=(1, 2, 3))),
+        (3, "cpu", (), CoreShare(threads=3, cores=(0, 1, 2), is_reserved=True)),
+        (2, "cuda:0", (0, 2), CoreShare(threads=2, cores=(1, 3), is_reserved=True)),
+        (4, "cpu", (), CoreShare(threads=4, cores=(0, 1, 2, 3), is_reserved=True)),
+    ],
+)
+def test_shares_cores_out(
+    threads: int | None, device: str, reserved: tuple[int, ...], share: CoreShare
+) -> None:
+    """What is asked for is reserved; others share what is left; a GPU's worker runs one thread."""
+    there = (0, 1, 2, 3)
+    assert share_cores(threads, Device.parse(device), cores=there, reserved=reserved) == share
+
+
+@pytest.mark.parametrize(
+    ("threads", "reserved", "runs", "warning"),
+    [
+        (5, (), 5, "asks for 5 threads, and 4 of 4 cores are not reserved"),
+        (3, (0, 1), 3, "asks for 3 threads, and 2 of 4 cores are not reserved"),
+        (None, (0, 1, 2, 3), 1, "finds all 4 cores reserved"),
+    ],
+)
+def test_warns_with_figures_where_cores_are_short(
+    threads: int | None, reserved: tuple[int, ...], runs: int, warning: str
+) -> None:
+    """The threads that were asked for run, but on no cores of their own."""
+    share = share_cores(threads, Device("cpu"), cores=(0, 1, 2, 3), reserved=reserved)
+    assert (share.threads, share.cores, share.is_reserved) == (runs, (), False)
+    assert share.warning.startswith(warning)
