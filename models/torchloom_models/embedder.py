@@ -254,7 +254,7 @@ class Embedder:
 
     def _shape(self, num_rows: int, length: int) -> tuple[int, int]:
         """Give the rows and length to pad to: of the nearest bucket that there is code for."""
-        if not self._rows:
+        if not self._rows or not isinstance(self._encode, CompiledCallable):
             return num_rows, length
         shapes = larger_buckets(
             bucket_of(num_rows, self._rows), length, self._rows, self._packing.lengths
