@@ -141,6 +141,7 @@ class Reader:
             workflow_of=lambda name, version: _find_graph(graphs, name, version),
             workflow_names={graph.name for graph in graphs},
             function_modules=self._settings.functions,
+            devices_of=lambda name, version: _find_devices(serving, brought, name, version),
             source=text if isinstance(text, str) else text.decode(),
         )
 
@@ -161,11 +162,28 @@ def _find_signature(
     serving: Sequence[Deployment], brought: Sequence[Deployment], name: str, version: int | None
 ) -> Signature | None:
     """Look a model up; what the file brings along comes first."""
+    found = _find_versions(serving, brought, name, version)
+    return max(found, key=lambda each: each.version).signature if found else None
+
+
+def _find_devices(
+    serving: Sequence[Deployment], brought: Sequence[Deployment], name: str, version: int | None
+) -> list[str] | None:
+    """Name the devices of all versions that may be called; None if a worker is to choose one."""
+    found = _find_versions(serving, brought, name, version)
+    devices = dict.fromkeys(device for each in found for device in each.devices)
+    is_known = devices and not any(device.kind == "auto" for device in devices)
+    return [str(device) for device in devices] if is_known else None
+
+
+def _find_versions(
+    serving: Sequence[Deployment], brought: Sequence[Deployment], name: str, version: int | None
+) -> list[Deployment]:
     for deployments in (brought, serving):
         found = [d for d in deployments if d.name == name and version in (None, d.version)]
         if found:
-            return max(found, key=lambda deployment: deployment.version).signature
-    return None
+            return found
+    return []
 
 
 def _find_graph(graphs: Sequence[Graph], name: str, version: int | None) -> Graph | None:

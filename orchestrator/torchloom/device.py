@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 from torchloom.errors import DeviceUnavailable
@@ -44,3 +45,15 @@ class Device:
     def __str__(self) -> str:
         """Render as it is written in YAML."""
         return f"{self.kind}:{self.unit}" if self.unit else self.kind
+
+
+@cache
+def is_on(hint: str, device: str) -> bool:
+    """Tell whether a device is the one that a hint names; `cuda` names every CUDA device.
+
+    Raises DeviceUnavailable for what is none.
+    """
+    wanted, there = Device.parse(hint), Device.parse(device)
+    if wanted.kind != there.kind:
+        return False
+    return not wanted.unit or wanted.unit == (there.unit or "0")

@@ -129,6 +129,7 @@ class Fleet:
         finally:
             self.replicas = [r for r in self.replicas if r not in added]
             self._memory.poke()
+            self._owner.on_room()
 
     def _new_replica(self, device: Device) -> Replica:
         replica = Replica(
@@ -139,6 +140,7 @@ class Fleet:
 
     async def _retire(self, replica: Replica) -> None:
         replica.drain()
+        self._owner.on_room()  # tasks that hint at its device may now go elsewhere
         await replica.wait_empty()
         await replica.stop()
         self.replicas.remove(replica)

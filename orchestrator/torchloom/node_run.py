@@ -56,12 +56,13 @@ def _cause(error: TorchLoomError) -> RetryCause | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """What a call carries from its run: deadline (clock seconds), priority, tenant, patience."""
+    """What a call carries from its run: deadline (clock seconds), priority, tenant, and so on."""
 
     deadline: float | None = None
     priority: int = 0
     tenant: str = ""
     waits_for_space: bool = False
+    device: str = ""
 
 
 class Caller(Protocol):
@@ -283,6 +284,7 @@ class NodeRun:
             tenant=options.tenant,
             # The items of one foreach are one request's: they queue up instead of being refused.
             waits_for_space=options.waits_for_space or node.foreach is not None,
+            device=node.device or "",
         )
 
     async def _fall_back(

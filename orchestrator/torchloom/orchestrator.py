@@ -345,6 +345,7 @@ class Orchestrator:
             deadline=options.deadline,
             priority=options.priority,
             tenant=options.tenant,
+            device=options.device,
             on_chunk=sink,
         )
         if options.waits_for_space or pool.deployment.queue.overflow == "wait":

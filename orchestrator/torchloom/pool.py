@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torchloom.batcher import Arrivals, Wait, decide
+from torchloom.choice import hints_for, roomiest
 from torchloom.deployment import Deployment
 from torchloom.errors import (
     Cancelled,
@@ -318,25 +319,35 @@ class Pool:
             self._timer = None
         if self.fleet.is_evicted and self.is_wanted:
             self.fleet.wake()
-        while (first := self._peek()) is not None:
-            replica = max(self.replicas, key=lambda r: r.credits, default=None)
-            if replica is None or not replica.credits or (first.deaths and not replica.is_idle):
-                return
-            size = self._decide(first, replica)
+        passed: set[Replica] = set()
+        waits: list[float] = []
+        while self.is_wanted and (replica := roomiest(self.replicas, passed)) is not None:
+            hints = hints_for(replica, self.replicas, self.queue.hints)
+            first = self._peek(hints)
+            if first is None or (first.deaths and not replica.is_idle):
+                passed.add(replica)
+                continue
+            size = self._decide(first, replica, self.queue.count(hints))
             if isinstance(size, Wait):
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(size.seconds, self._ask_dispatch)
-                return
-            self._send(replica, size)
+                waits.append(size.seconds)
+                passed.add(replica)
+                continue
+            self._send(replica, size, hints)
+            # What is next now may be for those who were passed over.
+            passed.clear()
+            waits.clear()
+        if waits:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(waits), self._ask_dispatch)
 
-    def _decide(self, first: Task, replica: Replica) -> int | Wait:
+    def _decide(self, first: Task, replica: Replica, queued: int) -> int | Wait:
         room = replica.credits
         if first.deaths:
             return 1
         if replica.room.is_continuous:
-            return min(room, len(self.queue))
+            return min(room, queued)
         decision = decide(
-            queued=len(self.queue),
+            queued=queued,
             room=room,
             oldest_at=first.queued_at,
             now=self._now(),
@@ -346,27 +357,42 @@ class Pool:
         )
         return decision if isinstance(decision, Wait) else decision.size
 
-    def _send(self, replica: Replica, size: int) -> None:
+    def _send(self, replica: Replica, size: int, hints: Collection[str]) -> None:
         batch: list[Task] = []
-        while len(batch) < size and (task := self._peek()) is not None:
+        while len(batch) < size and (task := self._peek(hints)) is not None:
             # One that has been there when a worker died goes by itself.
             if task.deaths and batch:
                 break
-            batch.append(self.queue.take())
+            batch.append(self.queue.take(hints))
         if batch:
             replica.dispatch(batch)
         self._line.let_in()
 
-    def _peek(self) -> Task | None:
+    def _peek(self, hints: Collection[str]) -> Task | None:
         """Give the task that goes next, settling those on the way whose deadline has passed."""
         now = self._now()
-        while (task := self.queue.peek()) is not None:
+        while (task := self.queue.peek(hints)) is not None:
             if task.deadline is None or task.deadline > now:
                 break
             self._settle_queued(task, DeadlineExceeded("The deadline passed in the queue."))
         return task
 
     def check(self) -> None:
-        """Assert the invariant: accepted = queued + running + settled, and no negative room."""
+        """Assert the invariants.
+
+        accepted = queued + running + settled; no negative room; unless the next look at it is due,
+        no replica has room beside a task that it may take.
+        """
         assert self._accepted == len(self.queue) + self._num_in_flight() + self._settled, self
         assert all(replica.credits >= 0 for replica in self.replicas), self
+        assert len(self.queue) == self.queue.count(self.queue.hints) == len(self.queue.tasks()), (
+            self
+        )
+        if not (self._is_dispatch_due or self._timer):
+            for replica in self.replicas:
+                first = (
+                    self.queue.peek(hints_for(replica, self.replicas, self.queue.hints))
+                    if replica.credits
+                    else None
+                )
+                assert first is None or (first.deaths and not replica.is_idle), self

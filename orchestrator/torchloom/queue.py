@@ -1,13 +1,16 @@
 """TaskQueue: the bounded queue of a pool; order by priority, tenant share, deadline and arrival.
 
 Knows no replica and no clock. Among tasks of the highest priority, the tenant that has had the
-least goes first; within a tenant, the earliest deadline, then the first come.
+least goes first; within a tenant, the earliest deadline, then the first come. Whoever takes
+may be allowed the tasks of some hints only; the order among those is the same.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
+from collections.abc import Collection
 
 from torchloom.errors import QueueFull
 from torchloom.task import Task, TaskState
@@ -20,12 +23,12 @@ _Entry = tuple[int, float, int, Task]
 
 
 class _Line:
-    """One tenant's tasks, and how much the tenant has had."""
+    """One tenant's tasks, a heap for each device that they hint at, and how much it has had."""
 
-    __slots__ = ("entries", "served")
+    __slots__ = ("heaps", "served")
 
     def __init__(self, served: float) -> None:
-        self.entries: list[_Entry] = []
+        self.heaps: dict[str, list[_Entry]] = {}
         self.served = served
 
 
@@ -36,6 +39,7 @@ class TaskQueue:
         self.max_size = max_size
         self._lines: dict[str, _Line] = {}
         self._size = 0
+        self._counts: Counter[str] = Counter()
         self._num_entries = 0
         self._served = 0.0
 
@@ -66,22 +70,35 @@ class TaskQueue:
             # A newcomer starts level with the rest: time away earns no credit.
             line = self._lines[task.tenant] = _Line(self._served)
         deadline = math.inf if task.deadline is None else task.deadline
-        heapq.heappush(line.entries, (-task.priority, deadline, task.id, task))
+        heap = line.heaps.setdefault(task.device, [])
+        heapq.heappush(heap, (-task.priority, deadline, task.id, task))
         self._size += 1
+        self._counts[task.device] += 1
         self._num_entries += 1
 
-    def peek(self) -> Task | None:
-        """Give the task that goes next, or None."""
-        line = self._next_line()
-        return line.entries[0][3] if line else None
+    @property
+    def hints(self) -> Collection[str]:
+        """Give the devices that waiting tasks hint at; the empty string stands for no hint."""
+        return [hint for hint, count in self._counts.items() if count]
 
-    def take(self) -> Task:
+    def count(self, hints: Collection[str]) -> int:
+        """Count the tasks that wait with one of these hints."""
+        return sum(self._counts[hint] for hint in hints)
+
+    def peek(self, hints: Collection[str] | None = None) -> Task | None:
+        """Give the task that goes next among those with one of the hints, or of all; or None."""
+        place = self._next(hints)
+        return place[1][0][3] if place else None
+
+    def take(self, hints: Collection[str] | None = None) -> Task:
         """Take out the task that goes next; IndexError where there is none."""
-        line = self._next_line()
-        if line is None:
+        place = self._next(hints)
+        if place is None:
             raise IndexError("The queue is empty.")
-        task = self._pop(line)
+        line, heap = place
+        task = self._pop(heap)
         self._size -= 1
+        self._counts[task.device] -= 1
         line.served += 1.0
         self._served = max(self._served, line.served)
         return task
@@ -95,39 +112,52 @@ class TaskQueue:
             message = f"{task!r} is still to be done."
             raise ValueError(message)
         self._size -= 1
+        self._counts[task.device] -= 1
         if self._num_entries > 2 * self._size + _MAX_SETTLED:
             self._sweep()
 
     def tasks(self) -> list[Task]:
         """List the tasks that wait, in no order."""
-        waiting = TaskState.QUEUED
-        lines = self._lines.values()
-        return [entry[3] for line in lines for entry in line.entries if entry[3].state is waiting]
+        heaps = [heap for line in self._lines.values() for heap in line.heaps.values()]
+        entries = [entry for heap in heaps for entry in heap]
+        return [entry[3] for entry in entries if entry[3].state is TaskState.QUEUED]
 
-    def _next_line(self) -> _Line | None:
-        """Find the tenant who goes next, dropping settled tasks and empty lines on the way."""
-        best: _Line | None = None
+    def _next(self, hints: Collection[str] | None) -> tuple[_Line, list[_Entry]] | None:
+        """Find who goes next and from which heap, dropping what is settled on the way."""
+        best: tuple[_Line, list[_Entry]] | None = None
         for tenant in list(self._lines):
             line = self._lines[tenant]
-            while line.entries and line.entries[0][3].state is not TaskState.QUEUED:
-                self._pop(line)
-            if not line.entries:
+            heap = self._first_heap(line, hints)
+            if not line.heaps:
                 del self._lines[tenant]
-            elif best is None or self._rank(line) < self._rank(best):
-                best = line
+            elif heap and (best is None or self._rank(line, heap) < self._rank(*best)):
+                best = (line, heap)
         return best
 
-    def _pop(self, line: _Line) -> Task:
+    def _first_heap(self, line: _Line, hints: Collection[str] | None) -> list[_Entry] | None:
+        """Give the tenant's heap whose first task goes before the others'."""
+        first: list[_Entry] | None = None
+        for hint, heap in list(line.heaps.items()):
+            while heap and heap[0][3].state is not TaskState.QUEUED:
+                self._pop(heap)
+            if not heap:
+                del line.heaps[hint]
+            elif (hints is None or hint in hints) and (first is None or heap[0][:3] < first[0][:3]):
+                first = heap
+        return first
+
+    def _pop(self, heap: list[_Entry]) -> Task:
         self._num_entries -= 1
-        return heapq.heappop(line.entries)[3]
+        return heapq.heappop(heap)[3]
 
     def _sweep(self) -> None:
         """Drop the entries of all settled tasks."""
         for line in self._lines.values():
-            line.entries = [e for e in line.entries if e[3].state is TaskState.QUEUED]
-            heapq.heapify(line.entries)
+            for heap in line.heaps.values():
+                heap[:] = [e for e in heap if e[3].state is TaskState.QUEUED]
+                heapq.heapify(heap)
         self._num_entries = self._size
 
     @staticmethod
-    def _rank(line: _Line) -> tuple[int, float]:
-        return (line.entries[0][0], line.served)
+    def _rank(line: _Line, heap: list[_Entry]) -> tuple[int, float]:
+        return (heap[0][0], line.served)

@@ -118,6 +118,12 @@ class Replica:
         return self.room.max_tasks - held
 
     @property
+    def is_up(self) -> bool:
+        """Tell whether tasks for its device should wait for it: not while a dead worker is away."""
+        is_first_start = self.state is ReplicaState.STARTING and not self.restarts
+        return is_first_start or self.state is ReplicaState.READY
+
+    @property
     def has_suspect(self) -> bool:
         """Tell whether it holds a task under which a worker has died: such a task runs alone."""
         return any(task.deaths for task in self.in_flight.values())

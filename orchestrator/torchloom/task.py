@@ -56,7 +56,8 @@ _ids = itertools.count(1)
 class Task:
     """One call: frozen input, one state, one future.
 
-    `deadline` and the times are in the clock's seconds. `on_chunk`, where given, gets every chunk;
+    `deadline` and the times are in the clock's seconds. `device` is a hint where to run, or
+    empty. `on_chunk`, where given, gets every chunk;
     a task that has shown a chunk to its caller is never run again. `outputs` awaits the answer.
     """
 
@@ -65,6 +66,7 @@ class Task:
         "chunks_sent",
         "deadline",
         "deaths",
+        "device",
         "id",
         "inputs",
         "on_chunk",
@@ -84,6 +86,7 @@ class Task:
         deadline: float | None = None,
         priority: int = 0,
         tenant: str = "",
+        device: str = "",
         on_chunk: Callable[[Values], None] | None = None,
     ) -> None:
         self.id = next(_ids)
@@ -92,6 +95,7 @@ class Task:
         self.deadline = deadline
         self.priority = priority
         self.tenant = tenant
+        self.device = device
         self.on_chunk = on_chunk
         self.state = TaskState.QUEUED
         self.queued_at = 0.0

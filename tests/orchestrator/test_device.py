@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from torchloom.device import Device
+from torchloom.device import Device, is_on
 from torchloom.errors import DeviceUnavailable
 
 
@@ -29,3 +29,18 @@ def test_refuses_what_is_no_device(text: str) -> None:
 def test_names_openvinos_units_as_openvino_does(text: str, written: str | None) -> None:
     """Its units are in capitals, and CPU where none is named; which are there is seen later."""
     assert str(Device.parse(text)) == (written or text)
+
+
+@pytest.mark.parametrize(
+    ("hint", "device", "is_there"),
+    [
+        ("cuda", "cuda:1", True),
+        ("cuda:0", "cuda", True),
+        ("cuda:1", "cuda:0", False),
+        ("cpu", "openvino:CPU", False),
+        ("openvino", "openvino:CPU", True),
+    ],
+)
+def test_tells_what_a_hint_names(hint: str, device: str, is_there: bool) -> None:  # noqa: FBT001 - a table
+    """`cuda` names every CUDA device; a number, that one."""
+    assert is_on(hint, device) is is_there

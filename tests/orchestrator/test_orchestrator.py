@@ -18,6 +18,7 @@ from loom_fakes.graphs import bind, make_graph, model_node, to_binding
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
 from torchloom import replica as replica_module
+from torchloom.device import Device
 from torchloom.engine import Values
 from torchloom.errors import (
     BatchContractError,
@@ -893,3 +894,32 @@ async def test_serves_runs_by_processes(real: Orchestrator) -> None:
 def test_asks_for_a_loop_only_when_it_works() -> None:
     """The constructor does nothing."""
     assert repr(Orchestrator()) == "<Orchestrator >"
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_goes_on_beside_a_worker_that_is_killed_in_mid_batch(tmp_path: Path) -> None:
+    """Two real workers, kill -9 on the one at work: the other does what it had."""
+    mark = tmp_path / "mark"
+    async with Orchestrator() as orchestrator:
+        await orchestrator.add_model(
+            deploy(
+                "open_holding",
+                config={"mark": str(mark)},
+                devices=(Device("cpu"),),
+                replicas=ReplicaPolicy(min=2, max=2),
+            )
+        )
+        asked = asyncio.ensure_future(orchestrator.predict("echo", {"text": "hold"}, {}))
+        async with asyncio.timeout(PATIENCE_S):
+            while not mark.exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0.01)
+        killed = int(mark.read_text())
+        os.kill(killed, signal.SIGKILL)
+        mark.unlink()
+        async with asyncio.timeout(PATIENCE_S):
+            while not mark.exists():  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.01)
+        mark.unlink()
+        answer = await asked
+        orchestrator.check()
+    assert answer["pid"] != killed

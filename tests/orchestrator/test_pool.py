@@ -406,9 +406,9 @@ async def test_looks_at_the_time_until_the_last_moment(make: Make) -> None:
     (late,) = bench.submit("a", deadline=bench.clock() + 1.0)
     decide = bench.pool._decide
 
-    def decide_slowly(first: Task, replica: Replica) -> object:
+    def decide_slowly(first: Task, replica: Replica, queued: int) -> object:
         bench.clock.advance(2.0)
-        return decide(first, replica)
+        return decide(first, replica, queued)
 
     bench.pool._decide = decide_slowly  # type: ignore[method-assign, assignment]  # a slower one
     await settle()
@@ -760,6 +760,80 @@ async def test_fails_all_that_is_left_when_it_stops(make: Make) -> None:
     with pytest.raises(NotServing):
         await patient
     assert bench.pool._timer.cancelled()
+
+
+# Devices
+
+
+async def test_sends_hinted_tasks_to_their_device(make: Make) -> None:
+    """Each replica takes the first task that it may; none that waits for another holds it up."""
+    bench = make(ScriptedExecutor(max_tasks=1), devices=(CPU, CUDA))
+    await bench.pool.start()
+    bench.submit("g1", "g2", "g3", device="cuda")
+    bench.submit("c1", device="cpu")
+    bench.submit("x")
+    bench.submit("urgent", device="cuda:0", priority=1)
+    cpu, cuda = bench.links
+    for _ in range(4):
+        await settle()
+        bench.pool.check()
+        for link in (cpu, cuda):
+            if any(task.id in link.batches[-1] for task in _running(bench)):
+                link.answer_all()
+    await settle()
+    assert cpu.texts == [["c1"], ["x"]]
+    assert cuda.texts == [["urgent"], ["g1"], ["g2"], ["g3"]]
+
+
+def _running(bench: _Bench) -> list[Task]:
+    return [task for each in bench.pool.replicas for task in each.in_flight.values()]
+
+
+async def test_faster_devices_take_more(make: Make) -> None:
+    """One queue: a device four times as fast does four times as much, with no share laid down."""
+    bench = make(ScriptedExecutor(max_tasks=1), devices=(CPU, CUDA))
+    await bench.pool.start()
+    tasks = bench.submit(*(str(number) for number in range(50)))
+    cpu, cuda = bench.links
+    for tick in range(1, 41):
+        await settle()
+        bench.clock.advance(1.0)
+        cuda.answer_all(step_s=1.0)
+        if tick % 4 == 0:
+            cpu.answer_all(step_s=4.0)
+    await settle()
+    assert all(task.state is TaskState.DONE for task in tasks)
+    assert (len(cpu.texts), len(cuda.texts)) == (10, 40)
+
+
+async def test_runs_the_tasks_of_a_dead_device_on_another(make: Make) -> None:
+    """A hint is no promise: what a device had when it died goes to those that are up."""
+    bench = make(devices=(CPU, CUDA))
+    await bench.pool.start()
+    cpu, cuda = bench.links
+    one, two = bench.submit("a", "b", device="cuda")
+    await settle()
+    assert cuda.texts == [["a", "b"]]
+    bench.executor.refusal = OSError("the device has gone")
+    cuda.end()
+    for task in (one, two):
+        await settle()
+        bench.pool.check()
+        cpu.answer(task.id, text="done")
+        assert await task.outputs() == {"text": "done"}
+    assert cpu.texts == [["a"], ["b"]]
+
+
+async def test_notices_a_free_replica_beside_a_task_that_it_may_take(make: Make) -> None:
+    """The invariant of handing out is checked."""
+    bench = make()
+    await bench.pool.start()
+    task = Task({}, {})
+    bench.pool.queue.add(task)
+    bench.pool._accepted += 1
+    with pytest.raises(AssertionError):
+        bench.pool.check()
+    bench.pool.cancel(task)
 
 
 async def test_notices_when_its_count_is_wrong(make: Make) -> None:

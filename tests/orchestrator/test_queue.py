@@ -143,7 +143,7 @@ async def test_does_not_grow_with_callers_who_come_and_leave() -> None:
         task = Task({}, {})
         queue.add(task)
         _cancel(queue, task)
-    assert sum(len(line.entries) for line in queue._lines.values()) < 1100
+    assert sum(len(heap) for line in queue._lines.values() for heap in line.heaps.values()) < 1100
     assert _take_all(queue) == [first]
 
 
@@ -173,3 +173,20 @@ async def test_loses_and_doubles_nothing(steps: list[tuple[str, int, int]]) -> N
             _cancel(queue, waiting.pop(number))
         assert len(queue) == len(waiting)
     assert set(_take_all(queue)) == set(waiting)
+
+
+async def test_gives_the_first_of_those_that_are_allowed() -> None:
+    """Order among the allowed is the order of all; the rest stay where they are."""
+    queue = TaskQueue(10)
+    gpu, plain = Task({}, {}, device="cuda"), Task({}, {})
+    urgent = Task({}, {}, device="cuda", priority=1)
+    for task in (gpu, plain, urgent):
+        queue.add(task)
+    assert (sorted(queue.hints), queue.count([""]), queue.count(["cuda"])) == (["", "cuda"], 1, 2)
+    assert queue.peek([""]) is plain
+    assert queue.peek(["cpu"]) is None
+    with pytest.raises(IndexError):
+        queue.take(["cpu"])
+    assert queue.take(["", "cuda"]) is urgent
+    assert queue.take(["cuda"]) is gpu
+    assert queue.hints == [""]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from workflow_fakes.catalog import build, find_faults, with_node
+from workflow_fakes.catalog import build, find_faults, signature_of, with_node
 
+from torchloom.errors import InvalidWorkflow
 from torchloom.graph import Items
 from torchloom.policy import CachePolicy, RetryPolicy
+from torchloom_workflows.builder import build_graph
+from torchloom_workflows.loader import load_document
 from torchloom_workflows.setting import to_cache, to_items, to_retry
 
 
@@ -87,3 +90,17 @@ def test_finds_settings_that_cannot_be(node: str, fault: str) -> None:
     faults = find_faults(with_node(node))
     assert len(faults) == 1
     assert faults[0].startswith(fault)
+
+
+def test_refuses_hints_that_can_never_hold() -> None:
+    """`auto` is none, and a device that the model lacks is named with those that it has."""
+    node = "{model: llama, inputs: {prompt: x}, device: %s}"
+    (fault,) = find_faults(with_node(node % "auto"))
+    assert "'auto' is no hint" in fault
+    with pytest.raises(InvalidWorkflow, match="Model 'llama' does not run on 'cuda'.*: cpu"):
+        build_graph(
+            load_document(with_node(node % "cuda")),
+            signature_of=signature_of,
+            model_names=("llama",),
+            devices_of=lambda _name, _version: ["cpu"],
+        )

@@ -38,12 +38,14 @@ def build_graph(
     workflow_of: Callable[[str, int | None], Graph | None] = lambda _name, _version: None,
     workflow_names: Collection[str] = (),
     function_modules: Collection[str] = (),
+    devices_of: Callable[[str, int | None], Collection[str] | None] = lambda _name, _version: None,
     source: str = "",
 ) -> Graph:
     """Check a workflow file and make its graph.
 
     `signature_of` and `workflow_of` take a name and a version (None: whichever serves) and give
-    None for what does not exist. Functions may be called in `function_modules` and in the packages
+    None for what does not exist, as does `devices_of` where a model's devices are not known.
+    Functions may be called in `function_modules` and in the packages
     below them. `source` is the text, kept in the graph. Raises InvalidWorkflow (CyclicGraph, if
     there is a cycle) with every fault, in the order of the file.
     """
@@ -53,6 +55,7 @@ def build_graph(
         workflow_of=workflow_of,
         workflow_names=workflow_names,
         function_modules=function_modules,
+        devices_of=devices_of,
         inline_names=tuple(to_mapping(to_mapping(document.data).get("models"))),
     )
     build = _Build.start(document, catalog)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torchloom.document import Document
@@ -18,13 +18,14 @@ from torchloom_workflows.schema import CALL_KEYS
 class Target:
     """What a node calls, and what is known of it. `label` names it in messages.
 
-    `signature` is None where nothing is known. `call` is None where there is a fault.
+    `signature` and `devices` are None where nothing is known, `call` where there is a fault.
     """
 
     kind: str = ""
     label: str = "it"
     call: Call | None = None
     signature: Signature | None = None
+    devices: Collection[str] | None = None
 
     @property
     def title(self) -> str:
@@ -75,7 +76,13 @@ def find_model(document: Document, catalog: Catalog, faults: list[Fault]) -> Tar
         versions = f"no version {version}" if version else "no version that serves"
         faults.append(document.fault(f"Model {name!r} has {versions}."))
     call = ModelCall(model=name, version=version)
-    return Target(kind="model", label=f"model {name!r}", call=call, signature=signature)
+    return Target(
+        kind="model",
+        label=f"model {name!r}",
+        call=call,
+        signature=signature,
+        devices=catalog.devices_of(name, version),
+    )
 
 
 def find_function(document: Document, catalog: Catalog, faults: list[Fault]) -> Target:

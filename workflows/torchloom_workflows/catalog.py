@@ -15,7 +15,8 @@ class Catalog:
 
     `signature_of` and `workflow_of` take a name and a version (None: any) and give None for what
     does not exist. `inline_names` are models that the file itself declares: they exist, and where
-    `signature_of` does not know them, nothing is known of them yet.
+    `signature_of` does not know them, nothing is known of them yet. `devices_of` gives a
+    model's devices; None where they are not known.
     """
 
     signature_of: Callable[[str, int | None], Signature | None]
@@ -24,6 +25,7 @@ class Catalog:
     workflow_names: Collection[str] = ()
     function_modules: Collection[str] = ()
     inline_names: Collection[str] = ()
+    devices_of: Callable[[str, int | None], Collection[str] | None] = lambda _name, _version: None
 
     def allows_function(self, path: str) -> bool:
         """Tell whether `package.module:name` is in an allowed module, or in a package of one."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import regex
 
-from torchloom.device import Device
+from torchloom.device import Device, is_on
 from torchloom.document import Document
 from torchloom.errors import DeviceUnavailable, Fault, nearest
 from torchloom.graph import Items
@@ -84,10 +84,23 @@ def check_settings(
     if "limit" in sound and "foreach" not in to_mapping(document.data):
         yield document.fault("'limit' means nothing without 'foreach'.", "limit", at_key=True)
     yield from _check_items(document, sound, target)
+    if "device" in sound:
+        yield from _check_device(document, str(sound["device"]), target)
+
+
+def _check_device(document: Document, hint: str, target: Target) -> Iterator[Fault]:
     try:
-        Device.parse(str(sound.get("device", "auto")))
+        device = Device.parse(hint)
     except DeviceUnavailable as bad:
         yield document.fault(bad.message, "device")
+        return
+    if device.kind == "auto":
+        message = "'auto' is no hint: leave `device` out, and the task runs wherever there is room."
+        yield document.fault(message, "device")
+    elif target.devices is not None and not any(is_on(hint, each) for each in target.devices):
+        there = ", ".join(target.devices)
+        message = f"{target.title} does not run on {hint!r}; it runs on: {there}."
+        yield document.fault(message, "device")
 
 
 def _check_items(

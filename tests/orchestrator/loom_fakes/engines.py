@@ -116,6 +116,21 @@ def open_killable(config: Config, _device: Device, report: Report) -> BatchEngin
     return BatchEngine(forward, max_tasks=_size(config))
 
 
+def open_holding(config: Config, device: Device, _report: Report) -> BatchEngine:
+    """Say in a file who works on the text `hold`, and go on only when the test takes it away."""
+    mark = Path(str(config["mark"]))
+
+    def forward(batch: Sequence[Work]) -> list[Values]:
+        if any(work.inputs.get("text") == "hold" for work in batch):
+            mark.with_suffix(".new").write_text(str(os.getpid()))
+            mark.with_suffix(".new").rename(mark)
+            while mark.exists():
+                threading.Event().wait(0.01)
+        return _echo(batch)
+
+    return BatchEngine(forward, max_tasks=_size(config), device=str(device))
+
+
 def open_miscounting(config: Config, _device: Device, _report: Report) -> BatchEngine:
     """Give one result too few."""
     return BatchEngine(lambda batch: _echo(batch)[1:], max_tasks=_size(config))
