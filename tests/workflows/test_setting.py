@@ -97,7 +97,7 @@ def test_refuses_hints_that_can_never_hold() -> None:
     node = "{model: llama, inputs: {prompt: x}, device: %s}"
     (fault,) = find_faults(with_node(node % "auto"))
     assert "'auto' is no hint" in fault
-    with pytest.raises(InvalidWorkflow, match="Model 'llama' does not run on 'cuda'.*: cpu"):
+    with pytest.raises(InvalidWorkflow, match=r"Model 'llama' does not run on 'cuda'.*: cpu"):
         build_graph(
             load_document(with_node(node % "cuda")),
             signature_of=signature_of,
