@@ -63,8 +63,9 @@ eval: $(STAMP)  ## score the example models and the RAG pipeline; the last line 
 bench: $(STAMP)  ## measure; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
-train: $(STAMP)  ## train the tiny Llama of the examples anew
+train: $(STAMP)  ## train the tiny models of the examples anew
 	$(BIN)/python -m examples.tiny_models.train_llama
+	$(BIN)/python -m examples.tiny_models.train_stable_diffusion
 
 clean:  ## remove the environment, caches, kept artefacts and built indexes
 	rm -rf $(VENV) .torchloom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build

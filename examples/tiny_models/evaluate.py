@@ -1,4 +1,4 @@
-"""Score the tiny Llama: `python -m examples.tiny_models.evaluate`. The last line is JSON."""
+"""Score the tiny models: `python -m examples.tiny_models.evaluate`. The last line is JSON."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from transformers import (
 
 from .handbook import Question, Retriever, read_passages, read_questions
 from .lesson import RAG_SYSTEM
+from .painter import FEW_STEPS, NUM_STEPS, load_pipeline, score_pictures
+from .painter import FOLDER as PAINTER_FOLDER
 from .passages import REFUSAL, Case, Split, make_case, to_prompt
 from .pictures import PictureCase, fits, make_picture_case
 
@@ -194,6 +196,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--cases", type=int, default=400, help="held-out cases to score")
+    parser.add_argument("--painter", type=Path, default=PAINTER_FOLDER, help="Stable Diffusion")
+    parser.add_argument("--pictures", type=int, default=200, help="held-out prompts to paint")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(options.folder)
@@ -204,8 +208,21 @@ def main() -> None:
         )
         for split in SCORED
     )
+    handbook = score_handbook(model, tokenizer, shown=True)
+    pipeline = load_pipeline(options.painter)
+    painted, painted_fast = (
+        score_pictures(
+            pipeline,
+            num_prompts=options.pictures,
+            seed=options.seed,
+            num_steps=num_steps,
+            shown=f"pictures in {num_steps} steps",
+        )
+        for num_steps in (NUM_STEPS, FEW_STEPS)
+    )
     print(f"In wordings kept out of training, too: {_rounded(reworded)}")
-    print(_rounded(held_out | score_handbook(model, tokenizer, shown=True)))
+    print(f"Pictures in {FEW_STEPS} steps: {_rounded(painted_fast)}")
+    print(_rounded(held_out | handbook | painted))
 
 
 def _rounded(scores: dict[str, float]) -> str:

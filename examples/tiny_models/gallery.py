@@ -6,17 +6,20 @@ in training, alone or beside another; scored scenes have no others.
 
 from __future__ import annotations
 
+import math
 from random import Random
 from zlib import crc32
 
 import numpy as np
 import torch
 
-from .drawer import draw, random_nudge
+from .drawer import CENTRES, RADII, SIDE, draw, random_nudge
 from .scenes import BACKGROUNDS, PLACES, Figure, Scene, random_figure
 
 
 HELD_OUT_SHARE = 10
+#: Pixels to a side of what one latent stands for.
+CELL = 4
 
 
 def is_held_out(figure: Figure) -> bool:
@@ -39,6 +42,19 @@ def make_scene(random: Random, *, held_out: bool = False, max_figures: int = 2) 
 def draw_nudged(scene: Scene, random: Random) -> np.ndarray:
     """Draw a scene with its figures a little aside: uint8 [64, 64, 3]."""
     return draw(scene, [random_nudge(random) for _ in scene.figures])
+
+
+def to_cells(scene: Scene) -> np.ndarray:
+    """Say which cells of four by four pixels lie near a place of the scene: bool [16, 16]."""
+    near = np.zeros((SIDE // CELL, SIDE // CELL), bool)
+    reach = max(RADII.values()) + 1
+    for figure in scene.figures:
+        columns, rows = (
+            slice(max(0, math.floor((middle - reach) / CELL)), math.ceil((middle + reach) / CELL))
+            for middle in CENTRES[figure.place]
+        )
+        near[rows, columns] = True
+    return near
 
 
 def to_pixels(pictures: list[np.ndarray]) -> torch.Tensor:

@@ -15,6 +15,7 @@ from examples.tiny_models.gallery import (  # noqa: E402
     draw_nudged,
     is_held_out,
     make_scene,
+    to_cells,
     to_pictures,
     to_pixels,
 )
@@ -63,6 +64,20 @@ def test_draws_no_two_alike() -> None:
 
     assert not np.array_equal(draw_nudged(scene, random), draw_nudged(scene, random))
     assert np.array_equal(draw_nudged(scene, Random(4)), draw_nudged(scene, Random(4)))
+
+
+def test_finds_the_cells_of_every_figure() -> None:
+    """No drawn pixel differs from the background outside the cells near the scene's places."""
+    random = Random(6)
+
+    for _ in range(50):
+        scene = make_scene(random)
+        picture = draw_nudged(scene, random)
+        cells = to_cells(scene)
+        near = np.kron(cells, np.ones((4, 4), bool))
+
+        assert (picture[~near] == picture[0, 0]).all()
+        assert 0.1 < cells.mean() < 0.35
 
 
 def test_goes_to_pixels_and_back() -> None:
