@@ -1,5 +1,5 @@
 # The verbs of this repository. Nothing needs to be installed first: each verb makes what it needs.
-#   make demo    a RAG pipeline on embedded models: asks it questions, then leaves the server up
+#   make demo    a RAG and a picture pipeline on embedded models: calls them, then leaves the server up
 #   make test    everything, the examples in real servers included
 # PYTHON picks the interpreter of a new environment (3.11 or later).
 
@@ -51,8 +51,8 @@ quick: $(STAMP)  ## tests of the core and of workflow files, with fakes, without
 test: $(STAMP)  ## every test that this machine can run
 	$(PYTEST)
 
-demo: $(STAMP)  ## serve the RAG example and ask it questions; ONCE=1 ends after that
-	$(BIN)/python examples/rag/demo.py $(if $(ONCE),--once)
+demo: $(STAMP)  ## serve the examples, ask questions and draw pictures; ONCE=1 ends after that
+	$(BIN)/python -m examples.demo $(if $(ONCE),--once)
 
 serve: $(STAMP)  ## serve FILES (the RAG example unless told otherwise)
 	$(BIN)/torchloom serve $(FILES)

@@ -13,6 +13,9 @@ NAMES = (
     "openvino_route",
     "llm",
     "rag",
+    "pictures",
+    "multi_image",
+    "replicas",
     "startup",
 )
 

@@ -1,6 +1,7 @@
 """What compilation brings to each kind: `python -m benchmarks.compilation`.
 
-The same engine opened twice, eager and with inductor, each in a process of its own, in turn.
+The same engine opened eager, with inductor and on OpenVINO, each in a process of its own, in turn;
+and how long each takes to be ready for the first time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -16,6 +20,7 @@ from safetensors.torch import save_file
 from benchmarks.folders import make_llama, prompt_of
 from benchmarks.peers.line_process import LineProcess
 from benchmarks.perceptron import Perceptron
+from benchmarks.pipelines import make_sdxl
 from benchmarks.report import Report, interleave, paired_ratio
 from benchmarks.texts import passages
 from torchloom_models.spec import parse_model
@@ -34,7 +39,7 @@ def embedder_case(_: Path) -> tuple[str, list[Task]]:
 def llm_case(folder: Path) -> tuple[str, list[Task]]:
     """Write four sequences of 32 tokens, by a Llama of about 100 M parameters."""
     make_llama(folder / "llama", hidden=768, layers=12)
-    text = "kind: llm\nsource: ./llama\ndtype: bfloat16\nmax_length: 256\n"
+    text = "kind: llm\nsource: ./llama\nmax_length: 256\n"
     params = {"max_tokens": 32, "ignore_eos": True, "temperature": 0}
     return text, [{"inputs": {"prompt": prompt_of(32, n)}, "params": params} for n in range(4)]
 
@@ -48,45 +53,84 @@ def module_case(folder: Path) -> tuple[str, list[Task]]:
     return text, [{"inputs": {"x": [0.1 * n] * Perceptron.WIDTH}} for n in range(16)]
 
 
-CASES = {"embedder": embedder_case, "llm": llm_case, "module": module_case}
+def diffusion_case(folder: Path) -> tuple[str, list[Task]]:
+    """Draw two pictures in four steps with an SDXL-shaped pipeline."""
+    make_sdxl(folder / "sdxl")
+    inputs = {"prompt": "the old mill", "num_steps": 4, "guidance": 1}
+    return "kind: diffusion\nsource: ./sdxl\n", [{"inputs": {**inputs, "seed": n}} for n in (1, 2)]
 
 
-def measure(kind: str, folder: Path) -> tuple[Sequence[float], Sequence[float]]:
-    """Give the tasks per second with inductor, and eager."""
+CASES = {
+    "embedder": embedder_case,
+    "llm": llm_case,
+    "module": module_case,
+    "diffusion": diffusion_case,
+}
+
+DTYPES = {
+    "embedder": ("float32", "bfloat16"),
+    "llm": ("bfloat16",),
+    "module": ("float32",),
+    "diffusion": ("float32", "bfloat16"),
+}
+
+#: Name → `compile:` and the device.
+SIDES = {
+    "eager": ("eager", "cpu"),
+    "inductor": ("inductor", "cpu"),
+    "openvino": ("auto", "openvino:CPU"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One side: tasks per second of each repeat, and the seconds until it was ready."""
+
+    per_s: Sequence[float]
+    ready_s: float
+
+
+def measure(kind: str, dtype: str, folder: Path) -> dict[str, Finding]:
+    """Measure each side that serves this kind."""
     text, batch = CASES[kind](folder)
-    configs = []
-    for backend in ("inductor", "eager"):
-        document = load_document(f"name: m\ncompile: {backend}\n{text}", f"{kind}.yaml")
-        deployment = parse_model(document, base=folder)
-        extra = {"artefacts": str(folder / "artefacts"), "functions": ["benchmarks.perceptron"]}
-        configs.append(json.dumps({**deployment.config, **extra}))
-    peer = "benchmarks.peers.engine"
-    with (
-        LineProcess(peer, deployment.factory, configs[0]) as inductor,
-        LineProcess(peer, deployment.factory, configs[1]) as eager,
-    ):
-        sides = {
-            "inductor": lambda: inductor.ask(batch=batch, seconds=2)["per_s"],
-            "eager": lambda: eager.ask(batch=batch, seconds=2)["per_s"],
-        }
+    sides, ready = {}, {}
+    with ExitStack() as stack:
+        for name, (backend, device) in SIDES.items():
+            document = load_document(
+                f"name: m\ncompile: {backend}\ndtype: {dtype}\n{text}", f"{kind}.yaml"
+            )
+            deployment = parse_model(document, base=folder)
+            extra = {
+                "artefacts": str(folder / "artefacts"),
+                "functions": ["benchmarks.perceptron"],
+            }
+            config = json.dumps({**deployment.config, **extra})
+            began = time.perf_counter()
+            peer = stack.enter_context(
+                LineProcess("benchmarks.peers.engine", deployment.factory, config, device)
+            )
+            ready[name] = time.perf_counter() - began
+            sides[name] = lambda peer=peer: peer.ask(batch=batch, seconds=2)["per_s"]
         interleave(sides, repeats=1)  # warm-up
         figures = interleave(sides)
-    return figures["inductor"], figures["eager"]
+    return {name: Finding(figures[name], ready[name]) for name in sides}
 
 
 def main() -> None:
     """Measure every kind."""
     report = Report(
         name="compilation",
-        title="Inductor beside eager: tasks/s of the engine in process",
-        columns=("", "inductor", "eager", "ratio"),
+        title="Backends: tasks/s of the engine in process, over eager, and seconds until ready",
+        columns=("", "dtype", "backend", "tasks/s", "over eager", "until ready, s"),
     )
     for kind, case in CASES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            inductor, eager = measure(kind, Path(folder))
-        name = f"{kind}: {case.__doc__}"
-        medians = statistics.median(inductor), statistics.median(eager)
-        report.add(name, *medians, paired_ratio(inductor, eager))
+        for dtype in DTYPES[kind]:
+            with tempfile.TemporaryDirectory() as folder:
+                findings = measure(kind, dtype, Path(folder))
+            for name, finding in findings.items():
+                median = statistics.median(finding.per_s)
+                ratio = paired_ratio(finding.per_s, findings["eager"].per_s)
+                report.add(f"{kind}: {case.__doc__}", dtype, name, median, ratio, finding.ready_s)
     report.finish()
 
 

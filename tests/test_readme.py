@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-READMES = ("README.md", "examples/rag/README.md")
+READMES = ("README.md", "examples/rag/README.md", "examples/multi_image/README.md")
 
 
 def _commands(readme: str) -> list[str]:
@@ -46,10 +46,12 @@ def _check_answer(command: str, printed: str) -> None:
     if "text/event-stream" in command:
         assert "event: node.chunk" in printed
         assert "event: run.finished" in printed
+    elif file := re.search(r" -o (\S+\.png)", command):
+        assert (ROOT / file[1]).read_bytes().startswith(b"\x89PNG")
     elif command.startswith("curl"):
         answer = json.loads(printed)
-        assert answer["outputs"]["answer"]
-        assert answer["outputs"]["sources"]
+        wanted = {"rag": ("answer", "sources"), "multi_image": ("prompts", "images")}
+        assert all(answer["outputs"][name] for name in wanted[answer["workflow"]])
         assert answer["timings"]["critical_path"]
 
 

@@ -1,4 +1,4 @@
-"""An engine driven in process: `python -m benchmarks.peers.engine FACTORY CONFIG`.
+"""An engine driven in process: `python -m benchmarks.peers.engine FACTORY CONFIG [DEVICE]`.
 
 Reads {"batch": [{"inputs", "params"}, …], "seconds"}: admits the batch, steps until all of it is
 answered, and does so again until the time is over. Answers {"per_s"}: tasks per second.
@@ -37,8 +37,8 @@ def drive(engine: Engine, batch: Sequence[Mapping[str, Values]]) -> list[Values]
 
 def main() -> None:
     """Answer until standard input ends."""
-    factory, config = sys.argv[1:3]
-    engine = import_factory(factory)(json.loads(config), Device("cpu"), lambda *_: None)
+    factory, config, device = [*sys.argv[1:], "cpu"][:3]
+    engine = import_factory(factory)(json.loads(config), Device.parse(device), lambda *_: None)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)

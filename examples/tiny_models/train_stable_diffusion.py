@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ def save(pipeline: StableDiffusionPipeline, folder: Path) -> None:
         for part in (copied.vae, copied.unet, copied.text_encoder):
             part.to("cpu", torch.bfloat16)
         copied.save_pretrained(written)
+        _load_in_float32(Path(written) / "text_encoder" / "config.json")
         for path in sorted(Path(written).rglob("*")):
             target = folder / path.relative_to(written)
             if path.is_dir():
@@ -113,6 +115,12 @@ def save(pipeline: StableDiffusionPipeline, folder: Path) -> None:
                 continue
             path.chmod(0o644)
             path.replace(target)
+
+
+def _load_in_float32(file: Path) -> None:
+    """Let the text encoder load in the dtype that diffusers loads all else in."""
+    config = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", "utf-8")
 
 
 def make_lessons(parts: Parts, plan: Plan, device: torch.device) -> Lessons:

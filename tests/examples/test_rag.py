@@ -119,15 +119,3 @@ def test_finds_the_passages_and_answers_many_of_its_questions(url: str) -> None:
     ]
     assert sum(found) / len(found) >= 0.9
     assert right / len(cases) >= MIN_RIGHT
-
-
-def test_demo_runs_once_and_leaves_nothing_behind() -> None:
-    """`make demo ONCE=1` asks its questions, ends with code 0, and its server is gone."""
-    command = [sys.executable, str(RAG / "demo.py"), "--once", "--port=18080"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Corvan Ashdrift." in done.stdout
-    assert REFUSAL in done.stdout
-    (address,) = {line.split()[-1] for line in done.stdout.splitlines() if line[:6] == "Ready:"}
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{address}/api/health/live")

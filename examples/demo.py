@@ -1,7 +1,7 @@
-"""The demo behind `make demo`: builds the index, starts the server, asks, and leaves it up.
+"""The demo behind `make demo`: starts a server with the examples, calls them, and leaves it up.
 
-Owns the order of things and the end of the server process; the questions are asked by `client.py`,
-as any program would. Knows nothing of how TorchLoom works inside.
+Owns the order of things and the end of the server process; the calls are made by the examples' own
+`client.py`, as any program would. Knows nothing of how TorchLoom works inside.
 """
 
 from __future__ import annotations
@@ -21,14 +21,25 @@ from pathlib import Path
 from types import FrameType
 
 import httpx
-from client import show
 from rich.console import Console
+
+from examples.multi_image import client as multi_image
+from examples.rag import client as rag
 
 
 HERE = Path(__file__).parent
 TORCHLOOM = [sys.executable, "-m", "torchloom_api.cli"]
-WORKFLOW = HERE / "rag.yaml"
-INDEX = HERE / ".torchloom" / "handbook"
+RAG = HERE / "rag" / "rag.yaml"
+MULTI_IMAGE = HERE / "multi_image" / "multi_image.yaml"
+HANDBOOK = HERE / "rag" / "handbook"
+INDEX = HERE / "rag" / ".torchloom" / "handbook"
+
+IDEA = {"idea": "a night full of stars", "num_images": 4}
+
+PROMPT = "a large yellow star in the centre on a navy background"
+
+#: Where the pictures go, from the folder that the demo is run in.
+PICTURES = Path("pictures")
 
 #: The last one is not answered by the handbook: the pipeline should say so.
 QUESTIONS = (
@@ -46,16 +57,18 @@ console = Console(highlight=False)
 
 
 def main() -> None:
-    """Run the demo; with `--once`, end after the questions."""
+    """Run the demo; with `--once`, end after the questions and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--once", action="store_true", help="end after the questions")
+    parser.add_argument("--once", action="store_true", help="end after the calls")
     parser.add_argument("--port", type=int, default=8080, help="the next free port is taken")
+    parser.add_argument("--pictures", type=Path, default=PICTURES, help="where pictures are saved")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGHUP, _leave)
     build_index()
     with running_server(options.port) as (server, url):
         ask_all(url)
+        draw(url, options.pictures)
         if not options.once:
             invite(url)
             wait_for_end(server)
@@ -63,11 +76,11 @@ def main() -> None:
 
 def build_index() -> None:
     """Build the handbook's index, unless it is there and newer than the handbook."""
-    newest = max(page.stat().st_mtime for page in (HERE / "handbook").glob("*.md"))
+    newest = max(page.stat().st_mtime for page in HANDBOOK.glob("*.md"))
     if INDEX.exists() and INDEX.stat().st_mtime >= newest:
         return
     console.print("[bold]Building the index of the handbook[/]")
-    command = [*TORCHLOOM, "index", "build", str(WORKFLOW)]
+    command = [*TORCHLOOM, "index", "build", str(RAG)]
     if subprocess.run(command, check=False).returncode:
         sys.exit("The index could not be built; the reason stands above.")
 
@@ -80,7 +93,8 @@ def running_server(port: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         console.print(f"[yellow]Port {port} is taken; the server goes to {free}.[/]")
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
-        command = [*TORCHLOOM, "serve", str(WORKFLOW), f"--port={free}", f"--ready-file={ready}"]
+        files = [str(RAG), str(MULTI_IMAGE)]
+        command = [*TORCHLOOM, "serve", *files, f"--port={free}", f"--ready-file={ready}"]
         started = time.monotonic()
         # A process group of its own: Ctrl-C reaches this script alone, which then ends the server.
         server = subprocess.Popen(command, process_group=0)
@@ -119,8 +133,14 @@ def ask_all(url: str) -> None:
     for question in QUESTIONS:
         console.print(f"\n[bold cyan]? {question}[/]")
         started = time.monotonic()
-        show(url, question)
+        rag.show(url, question)
         console.print(f"  [dim]{time.monotonic() - started:.2f} s[/]")
+
+
+def draw(url: str, folder: Path) -> None:
+    """Have prompts written about an idea and each of them drawn; name the files."""
+    console.print(f"\n[bold cyan]> {IDEA['num_images']} pictures of {IDEA['idea']}[/]")
+    multi_image.show(url, IDEA, folder)
 
 
 def invite(url: str) -> None:
@@ -135,10 +155,12 @@ def invite(url: str) -> None:
   curl -s {run} -H 'Content-Type: application/json' -d '{body}'
   curl -sN {run} -H 'Content-Type: application/json' -H 'Accept: text/event-stream' -d '{body}'
   {torchloom} run rag --server {url} --input question='{QUESTIONS[1]}'
+  curl -s {url}/api/models/stable_diffusion/predict -H 'Accept: image/png' -o pictures/star.png \\
+    -H 'Content-Type: application/json' -d '{json.dumps({"inputs": {"prompt": PROMPT}})}'
 
-  {url}/api/workflows/rag/graph.svg   the pipeline as a picture
-  {url}/api/docs                      the API, with each workflow's own inputs
-  {url}/metrics                       for Prometheus
+  {url}/api/workflows/multi_image/graph.svg   a pipeline as a picture
+  {url}/api/docs                              the API, with each workflow's own inputs
+  {url}/metrics                               for Prometheus
 """,
         markup=True,
         soft_wrap=True,
