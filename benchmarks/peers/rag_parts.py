@@ -21,7 +21,7 @@ import networkx as nx
 from benchmarks.peers.engine import drive
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.engine import Values
+from torchloom.engine import Engine, Values
 from torchloom.graph import Graph, ModelCall
 from torchloom.orchestrator import Orchestrator
 from torchloom.worker import import_factory
@@ -35,7 +35,7 @@ Part = Callable[[Values, Values], Values]
 
 def here(deployment: Deployment) -> Part:
     """Open an engine in this process."""
-    engine = import_factory(deployment.factory)(deployment.config, Device("cpu"), lambda *_: None)
+    engine = _open(deployment.factory, dict(deployment.config), str(deployment.devices[0]))
     return lambda inputs, params: drive(engine, [{"inputs": inputs, "params": params}])[0]
 
 
@@ -43,7 +43,9 @@ def apart(deployment: Deployment) -> Part:
     """Open an engine in a process of its own, at the other end of a pipe."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=_serve, args=(theirs, deployment.factory, dict(deployment.config)), daemon=True
+        target=_serve,
+        args=(theirs, deployment.factory, dict(deployment.config), str(deployment.devices[0])),
+        daemon=True,
     )
     process.start()
 
@@ -55,8 +57,13 @@ def apart(deployment: Deployment) -> Part:
     return call
 
 
-def _serve(connection: Connection, factory: str, config: dict[str, object]) -> None:
-    engine = import_factory(factory)(config, Device("cpu"), lambda *_: None)
+def _open(factory: str, config: dict[str, object], device: str) -> Engine:
+    """Open an engine where the server would: `auto` is what the server has found the fastest."""
+    return import_factory(factory)(config, Device.parse(device), lambda *_: None)
+
+
+def _serve(connection: Connection, factory: str, config: dict[str, object], device: str) -> None:
+    engine = _open(factory, config, device)
     with contextlib.suppress(EOFError):  # the other end is gone
         while True:
             inputs, params = connection.recv()

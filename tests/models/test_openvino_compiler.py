@@ -156,7 +156,8 @@ def test_converts_again_for_what_has_changed(
         key = ArtefactKey(model="other", dtype="float32", device="openvino:CPU", part="forward")
         made = OpenvinoCompiler(module, store=ArtefactStore(kept), key=key, dims=DIMS)
     if change == "threads":
-        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        num_threads = torch.get_num_threads() + 1
+        monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
 
     code = made.compile((torch.zeros(4, 8, 32),), is_background=False)
 
