@@ -37,7 +37,7 @@ def test_learns_to_write_what_it_read() -> None:
     with torch.no_grad():
         before = (autoencoder(pixels).sample - pixels).square().mean()
 
-    with Clock("autoencoder", num_steps=12) as clock:
+    with Clock("autoencoder", num_steps=40) as clock:
         train_autoencoder(autoencoder, clock, seed=1, device=CPU)
 
     with torch.no_grad():
