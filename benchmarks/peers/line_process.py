@@ -9,17 +9,20 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from torchloom.executor import WORKER_DEFAULTS
+
 
 class LineProcess:
     """`python -m MODULE ARGUMENTS`, as a context; it says it is ready with its first line.
 
-    `threads` bounds what torch uses; left out, it takes all cores.
+    `threads` bounds what torch uses; left out, it takes all cores. The rest of the environment is
+    that of a worker.
     """
 
     def __init__(self, module: str, *arguments: str, threads: int | None = None) -> None:
         self._command = [sys.executable, "-m", module, *arguments]
         fixed = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        self._environment = {**os.environ, **(fixed if threads else {})}
+        self._environment = {**WORKER_DEFAULTS, **os.environ, **(fixed if threads else {})}
 
     def __enter__(self) -> Self:
         """Start it and wait for its first line."""

@@ -9,9 +9,14 @@ from torchloom.replica import Replica
 
 
 def roomiest(replicas: Iterable[Replica], passed: Collection[Replica]) -> Replica | None:
-    """Give the replica with the most room, but for those passed over; None where none has any."""
+    """Give the replica with the most room, but for those passed over; None where none has any.
+
+    One that stands idle goes before one that can only be sent a batch ahead.
+    """
     free = [each for each in replicas if each.credits and each not in passed]
-    return max(free, key=lambda each: each.credits, default=None)
+    return max(
+        free, key=lambda each: (each.room.is_continuous or each.is_idle, each.credits), default=None
+    )
 
 
 def hints_for(replica: Replica, replicas: Iterable[Replica], hints: Iterable[str]) -> list[str]:

@@ -27,6 +27,10 @@ class Owner(Protocol):
         """Learn from a step."""
         ...
 
+    def expected_step_s(self, device: str, size: int) -> float:
+        """Say how long a step over so many tasks will take there; 0 where nothing is known."""
+        ...
+
     def on_progress(self, device: str, what: str, fraction: float | None) -> None:
         """Hear how far loading has come."""
         ...

@@ -59,8 +59,8 @@ class ModelStatus:
 class Pool:
     """One model version: its queue and its replicas.
 
-    Everything that changes what waits or what is free asks for one `_dispatch`, which alone hands
-    tasks out; tasks submitted in one turn of the event loop are dispatched together.
+    `_dispatch` alone hands tasks out: those submitted in one turn of the event loop together, and at
+    once when a replica has room.
     """
 
     def __init__(
@@ -282,8 +282,8 @@ class Pool:
         self._line.let_in()
 
     def on_room(self) -> None:
-        """Hand out what waits."""
-        self._ask_dispatch()
+        """Hand out what waits; now, for all who hear of their answers come before what is put off."""
+        self._dispatch()
 
     def on_orphans(self, tasks: Sequence[Task]) -> None:
         """Queue tasks again whose worker died."""
@@ -295,6 +295,10 @@ class Pool:
     def on_step(self, device: str, size: int, seconds: float) -> None:
         """Learn from a step."""
         self._costs[device].observe(size, seconds)
+
+    def expected_step_s(self, device: str, size: int) -> float:
+        """Forecast a step from those that were."""
+        return self._costs[device].expected_s(size)
 
     def on_progress(self, device: str, what: str, fraction: float | None) -> None:
         """Pass on how loading goes."""

@@ -26,6 +26,7 @@ from torchloom.replica_series import ReplicaSeries
 from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
+from torchloom.turns import Turns
 from torchloom.wire import (
     Admit,
     AnyFrame,
@@ -83,6 +84,7 @@ class Replica:
         self.in_flight: dict[int, Task] = {}
         #: Cancelled tasks that the engine still holds, each with its timer against a hung engine.
         self.leaving: dict[int, asyncio.TimerHandle] = {}
+        self._turns = Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room)
         self._executor = executor
         self._owner = owner
         self._stats = stats
@@ -113,9 +115,13 @@ class Replica:
         if self.state is not ReplicaState.READY:
             return 0
         held = len(self.in_flight) + len(self.leaving)
-        if held and (not self.room.is_continuous or self.has_suspect):
+        if not held:
+            return self.room.max_tasks
+        if self.has_suspect:
             return 0
-        return self.room.max_tasks - held
+        if self.room.is_continuous:
+            return self.room.max_tasks - held
+        return self.room.max_tasks if self._turns.takes_ahead else 0
 
     @property
     def is_up(self) -> bool:
@@ -201,6 +207,7 @@ class Replica:
 
     def _on_end(self, how: str) -> None:
         self._link = None
+        self._turns.clear()
         orphans = self._take_in_flight()
         for task_id in list(self.leaving):
             self._let_go(task_id)
@@ -261,6 +268,8 @@ class Replica:
             self._series.queue_seconds.observe(now - task.queued_at)
             self.in_flight[task.id] = task
             work.append((task.id, dict(task.inputs), dict(task.params), task.on_chunk is not None))
+        if not self.room.is_continuous:
+            self._turns.add(task.id for task in tasks)
         assert self._link is not None
         try:
             self._link.send(Admit(work))
@@ -277,6 +286,7 @@ class Replica:
                 encode(Admit([item]))
             except TypeError as error:
                 task = self.in_flight.pop(item[0])
+                self._turns.remove(task.id)
                 self._fail_all([task], InvalidInput(f"An input cannot be sent: {error}"))
             else:
                 self._link.send(Admit([item]))
@@ -355,6 +365,7 @@ class Replica:
             return
         # A result may cross the cancellation of its task on the way.
         self._let_go(event.id)
+        self._turns.remove(event.id)
         if isinstance(event, GoneEvent):
             return
         task = self.in_flight.pop(event.id, None)

@@ -45,6 +45,11 @@ class StepCost:
         slope = max(slope, 0.0)
         return max((self._s - slope * self._n) / self._weight, 0.0), slope
 
+    def expected_s(self, size: int) -> float:
+        """Forecast the seconds of a step over so many tasks; 0 before the first step."""
+        line = self.line()
+        return line[0] + line[1] * size if line else self.mean_s
+
     def enough(self, limit: int) -> int:
         """Give the smallest batch that reaches 95 % of the best throughput, at most `limit`."""
         line = self.line()

@@ -129,6 +129,21 @@ async def test_gathers_the_next_batch_while_the_engine_is_busy(make: Make) -> No
     assert bench.link.texts == [["a"], ["b", "c"]]
 
 
+async def test_sends_the_next_batch_ahead_of_the_end_of_a_step(make: Make) -> None:
+    """Who waits when a step is about to end is at the worker when it does; idle workers go first."""
+    bench = make(replicas=ReplicaPolicy(min=2, max=2))
+    await bench.pool.start()
+    bench.pool.on_step("cpu", 1, 0.01)
+    for name in "ab":
+        bench.submit(name)
+        await settle()
+    bench.submit("c")
+    assert sorted(link.texts for link in bench.links) == [[["a"]], [["b"]]]
+    while len(bench.pool.queue):
+        await asyncio.sleep(0.001)
+    assert sorted(link.texts for link in bench.links) == [[["a"], ["c"]], [["b"]]]
+
+
 async def test_sends_no_more_than_room_and_policy_allow(make: Make) -> None:
     """The engine's room and the user's `max_size` bound the batch."""
     bench = make(batching=BatchPolicy(max_size=2))
@@ -294,7 +309,7 @@ async def test_wakes_as_many_as_there_are_places(make: Make) -> None:
     waiting = await _line_up(bench, 1000)
     for number in range(1, 10):
         bench.link.answer_all()
-        assert bench.pool._line._num_invited == 0
+        assert bench.pool._line._num_invited == 1
         await until(lambda n=number: waiting[n - 1].done())
         assert len(bench.pool._line) == 1000 - number
     for call in waiting:

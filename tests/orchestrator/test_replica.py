@@ -37,6 +37,7 @@ class _Owner:
         self.steps: list[tuple[int, float]] = []
         self.progress: list[tuple[str, float | None]] = []
         self.num_room = 0
+        self.step_s = 0.0
 
     def on_room(self) -> None:
         self.num_room += 1
@@ -53,6 +54,9 @@ class _Owner:
 
     def on_step(self, _: str, size: int, seconds: float) -> None:
         self.steps.append((size, seconds))
+
+    def expected_step_s(self, _: str, size: int) -> float:
+        return self.step_s * size
 
     def on_progress(self, _: str, what: str, fraction: float | None) -> None:
         self.progress.append((what, fraction))
@@ -206,6 +210,22 @@ async def test_gives_a_batch_engine_one_batch_at_a_time(bench: _Bench) -> None:
     assert bench.link.texts == [["a", "b"]]
 
 
+async def test_takes_a_batch_ahead_of_the_end_of_a_step(bench: _Bench) -> None:
+    """The worker finds it there when it is done with the first; a third waits for its turn."""
+    await bench.replica.start()
+    bench.owner.step_s = 0.01
+    (one,) = bench.dispatch("a")
+    while not bench.replica.credits:
+        await asyncio.sleep(0.001)
+    assert bench.replica.credits == 4
+    two, three = bench.dispatch("b", "c")
+    assert bench.replica.credits == 0
+    bench.link.answer(one.id, text="A")
+    assert bench.replica.credits == 0
+    bench.link.answer(two.id, three.id, text="B")
+    assert (bench.replica.credits, bench.replica.is_idle) == (4, True)
+
+
 async def test_gives_a_continuous_engine_what_it_has_room_for(clock: ManualClock) -> None:
     """Tasks join while others are in the middle of theirs."""
     bench = _Bench(clock, ScriptedExecutor(max_tasks=3, is_continuous=True))
@@ -242,7 +262,7 @@ async def test_settles_tasks_with_answers_and_failures(bench: _Bench) -> None:
     assert await good.outputs() == {"text": "A"}
     assert await _fails_with(bad, TaskFailed) == "no"
     assert bench.owner.settled == [good, bad]
-    assert bench.owner.steps == [(1, 0.5), (1, 0.01)]
+    assert bench.owner.steps == [(1, 0.5), (1, 0.001)]
     values = {s.metric.name: s.value for s in bench.stats.snapshot()}
     assert values["task_seconds"] == 4.0
     assert values["queue_seconds"] == 0.0

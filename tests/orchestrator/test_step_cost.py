@@ -18,21 +18,25 @@ def test_knows_nothing_at_first() -> None:
     """Before the first step there is no mean, no line, and any batch is large enough."""
     cost = StepCost()
     assert (cost.mean_s, cost.line(), cost.enough(32)) == (0.0, None, 32)
+    assert cost.expected_s(4) == 0.0
 
 
 def test_needs_two_sizes_for_a_line() -> None:
     """Steps of one size tell their mean, and nothing of what another task would cost."""
     cost = _learn([(4, 0.2)] * 50)
     assert cost.mean_s == pytest.approx(0.2)
+    assert cost.expected_s(8) == pytest.approx(0.2)
     assert cost.line() is None
     assert cost.enough(32) == 32
 
 
 def test_finds_fixed_and_per_task_cost() -> None:
     """Exact steps give back the line that they were made of."""
-    line = _learn([(n, 0.010 + 0.002 * n) for n in (1, 2, 4, 8) * 5]).line()
+    cost = _learn([(n, 0.010 + 0.002 * n) for n in (1, 2, 4, 8) * 5])
+    line = cost.line()
     assert line is not None
     assert line == pytest.approx((0.010, 0.002))
+    assert cost.expected_s(16) == pytest.approx(0.042)
 
 
 def test_gives_neither_cost_below_zero() -> None:
