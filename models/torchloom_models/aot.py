@@ -30,6 +30,7 @@ from torchloom_models.compiler import (
 )
 from torchloom_models.export import export_module
 from torchloom_models.fingerprint import MAX_FOLDED, fingerprint_of, named_tensors
+from torchloom_models.packed_linear import packed_weights
 
 
 _CONSTANTS = "constants.safetensors"
@@ -146,7 +147,11 @@ def _load(folder: Path, module: nn.Module) -> Code:
     try:
         path = str(folder / AotBuild.PACKAGE)
         loader = torch._C._aoti.AOTIModelPackageLoader(path, "model", False, 1, -1)  # noqa: SLF001
-        tensors = {**load_file(folder / _CONSTANTS), **named_tensors(module)}
+        tensors = {
+            **load_file(folder / _CONSTANTS),
+            **named_tensors(module),
+            **packed_weights(module),
+        }
         bound = {name: tensors[name] for name in loader.get_constant_fqns()}
         package = AOTICompiledModel(loader)
         package.load_constants(bound, check_full_update=True, user_managed=True)

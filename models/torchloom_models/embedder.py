@@ -29,6 +29,7 @@ from torchloom_models.encoder import Encoder, load_encoder
 from torchloom_models.encoder_folder import EncoderFolder, read_encoder_folder
 from torchloom_models.hardware import DtypeName, label_of, place_of, reserved_bytes
 from torchloom_models.loss import cosine_loss, unknown_loss
+from torchloom_models.packed_linear import pack_linears
 from torchloom_models.sample import SAMPLES
 from torchloom_models.source import resolve_source
 from torchloom_models.text_batch import Packing, Pass
@@ -106,7 +107,7 @@ class Opening:
         config, report = self._config, self._report
         place = place_of(device)
         label = label_of(device, place)
-        encoder = self._load(place)
+        encoder = self._load(label, place)
         tokenizer = TextTokenizer.from_folder(
             self._folder.transformer,
             max_lengths=_lengths(self._folder, encoder),
@@ -152,14 +153,17 @@ class Opening:
         _log.info("%s: %s", self._folder.transformer, note)
         return note
 
-    def _load(self, place: str) -> Encoder:
-        """Load the weights once a place: OpenVINO's devices share those of the CPU."""
-        if place not in self._encoders:
+    def _load(self, label: str, place: str) -> Encoder:
+        """Load the weights, once for all of OpenVINO's devices."""
+        kept = "openvino" if label.startswith("openvino:") else label
+        if kept not in self._encoders:
             self._report("loading the weights", None)
             encoder = load_encoder(self._folder, dtype=self._dtype, place=place)
             self._dtype = cast("DtypeName", str(encoder.dtype).removeprefix("torch."))
-            self._encoders[place] = encoder
-        return self._encoders[place]
+            if label == "cpu":
+                pack_linears(encoder)
+            self._encoders[kept] = encoder
+        return self._encoders[kept]
 
 
 class Embedder:

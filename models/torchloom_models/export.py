@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from torchloom_models.compiler import CompileFailed, Dim, Dims, dynamic_dims, first_lines
 from torchloom_models.fingerprint import named_tensors
+from torchloom_models.packed_linear import PackedLinear, TracedLinear
 
 
 #: torch.export keeps its state for the whole process: two engines' threads must not trace at once.
@@ -51,9 +52,12 @@ def _widened(tensor: Tensor, of: Mapping[int, Dim]) -> Tensor:
 
 
 def _twin(module: nn.Module) -> nn.Module:
-    """Copy the tree of modules, but share every tensor."""
+    """Copy the tree of modules, but share every tensor; packed weights become those of a tracing."""
     shared: dict[int, object] = {id(tensor): tensor for tensor in named_tensors(module).values()}
-    return deepcopy(module, shared)
+    traced = {
+        id(each): TracedLinear(each) for each in module.modules() if type(each) is PackedLinear
+    }
+    return deepcopy(module, shared | traced)
 
 
 def _shapes(module: nn.Module, dims: Dims) -> dict[str, object]:

@@ -34,6 +34,7 @@ from torchloom_models.diffusion.start import Starter
 from torchloom_models.diffusion.text import TextEncoder
 from torchloom_models.diffusion.vae import VaeDecoder, VaeEncoder
 from torchloom_models.hardware import DtypeName, label_of, place_of
+from torchloom_models.packed_linear import pack_linears
 from torchloom_models.source import resolve_source
 
 
@@ -95,6 +96,9 @@ class Opening:
         report("loading the weights", None)
         family = load_family(self._folder, dtype_name=self._dtype, place=place)
         self._dtype = cast("DtypeName", str(family.dtype).removeprefix("torch."))
+        if label == "cpu":
+            for network in (family.denoiser, family.vae, *(each.encoder for each in family.towers)):
+                pack_linears(network)
         settings = _settings(config, label)
         maker = _make_maker(config, settings, model=self._folder.digest, label=label)
         runner = _make_runner(family, maker, place)

@@ -32,6 +32,7 @@ from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.scheduler import Scheduler
 from torchloom_models.llm.tokenizer import Tokenizer
 from torchloom_models.loss import perplexity_loss, unknown_loss
+from torchloom_models.packed_linear import pack_linears
 from torchloom_models.sample import SAMPLES
 from torchloom_models.source import resolve_source
 
@@ -96,6 +97,8 @@ class Opening:
         dtype = checkpoint.dtype(self._dtype, place)
         self._dtype = cast("DtypeName", str(dtype).removeprefix("torch."))
         model = checkpoint.load_model(dtype, place)
+        if label == "cpu":
+            pack_linears(model)
         cache = _make_cache(model, checkpoint, config, place)
         passes = self._passes(model, cache, label)
         if config.get("warmup", True):
