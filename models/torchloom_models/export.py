@@ -52,12 +52,11 @@ def _widened(tensor: Tensor, of: Mapping[int, Dim]) -> Tensor:
 
 
 def _twin(module: nn.Module) -> nn.Module:
-    """Copy the tree of modules, but share every tensor; packed weights become those of a tracing."""
-    shared: dict[int, object] = {id(tensor): tensor for tensor in named_tensors(module).values()}
-    traced = {
-        id(each): TracedLinear(each) for each in module.modules() if type(each) is PackedLinear
-    }
-    return deepcopy(module, shared | traced)
+    """Copy the tree of modules, but share every tensor; for packed layers stand traced ones."""
+    known: dict[int, object] = {id(tensor): tensor for tensor in named_tensors(module).values()}
+    packed = (each for each in module.modules() if isinstance(each, PackedLinear))
+    known |= {id(each): TracedLinear(each) for each in packed}
+    return deepcopy(module, known)
 
 
 def _shapes(module: nn.Module, dims: Dims) -> dict[str, object]:

@@ -77,7 +77,7 @@ def _multiply(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def pack_linears(module: nn.Module) -> None:
-    """Pack the bfloat16 weights of the linear layers within, in place, where the CPU gains by it."""
+    """Pack the bfloat16 weights of linear layers within, in place, where the CPU gains by it."""
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - no other way
         return
     for name, part in list(module.named_modules(remove_duplicate=False)):

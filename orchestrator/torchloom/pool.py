@@ -59,8 +59,8 @@ class ModelStatus:
 class Pool:
     """One model version: its queue and its replicas.
 
-    `_dispatch` alone hands tasks out: those submitted in one turn of the event loop together, and at
-    once when a replica has room.
+    `_dispatch` alone hands tasks out: together those that are submitted in one turn of the event
+    loop, and at once when a replica has room.
     """
 
     def __init__(
@@ -282,7 +282,7 @@ class Pool:
         self._line.let_in()
 
     def on_room(self) -> None:
-        """Hand out what waits; now, for all who hear of their answers come before what is put off."""
+        """Hand out what waits: now, for the worker stands idle while callers take their answers."""
         self._dispatch()
 
     def on_orphans(self, tasks: Sequence[Task]) -> None:
