@@ -17,12 +17,13 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
+from torchloom.channel import Hangup
 from torchloom.cores import Cores
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
-from torchloom.worker import Hangup, Worker, open_engine
+from torchloom.worker import Worker, open_engine
 
 
 _log = logging.getLogger(__name__)
@@ -262,12 +263,12 @@ class ThreadLink:
         """Wait until the thread has ended, or was cut off."""
         await self._ended.wait()
 
-    def take(self, *, wait: bool) -> Iterable[AnyFrame]:
+    def take(self, *, wait: bool, timeout_s: float | None = None) -> Iterable[AnyFrame]:
         """Give the worker its frames (called in the thread)."""
         frames: list[AnyFrame] = []
         with contextlib.suppress(queue.Empty):
             while not self._is_dead:
-                frame = self._frames.get(block=wait and not frames)
+                frame = self._frames.get(wait and not frames, timeout_s)
                 if frame is None:
                     break
                 frames.append(frame)
@@ -295,8 +296,8 @@ class _ThreadChannel:
     def __init__(self, link: ThreadLink) -> None:
         self._link = link
 
-    def receive(self, *, wait: bool) -> Iterable[AnyFrame]:
-        return self._link.take(wait=wait)
+    def receive(self, *, wait: bool, timeout_s: float | None = None) -> Iterable[AnyFrame]:
+        return self._link.take(wait=wait, timeout_s=timeout_s)
 
     def send(self, frame: Frame) -> None:
         self._link.deliver(frame)

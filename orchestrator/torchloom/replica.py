@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.engine import Room
@@ -33,6 +34,7 @@ from torchloom.wire import (
     Cancel,
     ChunkEvent,
     Close,
+    Code,
     Events,
     GoneEvent,
     Progress,
@@ -75,6 +77,7 @@ class Replica:
         self.room = Room(max_tasks=0)
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
+        self.code: tuple[CodeStatus, ...] = ()
         #: What its worker holds of its device's memory, or is expected to.
         self.memory_bytes = deployment.estimated_bytes
         self.restarts = 0
@@ -147,7 +150,7 @@ class Replica:
             raise NotServing(f"Model {self.deployment.label!r} was stopped while it was loading.")
 
     def _begin(self) -> None:
-        self._is_loading = True
+        self._is_loading, self.code = True, ()
         self._starting = asyncio.get_running_loop().create_task(self._launch())
 
     async def _launch(self) -> None:
@@ -322,6 +325,8 @@ class Replica:
             self._owner.on_progress(self.device, frame.what, frame.fraction)
         elif isinstance(frame, Broken):
             self.error = from_error(frame.error)
+        elif isinstance(frame, Code):
+            self.code = tuple(frame.parts)
 
     def _on_ready(self, frame: Ready) -> None:
         if self.state is not ReplicaState.STARTING:
@@ -329,7 +334,7 @@ class Replica:
         self.device = frame.device
         self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
         self.load_s = frame.load_s
-        self.notes = tuple(frame.notes)
+        self.notes, self.code = tuple(frame.notes), tuple(frame.code)
         self.memory_bytes = frame.memory_bytes or self.memory_bytes
         self.error = None
         self._has_served, self._is_loading = True, False
@@ -382,4 +387,5 @@ class Replica:
             memory_bytes=self.memory_bytes,
             error=self.error.message if self.error else None,
             notes=self.notes,
+            code=self.code,
         )

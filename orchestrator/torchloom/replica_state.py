@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from torchloom.code_status import CodeStatus
+
 
 class ReplicaState(Enum):
     """Where a replica is."""
@@ -39,7 +41,7 @@ TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStatus:
-    """One replica as it stands. `notes` is what its engine says of itself."""
+    """One replica as it stands. `notes` is what its engine says of itself, `code` of its code."""
 
     device: str
     state: str
@@ -51,3 +53,4 @@ class ReplicaStatus:
     memory_bytes: int
     error: str | None
     notes: tuple[str, ...] = ()
+    code: tuple[CodeStatus, ...] = ()

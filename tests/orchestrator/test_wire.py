@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from torchloom import wire
+from torchloom.code_status import CodeStatus
 from torchloom.errors import (
     WIRE_ERRORS,
     Fault,
@@ -27,6 +28,7 @@ from torchloom.wire import (
     Cancel,
     ChunkEvent,
     Close,
+    Code,
     Error,
     Events,
     FailureEvent,
@@ -68,7 +70,8 @@ FRAMES: list[Frame] = [
     Close(),
     Progress("loading", 0.5),
     Progress("compiling", None),
-    Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"]),
+    Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"], [CodeStatus(part="all", state="untried")]),
+    Code([CodeStatus(part="a", state="eager", pending=("int64 2x3",), failures=("no",))]),
     Broken(Error("ModelLoadError", "no", [])),
     Events(
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.errors import TaskFailed, TorchLoomError
@@ -15,6 +16,7 @@ from torchloom.wire import (
     Cancel,
     ChunkEvent,
     Close,
+    Code,
     Events,
     FailureEvent,
     Frame,
@@ -121,6 +123,10 @@ class ScriptedLink:
     ) -> None:
         """Announce that the engine is open."""
         self._on_frame(Ready(self.device, max_tasks, is_continuous, 0.5, memory_bytes, list(notes)))
+
+    def tell_code(self, *parts: CodeStatus) -> None:
+        """Tell how the engine's code stands."""
+        self._on_frame(Code(list(parts)))
 
     def progress(self, what: str, fraction: float | None) -> None:
         """Tell how loading goes."""
