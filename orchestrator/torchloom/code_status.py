@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 
-#: `untried`: nothing has asked for code yet. `compiling`: some is being made, while other code or
-#: eager code serves. `compiled`: there is code, and nothing is being made. `eager`: for good.
-CodeState = Literal["untried", "compiling", "compiled", "eager"]
+#: `none`: there is no code yet, and none is being made. `compiling`: some is being made, while
+#: other code or eager code serves. `compiled`: there is code, and nothing is being made. `eager`:
+#: for good.
+CodeState = Literal["none", "compiling", "compiled", "eager"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +18,8 @@ class CodeStatus:
     """The code of one part of an engine.
 
     `num_compiled`: for how many layouts of inputs (buckets) there is code; `pending`: which ones it
-    is being made for, in words; `failures`: why others have none, and run eagerly for good. A part
-    that is `eager` without failures was asked to be.
+    is being made for, in words; `failures`: why others have none and never will. A part that is
+    `eager` without failures was asked to be.
     """
 
     part: str

@@ -263,7 +263,7 @@ class Worker:
         self._look_at = None
         try:
             code = code_of(self._engine)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a model may raise anything; nothing hangs on this
             _log.exception("The engine cannot tell how its code stands, and is not asked again.")
             self._is_compiled = False
             return

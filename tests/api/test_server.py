@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -413,3 +414,46 @@ def test_survives_clients_that_break_the_protocol(start: Start, tmp_path: Path) 
 
     assert answer.json()["outputs"] == {"said": "WELL"}
     assert "Traceback" not in server.log.read_text()
+
+
+NET = """
+name: net
+kind: module
+class: torch.nn:Linear
+arguments: {in_features: 4, out_features: 2}
+devices: [cpu]
+inputs: {input: {shape: [4], dtype: float32}}
+compile: {backend: inductor, dynamic: false}
+"""
+
+
+def test_tells_when_what_compiles_beside_is_compiled(start: Start, tmp_path: Path) -> None:
+    """A batch of a new size is answered eagerly while its code is made, which the API shows."""
+    server = start(write(tmp_path, "net.yaml", NET), "--functions=torch.nn")
+    seen: list[tuple[str, int]] = []
+    with server.client() as client:
+
+        def look() -> tuple[str, int]:
+            (part,) = client.get("/api/models/net").json()["replicas"][0]["code"]
+            assert part["failures"] == []
+            assert len(part["pending"]) == (part["state"] == "compiling")
+            return part["state"], part["num_compiled"]
+
+        assert look() == ("compiled", 1)  # for the two rows of the warm-up
+        answer = client.post("/api/models/net/predict", json={"inputs": {"input": [1, 2, 3, 4]}})
+        assert answer.status_code == 200
+        deadline = time.monotonic() + 120
+        while ("compiled", 2) not in seen and time.monotonic() < deadline:
+            seen.append(look())
+            time.sleep(0.05)  # another process compiles
+        listed = subprocess.run(
+            [sys.executable, "-m", "torchloom_api.cli", "models", "list", "--server", server.url],
+            capture_output=True,
+            check=True,
+        )
+    assert list(dict.fromkeys(seen)) in (
+        [("compiled", 1), ("compiling", 1), ("compiled", 2)],
+        [("compiling", 1), ("compiled", 2)],
+    )
+    assert listed.stdout.split()[-1] == b"compiled"
+    assert server.end() == 0

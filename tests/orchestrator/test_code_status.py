@@ -8,7 +8,7 @@ from torchloom.engine import BatchEngine
 
 def test_changes_by_itself_while_something_compiles() -> None:
     """Everything else changes with a step alone."""
-    parts = [CodeStatus(part="a", state=s) for s in ("untried", "compiled", "eager")]
+    parts = [CodeStatus(part="a", state=s) for s in ("none", "compiled", "eager")]
     assert not is_changing(parts)
     assert is_changing([*parts, CodeStatus(part="b", state="compiling")])
 

@@ -70,7 +70,7 @@ FRAMES: list[Frame] = [
     Close(),
     Progress("loading", 0.5),
     Progress("compiling", None),
-    Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"], [CodeStatus(part="all", state="untried")]),
+    Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"], [CodeStatus(part="all", state="none")]),
     Code([CodeStatus(part="a", state="eager", pending=("int64 2x3",), failures=("no",))]),
     Broken(Error("ModelLoadError", "no", [])),
     Events(

@@ -458,7 +458,7 @@ def test_serves_on_if_the_engine_cannot_tell_how_its_code_stands() -> None:
 
 
 def test_says_when_it_is_ready_how_its_code_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the first word that it serves, it is known what is compiled, in words that can travel."""
+    """With the word that it serves comes what is compiled, in words that can travel."""
     part = CodeStatus(part="all", state="eager", failures=("no \udcff", "x" * 5000))
     monkeypatch.setattr(BatchEngine, "code_status", lambda _: [part])
     script = _Script()
