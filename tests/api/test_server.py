@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 
@@ -442,10 +444,10 @@ def test_tells_when_what_compiles_beside_is_compiled(start: Start, tmp_path: Pat
         assert look() == ("compiled", 1)  # for the two rows of the warm-up
         answer = client.post("/api/models/net/predict", json={"inputs": {"input": [1, 2, 3, 4]}})
         assert answer.status_code == 200
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 500
         while ("compiled", 2) not in seen and time.monotonic() < deadline:
             seen.append(look())
-            time.sleep(0.05)  # another process compiles
+            time.sleep(0.2)  # another process compiles
         listed = subprocess.run(
             [sys.executable, "-m", "torchloom_api.cli", "models", "list", "--server", server.url],
             capture_output=True,
@@ -456,4 +458,21 @@ def test_tells_when_what_compiles_beside_is_compiled(start: Start, tmp_path: Pat
         [("compiling", 1), ("compiled", 2)],
     )
     assert listed.stdout.split()[-1] == b"compiled"
+    assert server.end() == 0
+
+
+def test_refuses_a_model_one_of_whose_devices_is_not_there(start: Start) -> None:
+    """The answer, and later the list, name the device and those that there are; nothing is left."""
+    server = start("--functions=torch.nn")
+    text = NET.replace("[cpu]", "[cpu, 'openvino:NPU.9', 'cuda:99']").replace("inductor", "auto")
+    with server.client() as client:
+        answer = client.post("/api/models", content=text, headers=YAML)
+        view = client.get("/api/models/net").json()
+    assert answer.status_code == 422
+    assert re.search(
+        r"no device '(cuda:99|openvino:NPU.9)' here: \w+ sees", answer.json()["detail"]
+    )
+    assert (view["state"], view["replicas"]) == ("failed", [])
+    assert view["error"]["detail"] == answer.json()["detail"]
+    assert psutil.Process(server.process.pid).children() == []
     assert server.end() == 0
