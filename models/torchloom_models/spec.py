@@ -24,6 +24,10 @@ from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
 from torchloom_models.source import find_fault
 
 
+#: What fetches a source that is not on this machine, and tells its size.
+_FETCH = "torchloom_models.estimate:fetch_bytes"
+
+
 def _object(properties: Mapping[str, Schema]) -> Schema:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -214,6 +218,7 @@ def _deploy(
         params=cast("Mapping[str, object]", data.get("params", {})),
         threads=cast("int | None", data.get("threads")),
         estimated_bytes=estimate_bytes(str(source)) if has_weights else 0,
+        prepare=_FETCH if has_weights and str(source).startswith("hf://") else "",
         is_inline=cast("bool", data.get("inline", kind.is_inline)),
     )
 

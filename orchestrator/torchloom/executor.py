@@ -179,7 +179,7 @@ class LocalExecutor:
         self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
     ) -> Link:
         """Start a worker process. Raises OSError, and TypeError if its config cannot be sent."""
-        frame = Open(deployment.factory, dict(deployment.config), str(device))
+        frame = _open(deployment, device)
         encode(frame)  # before there is a process to leave behind
         worker = object()
 
@@ -199,6 +199,11 @@ class LocalExecutor:
         self._cores.settle(worker, share, link.pid)
         link.send(frame)
         return link
+
+
+def _open(deployment: Deployment, device: Device) -> Open:
+    config = dict(deployment.config)
+    return Open(deployment.factory, config, str(device), deployment.prepare)
 
 
 def _environment(share: CoreShare) -> dict[str, str]:
@@ -311,5 +316,5 @@ class InlineExecutor:
     ) -> Link:
         """Start a worker thread."""
         link = ThreadLink(on_frame, on_end)
-        link.start(Open(deployment.factory, dict(deployment.config), str(device)))
+        link.start(_open(deployment, device))
         return link

@@ -33,10 +33,12 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
     Code,
     Events,
     GoneEvent,
+    Grant,
     Progress,
     Ready,
     ResultEvent,
@@ -70,6 +72,7 @@ class Replica:
         stats: Stats,
         *,
         now: Callable[[], float],
+        on_claim: Callable[[Replica, int], None],
     ) -> None:
         self.deployment = deployment
         self.device = str(device)
@@ -90,6 +93,7 @@ class Replica:
         self._owner = owner
         self._stats = stats
         self._now = now
+        self._on_claim = on_claim
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -160,6 +164,18 @@ class Replica:
             )
         except (OSError, RuntimeError, TypeError) as error:
             self._on_end(f"it could not be started: {error}")
+
+    def grant(self, memory_bytes: int) -> None:
+        """Let its worker load what it has claimed room for."""
+        assert self._link is not None
+        self.memory_bytes = memory_bytes
+        self._link.send(Grant())
+
+    def deny(self, error: TorchLoomError) -> None:
+        """End its worker before it loads anything: there is no room."""
+        assert self._link is not None
+        self.error = error
+        self._link.kill()
 
     def drain(self) -> None:
         """Take nothing new."""
@@ -325,6 +341,8 @@ class Replica:
             self._owner.on_progress(self.device, frame.what, frame.fraction)
         elif isinstance(frame, Broken):
             self.error = from_error(frame.error)
+        elif isinstance(frame, Claim):
+            self._on_claim(self, frame.bytes)
         elif isinstance(frame, Code):
             self.code = tuple(frame.parts)
 
@@ -376,16 +394,4 @@ class Replica:
 
     def status(self) -> ReplicaStatus:
         """Take a picture of it."""
-        return ReplicaStatus(
-            device=self.device,
-            state=self.state.value,
-            pid=self.pid,
-            in_flight=len(self.in_flight),
-            max_tasks=self.room.max_tasks,
-            restarts=self.restarts,
-            load_s=self.load_s,
-            memory_bytes=self.memory_bytes,
-            error=self.error.message if self.error else None,
-            notes=self.notes,
-            code=self.code,
-        )
+        return ReplicaStatus.of(self)

@@ -36,11 +36,12 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Open(Frame, frozen=True, tag=1):
-    """Open the engine: the first frame of all."""
+    """Open the engine: the first frame of all. `prepare`: see Deployment; empty for none."""
 
     factory: str
     config: dict[str, object]
     device: str
+    prepare: str = ""
 
 
 class Admit(Frame, frozen=True, tag=2):
@@ -80,6 +81,16 @@ class Ready(Frame, frozen=True, tag=6):
     memory_bytes: int = 0
     notes: list[str] = []
     code: list[CodeStatus] = []
+
+
+class Claim(Frame, frozen=True, tag=10):
+    """The worker has what it will load, which takes so much memory; it waits for a Grant."""
+
+    bytes: int
+
+
+class Grant(Frame, frozen=True, tag=11):
+    """There is room for what was claimed: load it."""
 
 
 class Error(msgspec.Struct, frozen=True, array_like=True):
@@ -140,7 +151,7 @@ class Code(Frame, frozen=True, tag=9):
     parts: list[CodeStatus]
 
 
-AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events | Code
+AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events | Code | Claim | Grant
 
 
 def _encode_unknown(value: object) -> object:

@@ -22,7 +22,7 @@ from typing import cast
 
 from torchloom.channel import Channel, Hangup, SocketChannel
 from torchloom.code_status import CodeStatus, Compiled, is_changing
-from torchloom.deployment import EngineFactory
+from torchloom.deployment import EngineFactory, Preparation, Report
 from torchloom.device import Device
 from torchloom.engine import Chunk, Engine, Event, Noted, Result, Values, Work
 from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
@@ -32,11 +32,13 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
     Code,
     Events,
     FailureEvent,
     GoneEvent,
+    Grant,
     Open,
     Progress,
     Ready,
@@ -71,6 +73,8 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
         channel.send(Progress(what, fraction))
 
     try:
+        if frame.prepare and not _claim(frame, channel, report):
+            return None
         factory = import_factory(frame.factory)
         engine = factory(frame.config, Device.parse(frame.device), report)
         room = engine.room()
@@ -91,6 +95,14 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
     return engine
 
 
+def _claim(frame: Open, channel: Channel, report: Report) -> bool:
+    """Fetch what is to be loaded, and wait for leave to load it; tell whether there was any."""
+    prepare = cast("Preparation", _import(frame.prepare))
+    channel.send(Claim(prepare(frame.config, report)))
+    # While it loads it is sent nothing else but Close: nobody waits for it any more.
+    return all(isinstance(answer, Grant) for answer in channel.receive(wait=True))
+
+
 def code_of(engine: Engine) -> list[CodeStatus]:
     """Ask an engine how its code stands; nothing where it compiles none."""
     return (
@@ -100,8 +112,12 @@ def code_of(engine: Engine) -> list[CodeStatus]:
 
 def import_factory(path: str) -> EngineFactory:
     """Import `package.module:function`."""
+    return cast("EngineFactory", _import(path))
+
+
+def _import(path: str) -> object:
     module, _, name = path.partition(":")
-    return cast("EngineFactory", getattr(importlib.import_module(module), name))
+    return getattr(importlib.import_module(module), name)
 
 
 class Worker:

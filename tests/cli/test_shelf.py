@@ -133,7 +133,7 @@ def test_check_looks_for_no_device_where_none_is_named(
 
 
 def test_check_refuses_a_device_that_its_kind_does_not_run_on(write: Write) -> None:
-    """As it does a node's hint at a device that the model is not on, which a server would refuse."""
+    """As it does a node's hint at a device that the model is not on: a server would, too."""
     function = "name: f\nkind: function\nfunction: a:b\ndevices: [cuda:0]\n"
     hint = INNER.replace("model: minilm,", "model: minilm, device: 'cuda:0',")
     files = write(function, hint, MODEL + "devices: [cpu]\n")

@@ -18,6 +18,7 @@ from torchloom.errors import (
     InvalidInput,
     ModelLoadError,
     NotServing,
+    OutOfMemory,
     TaskFailed,
     TorchLoomError,
     WorkerDied,
@@ -67,8 +68,15 @@ class _Bench:
         self.executor = executor
         self.owner = _Owner()
         self.stats = Stats()
+        self.claims: list[tuple[Replica, int]] = []
         self.replica = Replica(
-            deploy("open_echo"), Device("auto"), executor, self.owner, self.stats, now=clock
+            deploy("open_echo"),
+            Device("auto"),
+            executor,
+            self.owner,
+            self.stats,
+            now=clock,
+            on_claim=lambda replica, count: self.claims.append((replica, count)),
         )
 
     @property
@@ -127,6 +135,23 @@ async def test_is_ready_when_its_worker_is(loading: _Bench) -> None:
     assert loading.owner.progress == [("loading", 0.5)]
     assert loading.owner.num_room == 1
     assert repr(loading.replica) == "<Replica echo@1 on cpu: ready, 0 of 3 in flight>"
+
+
+async def test_lets_its_worker_load_when_there_is_room(loading: _Bench) -> None:
+    """What it claims is passed on; granted, it counts as held; denied, nothing is loaded."""
+    starting = asyncio.ensure_future(loading.replica.start())
+    await until(lambda: bool(loading.executor.links))
+    loading.link.claim(7)
+    assert loading.claims == [(loading.replica, 7)]
+    assert not loading.link.is_granted
+    loading.replica.grant(7)
+    assert loading.link.is_granted
+    assert loading.replica.memory_bytes == 7
+    loading.replica.deny(OutOfMemory("There is no room."))
+    with pytest.raises(OutOfMemory, match="no room"):
+        await starting
+    assert loading.link.is_killed
+    assert loading.replica.state is ReplicaState.STOPPED
 
 
 async def test_shows_how_its_code_stands_until_its_worker_ends(loading: _Bench) -> None:

@@ -27,6 +27,7 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
     Code,
     Error,
@@ -35,6 +36,7 @@ from torchloom.wire import (
     Frame,
     FrameReader,
     GoneEvent,
+    Grant,
     InvalidFrame,
     Open,
     Progress,
@@ -64,7 +66,9 @@ VALUES = st.dictionaries(
     max_size=4,
 )
 FRAMES: list[Frame] = [
-    Open("a:b", {"source": "x", "n": [1, 2.5, None]}, "cuda:0"),
+    Open("a:b", {"source": "x", "n": [1, 2.5, None]}, "cuda:0", "c:d"),
+    Claim(1 << 40),
+    Grant(),
     Admit([(1, {"text": "a"}, {}, True), (2, {"image": b"\x00"}, {"seed": 1}, False)]),
     Cancel([1, 2]),
     Close(),

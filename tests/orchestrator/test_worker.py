@@ -29,6 +29,7 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
     Code,
     Events,
@@ -36,6 +37,7 @@ from torchloom.wire import (
     Frame,
     FrameReader,
     GoneEvent,
+    Grant,
     Open,
     Progress,
     Ready,
@@ -466,6 +468,30 @@ def test_says_when_it_is_ready_how_its_code_stands(monkeypatch: pytest.MonkeyPat
     ready = script.sent[-1]
     assert isinstance(ready, Ready)
     assert ready.code == [replace(part, failures=("no ?", "x" * 2000))]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [(Grant(), [Progress, Claim, Progress, Ready]), (Close(), [Progress, Claim])],
+)
+def test_loads_what_it_has_fetched_only_with_leave(answer: AnyFrame, kinds: list[type]) -> None:
+    """It says how much it will load, and waits; where it is to end instead, it loads nothing."""
+    script = _Script([answer])
+    prepare = deploy("fetch").factory
+    engine = open_engine(Open(deploy("open_echo").factory, {}, "cpu", prepare), script)
+    assert [type(frame) for frame in script.sent] == kinds
+    assert script.sent[1] == Claim(7)
+    assert (engine is not None) == isinstance(answer, Grant)
+
+
+def test_says_why_there_is_nothing_to_load() -> None:
+    """A model that cannot be fetched claims nothing."""
+    script = _Script()
+    config: dict[str, object] = {"is_missing": True}
+    frame = Open(deploy("open_echo").factory, config, "cpu", deploy("fetch").factory)
+    assert open_engine(frame, script) is None
+    assert isinstance(script.sent[-1], Broken)
+    assert script.sent[-1].error.message == "There is no such model."
 
 
 def _start_process() -> tuple[subprocess.Popen[bytes], socket.socket]:

@@ -15,6 +15,7 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
     Code,
     Events,
@@ -22,6 +23,7 @@ from torchloom.wire import (
     Frame,
     FrameReader,
     GoneEvent,
+    Grant,
     Progress,
     Ready,
     ResultEvent,
@@ -123,6 +125,15 @@ class ScriptedLink:
     ) -> None:
         """Announce that the engine is open."""
         self._on_frame(Ready(self.device, max_tasks, is_continuous, 0.5, memory_bytes, list(notes)))
+
+    def claim(self, count: int) -> None:
+        """Ask for leave to load so many bytes."""
+        self._on_frame(Claim(count))
+
+    @property
+    def is_granted(self) -> bool:
+        """Tell whether there was leave to load."""
+        return any(isinstance(frame, Grant) for frame in self.sent)
 
     def tell_code(self, *parts: CodeStatus) -> None:
         """Tell how the engine's code stands."""
