@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.engine import Room
@@ -33,9 +34,12 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
+    Code,
     Events,
     GoneEvent,
+    Grant,
     Progress,
     Ready,
     ResultEvent,
@@ -69,6 +73,7 @@ class Replica:
         stats: Stats,
         *,
         now: Callable[[], float],
+        on_claim: Callable[[Replica, int], None],
     ) -> None:
         self.deployment = deployment
         self.device = str(device)
@@ -76,6 +81,7 @@ class Replica:
         self.room = Room(max_tasks=0)
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
+        self.code: tuple[CodeStatus, ...] = ()
         #: What its worker holds of its device's memory, or is expected to.
         self.memory_bytes = deployment.estimated_bytes
         self.restarts = 0
@@ -89,6 +95,7 @@ class Replica:
         self._owner = owner
         self._stats = stats
         self._now = now
+        self._on_claim = on_claim
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -153,7 +160,7 @@ class Replica:
             raise NotServing(f"Model {self.deployment.label!r} was stopped while it was loading.")
 
     def _begin(self) -> None:
-        self._is_loading = True
+        self._is_loading, self.code = True, ()
         self._starting = asyncio.get_running_loop().create_task(self._launch())
 
     async def _launch(self) -> None:
@@ -163,6 +170,18 @@ class Replica:
             )
         except (OSError, RuntimeError, TypeError) as error:
             self._on_end(f"it could not be started: {error}")
+
+    def grant(self, memory_bytes: int) -> None:
+        """Let its worker load what it has claimed room for."""
+        assert self._link is not None
+        self.memory_bytes = memory_bytes
+        self._link.send(Grant())
+
+    def deny(self, error: TorchLoomError) -> None:
+        """End its worker before it loads anything: there is no room."""
+        assert self._link is not None
+        self.error = error
+        self._link.kill()
 
     def drain(self) -> None:
         """Take nothing new."""
@@ -332,6 +351,10 @@ class Replica:
             self._owner.on_progress(self.device, frame.what, frame.fraction)
         elif isinstance(frame, Broken):
             self.error = from_error(frame.error)
+        elif isinstance(frame, Claim):
+            self._on_claim(self, frame.bytes)
+        elif isinstance(frame, Code):
+            self.code = tuple(frame.parts)
 
     def _on_ready(self, frame: Ready) -> None:
         if self.state is not ReplicaState.STARTING:
@@ -339,7 +362,7 @@ class Replica:
         self.device = frame.device
         self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
         self.load_s = frame.load_s
-        self.notes = tuple(frame.notes)
+        self.notes, self.code = tuple(frame.notes), tuple(frame.code)
         self.memory_bytes = frame.memory_bytes or self.memory_bytes
         self.error = None
         self._has_served, self._is_loading = True, False
@@ -382,15 +405,4 @@ class Replica:
 
     def status(self) -> ReplicaStatus:
         """Take a picture of it."""
-        return ReplicaStatus(
-            device=self.device,
-            state=self.state.value,
-            pid=self.pid,
-            in_flight=len(self.in_flight),
-            max_tasks=self.room.max_tasks,
-            restarts=self.restarts,
-            load_s=self.load_s,
-            memory_bytes=self.memory_bytes,
-            error=self.error.message if self.error else None,
-            notes=self.notes,
-        )
+        return ReplicaStatus.of(self)

@@ -25,10 +25,12 @@ from torchloom.errors import (
     Conflict,
     CyclicGraph,
     DeadlineExceeded,
+    DeviceUnavailable,
     InvalidInput,
     ModelLoadError,
     NodeFailed,
     NotServing,
+    OutOfMemory,
     QueueFull,
     TaskFailed,
     UnknownModel,
@@ -923,3 +925,25 @@ async def test_goes_on_beside_a_worker_that_is_killed_in_mid_batch(tmp_path: Pat
         answer = await asked
         orchestrator.check()
     assert answer["pid"] != killed
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_fetches_and_loads_in_a_process_of_its_own(real: Orchestrator) -> None:
+    """A model that is fetched first is loaded within the memory that there is, or not at all."""
+    real.memory.budgets = {"cpu": 1 << 40}
+    prepare = deploy("fetch").factory
+    await real.add_model(deploy("open_echo", prepare=prepare))
+    assert (await real.predict("echo", {"text": "a"}, {}))["text"] == "a"
+    real.memory.budgets = {"cpu": real.memory.used()["cpu"] + 3}
+    with pytest.raises(OutOfMemory, match="Model 'large@1' needs"):
+        await real.add_model(deploy("open_echo", name="large", prepare=prepare))
+    assert [m.deployment.name for m in real.models()] == ["echo"]
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_does_not_start_on_some_of_its_devices(real: Orchestrator) -> None:
+    """A device that is not there fails the model, with its own words; the others are given back."""
+    devices = (Device("cpu"), Device("cuda", "7"))
+    with pytest.raises(DeviceUnavailable, match="There is no device 'cuda:7' here"):
+        await real.add_model(deploy("open_on_cpu", devices=devices))
+    assert real.models() == []
