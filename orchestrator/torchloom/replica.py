@@ -22,6 +22,7 @@ from torchloom.errors import (
     WorkerDied,
 )
 from torchloom.executor import Executor, Link
+from torchloom.leaving import Leaving
 from torchloom.owner import Owner
 from torchloom.replica_series import ReplicaSeries
 from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
@@ -57,9 +58,6 @@ MAX_DEATHS = 3
 #: Seconds before a worker that has died is started again: the first time at once.
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
-#: A cancelled task must leave its engine within this time, or the worker is killed as hung.
-HANG_S = 60.0
-
 
 class Replica:
     """One worker of a pool, started again whenever it dies."""
@@ -88,8 +86,7 @@ class Replica:
         self.error: TorchLoomError | None = None
         self.wanted_device = device
         self.in_flight: dict[int, Task] = {}
-        #: Cancelled tasks that the engine still holds, each with its timer against a hung engine.
-        self.leaving: dict[int, asyncio.TimerHandle] = {}
+        self.leaving = Leaving(self._kill_hung)
         self._turns = Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room)
         self._executor = executor
         self._owner = owner
@@ -228,8 +225,7 @@ class Replica:
         self._link = None
         self._turns.clear()
         orphans = self._take_in_flight()
-        for task_id in list(self.leaving):
-            self._let_go(task_id)
+        self.leaving.clear()
         if self.state is ReplicaState.STOPPED:
             return
         label = self.deployment.label
@@ -316,18 +312,12 @@ class Replica:
             return
         assert self._link is not None
         self._link.send(Cancel([task.id]))
-        loop = asyncio.get_running_loop()
-        self.leaving[task.id] = loop.call_later(HANG_S, self._kill_hung)
+        self.leaving.add(task.id)
         self._emptied.set()
-
-    def _let_go(self, task_id: int) -> None:
-        timer = self.leaving.pop(task_id, None)
-        if timer is not None:
-            timer.cancel()
 
     def _kill_hung(self) -> None:
         assert self._link is not None
-        _log.error("%r holds a task cancelled %s s ago; it is killed as hung.", self, HANG_S)
+        _log.error("%r holds a task cancelled long ago; it is killed as hung.", self)
         self._link.kill()
 
     def _take_in_flight(self) -> list[Task]:
@@ -387,7 +377,7 @@ class Replica:
                 task.add_chunk(event.data)
             return
         # A result may cross the cancellation of its task on the way.
-        self._let_go(event.id)
+        self.leaving.remove(event.id)
         self._turns.remove(event.id)
         if isinstance(event, GoneEvent):
             return

@@ -17,6 +17,7 @@ from loom_fakes.engines import PATIENCE_S, Gate, deploy
 from loom_fakes.graphs import bind, make_graph, model_node, to_binding
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
+from torchloom import leaving
 from torchloom import replica as replica_module
 from torchloom.device import Device
 from torchloom.engine import Values
@@ -868,7 +869,7 @@ async def test_kills_an_engine_that_hangs_on_a_cancelled_task(
     real: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step that never ends costs its worker, once its caller has left; others are answered."""
-    monkeypatch.setattr(replica_module, "HANG_S", 0.0)
+    monkeypatch.setattr(leaving, "HANG_S", 0.0)
     await real.add_model(deploy("open_killable", config={"max_tasks": 1}))
     hung = _soon(real.predict("echo", {"text": "hang"}, {}))
     await settle()

@@ -9,7 +9,7 @@ import msgspec
 from torchloom.code_status import CodeState
 from torchloom.errors import TorchLoomError
 from torchloom.graph import Graph, ModelCall, Node, WorkflowCall
-from torchloom.pool import ModelStatus
+from torchloom.model_status import ModelStatus
 from torchloom.run import Run
 from torchloom.signature import Signature
 from torchloom.timings import RunTimings
