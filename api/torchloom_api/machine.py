@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import psutil
 
+from torchloom.device import Device, is_on
 from torchloom_models.openvino_device import is_installed
 
 
@@ -55,6 +56,17 @@ async def find_devices() -> Sequence[DeviceView]:
 async def find_memories() -> Sequence[DeviceView]:
     """List the devices whose memory is told without starting anything large: CPU and CUDA."""
     return [_describe_cpu(), *await _find_cuda()]
+
+
+def is_there(device: Device, found: Sequence[DeviceView]) -> bool:
+    """Tell whether a device that a model file names is among those that were found.
+
+    One GPU of OpenVINO's is called `GPU`, of several each `GPU.0` and so on; either may be written.
+    """
+    if device.kind == "auto":
+        return True
+    names = {str(device), f"{device}.0", str(device).removesuffix(".0")}
+    return any(is_on(str(device), each.device) or each.device in names for each in found)
 
 
 def _describe_cpu() -> DeviceView:

@@ -207,6 +207,11 @@ def _read_variable(name: str, text: str) -> object:
     if name in ("functions", "sources"):
         return [part.strip() for part in text.split(",")]
     if name == "memory":
-        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-        return {device.strip(): amount.strip() for device, _, amount in pairs}
+        return read_pairs(text)
     return text
+
+
+def read_pairs(text: str) -> dict[str, str]:
+    """Read `cpu=12GiB,cuda:0=8GiB`; what is no amount is left to `check`."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    return {device.strip(): amount.strip() for device, _, amount in pairs}

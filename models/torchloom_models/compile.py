@@ -28,8 +28,8 @@ What is asked of callers:
 - On an OpenVINO device (a key whose device is "openvino:…"; arguments are on the CPU) OpenVINO's
   code answers, or nobody does: a layout that is new compiles before its first answer, and forward
   must not write in place.
-- Calls come from one thread at a time. `pending` says how many layouts still compile; `wait()`
-  returns when none does.
+- Calls come from one thread at a time. `status()` says what is compiled, what still compiles and
+  what never will; `wait()` returns when nothing compiles.
 Compiled code gives what eager code gives, up to the order of sums: within 1e-5 of the largest value
 in float32, 1e-2 in bfloat16. Everything runs in inference mode. Knows no kind of model.
 """
@@ -40,16 +40,14 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from torchloom.code_status import CodeState, CodeStatus
 from torchloom.deployment import Report
 from torchloom.errors import ModelLoadError, TaskFailed
 from torchloom_models.aot import AotCompiler
@@ -57,9 +55,11 @@ from torchloom_models.artefact import ArtefactKey, ArtefactStore, digest_of_text
 from torchloom_models.compile_line import CompileLine
 from torchloom_models.compile_settings import CompileSettings
 from torchloom_models.compiler import Code, CompileFailed, Compiler, Dim, Dims
-from torchloom_models.demand import Demand, Like, Likes
+from torchloom_models.demand import Demand, Like, Likes, describe
 from torchloom_models.jit import JitCompiler
 from torchloom_models.openvino_compiler import OpenvinoCompiler
+from torchloom_models.piece import Piece
+from torchloom_models.watch import tell_watcher
 
 
 __all__ = ["ArtefactKey", "CompileSettings", "CompiledCallable", "Dim"]
@@ -72,34 +72,8 @@ MAX_LAYOUTS = 64
 #: Layouts of earlier traffic that are compiled before the engine is ready.
 MAX_WARMED = 16
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A piece of compiled code, and how it came about.
-
-    `artefact` is its name in the store; None where torch keeps it its own way. `is_new`: it was not
-    there before. `seconds`: what making or loading it took.
-    """
-
-    part: str
-    route: str
-    seconds: float
-    artefact: str | None
-    is_new: bool
-
-
-_watched: ContextVar[list[CompiledCallable] | None] = ContextVar("watched", default=None)
-
-
-@contextmanager
-def watching() -> Iterator[list[CompiledCallable]]:
-    """Give a list that every CompiledCallable which is made within the block is added to."""
-    made: list[CompiledCallable] = []
-    token = _watched.set(made)
-    try:
-        yield made
-    finally:
-        _watched.reset(token)
+#: Reasons that a status gives, the latest.
+_MAX_REASONS = 8
 
 
 class CompiledCallable:
@@ -134,9 +108,7 @@ class CompiledCallable:
         self._failures: list[str] = []
         self._is_closed = False
         self._pieces: list[Piece] = []
-        watched = _watched.get()
-        if watched is not None:
-            watched.append(self)
+        tell_watcher(self)
 
     def __call__(self, *arguments: Tensor) -> object:
         """Run forward: compiled where there is code for this layout, eagerly otherwise."""
@@ -210,6 +182,27 @@ class CompiledCallable:
     def failures(self) -> tuple[str, ...]:
         """Why layouts run eagerly for good."""
         return tuple(self._failures)
+
+    def status(self) -> CodeStatus:
+        """Say how the code stands, for whoever operates the server; never waits."""
+        pending = tuple(describe(likes) for likes in self._line.unfinished())
+        reasons = list(dict.fromkeys(self._failures))[-_MAX_REASONS:]
+        if self._line.is_used_up:
+            reasons.append(f"{MAX_LAYOUTS} layouts were compiled; others run eagerly")
+        state: CodeState = "none"
+        if pending:
+            state = "compiling"
+        elif self._codes:
+            state = "compiled"
+        elif not self._routes or (reasons and not self._is_openvino):
+            state = "eager"
+        return CodeStatus(
+            part=self._key.part,
+            state=state,
+            num_compiled=len(self._codes),
+            pending=pending,
+            failures=tuple(reasons),
+        )
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Return when nothing compiles any more (True), or when the time is over (False)."""

@@ -36,7 +36,8 @@ class CompileLine:
         self._taken: set[Hashable] = set()
         self._waiting: dict[Hashable, Likes] = {}
         self._changed = threading.Condition()
-        self._is_busy = False
+        #: What compiles now.
+        self._current: Likes | None = None
         self._is_closed = False
         self._thread: threading.Thread | None = None
 
@@ -61,7 +62,13 @@ class CompileLine:
     @property
     def pending(self) -> int:
         """How many layouts compile, or wait for it."""
-        return len(self._waiting) + self._is_busy
+        return len(self._waiting) + (self._current is not None)
+
+    def unfinished(self) -> list[Likes]:
+        """List what compiles, and then what waits for it."""
+        with self._changed:
+            current = [] if self._current is None else [self._current]
+            return [*current, *self._waiting.values()]
 
     @property
     def is_used_up(self) -> bool:
@@ -88,7 +95,7 @@ class CompileLine:
                 self._compile_one(*order)
             finally:
                 with self._changed:
-                    self._is_busy = False
+                    self._current = None
                     self._changed.notify_all()
 
     def _next(self) -> tuple[Hashable, Likes] | None:
@@ -98,9 +105,8 @@ class CompileLine:
             if self._is_closed:
                 return None
             layout = max(self._waiting, key=self._rank)
-            order = layout, self._waiting.pop(layout)
+            self._current = self._waiting.pop(layout)
             self._left -= 1
             if not self._left:
                 self._waiting.clear()
-            self._is_busy = True
-            return order
+            return layout, self._current

@@ -59,6 +59,18 @@ class Like(msgspec.Struct, frozen=True, array_like=True):
 Likes = tuple[Like, ...]
 
 
+#: Arguments of a layout that are described; a language model has one for each buffer of its cache.
+_MAX_DESCRIBED = 3
+
+
+def describe(likes: Likes) -> str:
+    """Say a layout in words: `int64 2x16`, of arguments that are alike the first alone."""
+    words = [f"{like.dtype} {'x'.join(map(str, like.shape)) or 'scalar'}" for like in likes]
+    kinds = list(dict.fromkeys(words))
+    more = len(kinds) - _MAX_DESCRIBED
+    return ", ".join(kinds[:_MAX_DESCRIBED]) + (f" and {more} more" if more > 0 else "")
+
+
 class _Note(msgspec.Struct, frozen=True):
     layout: str
     count: int

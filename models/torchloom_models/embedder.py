@@ -141,6 +141,7 @@ class Opening:
             close=compiled.close,
             notes=notes,
             measure=lambda: reserved_bytes(label),
+            code=lambda: [compiled.status()],
         )
 
     def _loss(self, weights: WeightFormat, eager: Embedder, embedder: Embedder) -> str:

@@ -5,10 +5,12 @@ Knows no kind and no dtype: weights count as large as they are stored.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from torchloom.deployment import Report
 from torchloom.errors import InvalidModel, ModelLoadError
-from torchloom_models.source import find_local
+from torchloom_models.source import find_local, resolve_source
 from torchloom_models.weights import find_weights
 
 
@@ -16,13 +18,26 @@ def estimate_bytes(source: str) -> int:
     """Add up the weights of a source; 0 for what is not on this machine yet, or cannot be read."""
     try:
         path = find_local(source)
-        if path is None:
-            return 0
+    except (InvalidModel, ModelLoadError, OSError, ValueError):
+        return 0  # loading will say what is wrong
+    return 0 if path is None else _bytes_at(path)
+
+
+def fetch_bytes(config: Mapping[str, object], report: Report) -> int:
+    """Fetch the source of a model file, and add up its weights: a Preparation.
+
+    Raises ModelLoadError where it cannot be fetched.
+    """
+    return _bytes_at(resolve_source(str(config["source"]), report))
+
+
+def _bytes_at(path: Path) -> int:
+    try:
         if path.is_file():
             return path.stat().st_size
         return sum(file.stat().st_size for folder in _parts(path) for file in _weights(folder))
-    except (InvalidModel, ModelLoadError, OSError, ValueError):
-        return 0  # loading will say what is wrong
+    except (ModelLoadError, OSError, ValueError):
+        return 0
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -30,8 +30,8 @@ def place_of(device: Device) -> str:
         check_unit(device.unit)
         return "cpu"
     count = torch.cuda.device_count()
-    number = int(device.unit) if device.unit.isdigit() else 0
-    if number >= count or (device.unit and not device.unit.isdigit()):
+    number = int(device.unit or 0)
+    if number >= count:
         there = ", ".join(["cpu", *(f"cuda:{each}" for each in range(count))])
         message = f"There is no device {str(device)!r} here: torch sees {there}."
         raise DeviceUnavailable(message)

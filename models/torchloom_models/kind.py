@@ -33,7 +33,7 @@ class Kind:
     config under their own names. `required_fields` must be written. `is_inline` is where its
     engines run unless the model file says `inline:` (which only kinds with `can_inline` may).
     `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
-    what torch compiles, or OpenVINO.
+    what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Kind:
     is_inline: bool = False
     can_inline: bool = False
     can_compile: bool = True
+    is_on_cpu: bool = False
 
 
 _USAGE: Schema = {
@@ -237,6 +238,7 @@ _INDEX = Kind(
     is_inline=True,
     can_inline=True,
     can_compile=False,
+    is_on_cpu=True,
 )
 
 _MODULE = Kind(
@@ -285,6 +287,7 @@ _FUNCTION = Kind(
     required_fields=frozenset({"function"}),
     can_inline=True,
     can_compile=False,
+    is_on_cpu=True,
 )
 
 #: Every kind that this package serves, by name.

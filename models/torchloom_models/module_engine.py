@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom.engine import Event, Result, Room, Work
 from torchloom.errors import BatchContractError, InvalidInput
@@ -113,6 +114,10 @@ class ModuleEngine:
     def cancel(self, task_id: int) -> None:
         """Forget a task that has not been stepped yet."""
         self._admitted.pop(task_id, None)
+
+    def code_status(self) -> list[CodeStatus]:
+        """Say how the code stands."""
+        return [self._forward.status()] if isinstance(self._forward, CompiledCallable) else []
 
     def close(self) -> None:
         """End what still compiles."""

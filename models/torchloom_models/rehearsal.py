@@ -14,7 +14,7 @@ from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Values, Work
 from torchloom.worker import import_factory
-from torchloom_models.compile import watching
+from torchloom_models.watch import watching
 
 
 #: The factory, for deployments.
@@ -24,7 +24,7 @@ FACTORY = "torchloom_models.rehearsal:open_rehearsal"
 def open_rehearsal(config: Mapping[str, object], device: Device, report: Report) -> BatchEngine:
     """Open the engine of `config["factory"]` with `config["config"]`, up to its warm-up.
 
-    Any task is answered with `pieces` (see `compile.Piece`) and `failures`, the reasons for what
+    Any task is answered with `pieces` (see `piece.Piece`) and `failures`, the reasons for what
     runs eagerly. Raises what the factory raises.
     """
     factory = import_factory(str(config["factory"]))

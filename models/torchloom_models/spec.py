@@ -24,6 +24,10 @@ from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
 from torchloom_models.source import find_fault
 
 
+#: What fetches a source that is not on this machine, and tells its size.
+_FETCH = "torchloom_models.estimate:fetch_bytes"
+
+
 def _object(properties: Mapping[str, Schema]) -> Schema:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -97,7 +101,7 @@ def parse_model(document: Document, *, base: Path) -> Deployment:
     bad = {d.path[0] for d in departures if d.path}
     devices = () if "devices" in bad else _read_devices(document, data, faults)
     if not bad & {"devices", "compile", "weights"}:
-        faults += _find_clashes(document, data, devices)
+        faults += _find_clashes(document, data, devices, kind)
     if "replicas" not in bad and _replicas(data).max < _replicas(data).min:
         faults.append(document.fault("`max` must not be below `min`.", "replicas"))
     if data.get("inline") is True and not kind.can_inline:
@@ -155,13 +159,18 @@ def _read_devices(
 
 
 def _find_clashes(
-    document: Document, data: Mapping[str, object], devices: Sequence[Device]
+    document: Document, data: Mapping[str, object], devices: Sequence[Device], kind: Kind
 ) -> list[Fault]:
-    """Find the devices that cannot run what `compile` and `weights` ask for."""
+    """Find the devices that cannot run the kind, or what `compile` and `weights` ask for."""
     backend, weights = backend_of(data.get("compile", "auto")), data.get("weights", "full")
     faults = []
     for place, device in enumerate(devices):
         clash = find_clash(device, backend=backend, weights=weights)
+        if kind.is_on_cpu and device.kind not in {"auto", "cpu"}:
+            clash = (
+                f"Models of kind {kind.name!r} run on the CPU, not on {str(device)!r}: write "
+                "`devices: [cpu]`, or leave `devices` out."
+            )
         if clash is not None:
             faults.append(document.fault(clash, "devices", place))
     return faults
@@ -209,6 +218,7 @@ def _deploy(
         params=cast("Mapping[str, object]", data.get("params", {})),
         threads=cast("int | None", data.get("threads")),
         estimated_bytes=estimate_bytes(str(source)) if has_weights else 0,
+        prepare=_FETCH if has_weights and str(source).startswith("hf://") else "",
         is_inline=cast("bool", data.get("inline", kind.is_inline)),
     )
 

@@ -23,6 +23,8 @@ class Deployment:
     its argument (JSON values only). `is_inline` engines run in a thread of the scheduler's own
     process: for work too small to be worth a hop. `estimated_bytes` is what a worker is expected to
     hold of its device's memory, until it has told; it follows from the files, and is no content.
+    `prepare`, where given, is a Preparation that the worker imports, for a model whose files are to
+    be fetched first: nothing is loaded before there is room for what it says.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Deployment:
     params: Mapping[str, object] = field(default_factory=dict)
     threads: int | None = None
     estimated_bytes: int = field(default=0, compare=False)
+    prepare: str = ""
     is_inline: bool = False
 
     @property
@@ -48,6 +51,14 @@ class Deployment:
 
 #: Tells how loading goes: what is being done, and how much of it is done (0 to 1), where known.
 Report = Callable[[str, float | None], None]
+
+
+class Preparation(Protocol):
+    """Fetches what an engine will load. Runs in the worker; loads nothing."""
+
+    def __call__(self, config: Mapping[str, object], report: Report) -> int:
+        """Give the bytes that the engine is expected to hold. Raises ModelLoadError."""
+        ...
 
 
 class EngineFactory(Protocol):

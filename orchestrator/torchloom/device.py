@@ -15,6 +15,9 @@ _PATTERN = re.compile(r"(?P<kind>[a-z]+)(:(?P<unit>[A-Za-z0-9.]+))?")
 #: Kinds of device that have a backend. More arrive by entry point later.
 KNOWN_KINDS = ("auto", "cpu", "cuda", "openvino")
 
+#: How the units of each kind are written; none where a kind has no units.
+_UNITS = {"cuda": re.compile(r"[0-9]*"), "openvino": re.compile(r".*")}
+
 #: What may be written, for messages.
 _EXAMPLES = (*KNOWN_KINDS, "cuda:0", "openvino:CPU", "openvino:GPU", "openvino:NPU")
 
@@ -40,6 +43,15 @@ class Device:
             message = f"Unknown device {text!r}. Write one of: {', '.join(_EXAMPLES)}."
             raise DeviceUnavailable(message)
         unit = match["unit"] or ""
+        units = _UNITS.get(match["kind"])
+        if unit and units is None:
+            message = (
+                f"Unknown device {text!r}: {match['kind']!r} has no units. Leave {unit!r} out."
+            )
+            raise DeviceUnavailable(message)
+        if units is not None and not units.fullmatch(unit):
+            message = f"Unknown device {text!r}. Number it, as in {match['kind'] + ':0'!r}."
+            raise DeviceUnavailable(message)
         return cls(match["kind"], (unit.upper() or "CPU") if match["kind"] == "openvino" else unit)
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from torchloom.code_status import CodeStatus
 from torchloom.errors import BatchContractError, TorchLoomError
 
 
@@ -74,7 +75,7 @@ class Engine(Protocol):
     """A loaded model on one device. Every method is called from one and the same thread.
 
     One that can tell what it holds of its device's memory also has `memory_bytes`: see Measured in
-    `footprint.py`.
+    `footprint.py`. One that compiles also has `code_status`: see Compiled in `code_status.py`.
     """
 
     #: The device that it runs on, as users write it: `cpu`, `cuda:0`.
@@ -118,7 +119,7 @@ class BatchEngine:
 
     `forward` takes the batch and gives one output a task, in the same order. `validate`, where
     given, raises InvalidInput for a task that must not join the batch; `measure` tells the bytes
-    that it holds of its device's memory.
+    that it holds of its device's memory, `code` how the code that it runs stands.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class BatchEngine:
         close: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
         measure: Callable[[], int] | None = None,
+        code: Callable[[], Sequence[CodeStatus]] = tuple,
     ) -> None:
         self.device = device
         self.notes = tuple(notes)
@@ -139,6 +141,7 @@ class BatchEngine:
         self._validate = validate
         self._close = close
         self._measure = measure
+        self._code = code
         self._admitted: dict[int, Work] = {}
 
     def room(self) -> Room:
@@ -168,6 +171,10 @@ class BatchEngine:
     def memory_bytes(self) -> int:
         """Give what it holds of its device's memory; 0 where nobody has said how to tell."""
         return self._measure() if self._measure is not None else 0
+
+    def code_status(self) -> Sequence[CodeStatus]:
+        """Say how the code of its parts stands; nothing where none is compiled."""
+        return self._code()
 
     def close(self) -> None:
         """Give back what the function holds."""

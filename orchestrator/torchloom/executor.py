@@ -17,12 +17,13 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
+from torchloom.channel import Hangup
 from torchloom.cores import Cores
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
-from torchloom.worker import Hangup, Worker, open_engine
+from torchloom.worker import Worker, open_engine
 
 
 _log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ class LocalExecutor:
         self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
     ) -> Link:
         """Start a worker process. Raises OSError, and TypeError if its config cannot be sent."""
-        frame = Open(deployment.factory, dict(deployment.config), str(device))
+        frame = _open(deployment, device)
         encode(frame)  # before there is a process to leave behind
         worker = object()
 
@@ -206,6 +207,11 @@ class LocalExecutor:
         self._cores.settle(worker, share, link.pid)
         link.send(frame)
         return link
+
+
+def _open(deployment: Deployment, device: Device) -> Open:
+    config = dict(deployment.config)
+    return Open(deployment.factory, config, str(device), deployment.prepare)
 
 
 def _environment(share: CoreShare) -> dict[str, str]:
@@ -270,12 +276,12 @@ class ThreadLink:
         """Wait until the thread has ended, or was cut off."""
         await self._ended.wait()
 
-    def take(self, *, wait: bool) -> Iterable[AnyFrame]:
+    def take(self, *, wait: bool, timeout_s: float | None = None) -> Iterable[AnyFrame]:
         """Give the worker its frames (called in the thread)."""
         frames: list[AnyFrame] = []
         with contextlib.suppress(queue.Empty):
             while not self._is_dead:
-                frame = self._frames.get(block=wait and not frames)
+                frame = self._frames.get(wait and not frames, timeout_s)
                 if frame is None:
                     break
                 frames.append(frame)
@@ -303,8 +309,8 @@ class _ThreadChannel:
     def __init__(self, link: ThreadLink) -> None:
         self._link = link
 
-    def receive(self, *, wait: bool) -> Iterable[AnyFrame]:
-        return self._link.take(wait=wait)
+    def receive(self, *, wait: bool, timeout_s: float | None = None) -> Iterable[AnyFrame]:
+        return self._link.take(wait=wait, timeout_s=timeout_s)
 
     def send(self, frame: Frame) -> None:
         self._link.deliver(frame)
@@ -318,5 +324,5 @@ class InlineExecutor:
     ) -> Link:
         """Start a worker thread."""
         link = ThreadLink(on_frame, on_end)
-        link.start(Open(deployment.factory, dict(deployment.config), str(device)))
+        link.start(_open(deployment, device))
         return link

@@ -56,6 +56,9 @@ class Fleet:
         self._measured: dict[Device, int] = {}
         self._scaling = asyncio.Lock()
         self._reload: asyncio.Task[None] | None = None
+        #: Workers that wait for leave to load what they have fetched.
+        self._claims: set[asyncio.Task[None]] = set()
+        self._is_patient = False
 
     @property
     def is_changing(self) -> bool:
@@ -101,6 +104,7 @@ class Fleet:
         await self._memory.make_room(self._owner, wanted, is_patient=is_patient)
         self.replicas += added
         was_evicted, self.is_evicted = self.is_evicted, False
+        self._is_patient = is_patient
         is_up = False
         try:
             await self._start(added)
@@ -133,10 +137,34 @@ class Fleet:
 
     def _new_replica(self, device: Device) -> Replica:
         replica = Replica(
-            self._deployment, device, self._executor, self._owner, self._stats, now=self._now
+            self._deployment,
+            device,
+            self._executor,
+            self._owner,
+            self._stats,
+            now=self._now,
+            on_claim=self._on_claim,
         )
         replica.memory_bytes = self._measured.get(device, replica.memory_bytes)
         return replica
+
+    def _on_claim(self, replica: Replica, count: int) -> None:
+        claim = asyncio.get_running_loop().create_task(self._settle_claim(replica, count))
+        self._claims.add(claim)
+        claim.add_done_callback(self._claims.discard)
+
+    async def _settle_claim(self, replica: Replica, count: int) -> None:
+        """Let a worker load if there is room; one whose measure is known has its room already."""
+        if replica.wanted_device in self._measured:
+            replica.grant(replica.memory_bytes)
+            return
+        wanted = {self._memory.place_of(replica.device): count}
+        try:
+            await self._memory.make_room(self._owner, wanted, is_patient=self._is_patient)
+        except TorchLoomError as error:
+            replica.deny(error)
+        else:
+            replica.grant(count)
 
     async def _retire(self, replica: Replica) -> None:
         replica.drain()

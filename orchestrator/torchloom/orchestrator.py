@@ -33,7 +33,8 @@ from torchloom.history import History
 from torchloom.memory import Memory
 from torchloom.node_run import CallOptions
 from torchloom.policy import ReplicaPolicy
-from torchloom.pool import ModelStatus, OnProgress, Pool
+from torchloom.model_status import ModelStatus
+from torchloom.pool import OnProgress, Pool
 from torchloom.pool_series import pool_series
 from torchloom.run import Run, RunOptions
 from torchloom.stats import Series, Stats

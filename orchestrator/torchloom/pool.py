@@ -9,8 +9,6 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from torchloom.batcher import Arrivals, Wait, decide
 from torchloom.choice import hints_for, roomiest
@@ -26,10 +24,10 @@ from torchloom.errors import (
 from torchloom.executor import Executor
 from torchloom.fleet import Fleet
 from torchloom.memory import Memory
+from torchloom.model_status import ModelStatus, PoolState
 from torchloom.policy import ReplicaPolicy
 from torchloom.queue import TaskQueue
 from torchloom.replica import Replica
-from torchloom.replica_state import FleetState, ReplicaStatus
 from torchloom.stats import Stats
 from torchloom.step_cost import StepCost
 from torchloom.task import Task, TaskState
@@ -40,20 +38,6 @@ _log = logging.getLogger(__name__)
 
 #: Called while a model loads, with its label, what is being done, and how much of it is done.
 OnProgress = Callable[[str, str, float | None], None]
-
-PoolState = FleetState | Literal["draining"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelStatus:
-    """One model version as it stands."""
-
-    deployment: Deployment
-    state: PoolState
-    queue_depth: int
-    weight: float
-    memory_bytes: int
-    replicas: tuple[ReplicaStatus, ...]
 
 
 class Pool:

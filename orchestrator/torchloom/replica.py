@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.engine import Room
@@ -21,6 +22,7 @@ from torchloom.errors import (
     WorkerDied,
 )
 from torchloom.executor import Executor, Link
+from torchloom.leaving import Leaving
 from torchloom.owner import Owner
 from torchloom.replica_series import ReplicaSeries
 from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
@@ -33,9 +35,12 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
+    Code,
     Events,
     GoneEvent,
+    Grant,
     Progress,
     Ready,
     ResultEvent,
@@ -53,9 +58,6 @@ MAX_DEATHS = 3
 #: Seconds before a worker that has died is started again: the first time at once.
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
-#: A cancelled task must leave its engine within this time, or the worker is killed as hung.
-HANG_S = 60.0
-
 
 class Replica:
     """One worker of a pool, started again whenever it dies."""
@@ -69,6 +71,7 @@ class Replica:
         stats: Stats,
         *,
         now: Callable[[], float],
+        on_claim: Callable[[Replica, int], None],
     ) -> None:
         self.deployment = deployment
         self.device = str(device)
@@ -76,19 +79,20 @@ class Replica:
         self.room = Room(max_tasks=0)
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
+        self.code: tuple[CodeStatus, ...] = ()
         #: What its worker holds of its device's memory, or is expected to.
         self.memory_bytes = deployment.estimated_bytes
         self.restarts = 0
         self.error: TorchLoomError | None = None
         self.wanted_device = device
         self.in_flight: dict[int, Task] = {}
-        #: Cancelled tasks that the engine still holds, each with its timer against a hung engine.
-        self.leaving: dict[int, asyncio.TimerHandle] = {}
+        self.leaving = Leaving(self._kill_hung)
         self._turns = Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room)
         self._executor = executor
         self._owner = owner
         self._stats = stats
         self._now = now
+        self._on_claim = on_claim
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -153,7 +157,7 @@ class Replica:
             raise NotServing(f"Model {self.deployment.label!r} was stopped while it was loading.")
 
     def _begin(self) -> None:
-        self._is_loading = True
+        self._is_loading, self.code = True, ()
         self._starting = asyncio.get_running_loop().create_task(self._launch())
 
     async def _launch(self) -> None:
@@ -163,6 +167,18 @@ class Replica:
             )
         except (OSError, RuntimeError, TypeError) as error:
             self._on_end(f"it could not be started: {error}")
+
+    def grant(self, memory_bytes: int) -> None:
+        """Let its worker load what it has claimed room for."""
+        assert self._link is not None
+        self.memory_bytes = memory_bytes
+        self._link.send(Grant())
+
+    def deny(self, error: TorchLoomError) -> None:
+        """End its worker before it loads anything: there is no room."""
+        assert self._link is not None
+        self.error = error
+        self._link.kill()
 
     def drain(self) -> None:
         """Take nothing new."""
@@ -209,8 +225,7 @@ class Replica:
         self._link = None
         self._turns.clear()
         orphans = self._take_in_flight()
-        for task_id in list(self.leaving):
-            self._let_go(task_id)
+        self.leaving.clear()
         if self.state is ReplicaState.STOPPED:
             return
         label = self.deployment.label
@@ -297,18 +312,12 @@ class Replica:
             return
         assert self._link is not None
         self._link.send(Cancel([task.id]))
-        loop = asyncio.get_running_loop()
-        self.leaving[task.id] = loop.call_later(HANG_S, self._kill_hung)
+        self.leaving.add(task.id)
         self._emptied.set()
-
-    def _let_go(self, task_id: int) -> None:
-        timer = self.leaving.pop(task_id, None)
-        if timer is not None:
-            timer.cancel()
 
     def _kill_hung(self) -> None:
         assert self._link is not None
-        _log.error("%r holds a task cancelled %s s ago; it is killed as hung.", self, HANG_S)
+        _log.error("%r holds a task cancelled long ago; it is killed as hung.", self)
         self._link.kill()
 
     def _take_in_flight(self) -> list[Task]:
@@ -332,6 +341,10 @@ class Replica:
             self._owner.on_progress(self.device, frame.what, frame.fraction)
         elif isinstance(frame, Broken):
             self.error = from_error(frame.error)
+        elif isinstance(frame, Claim):
+            self._on_claim(self, frame.bytes)
+        elif isinstance(frame, Code):
+            self.code = tuple(frame.parts)
 
     def _on_ready(self, frame: Ready) -> None:
         if self.state is not ReplicaState.STARTING:
@@ -339,7 +352,7 @@ class Replica:
         self.device = frame.device
         self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
         self.load_s = frame.load_s
-        self.notes = tuple(frame.notes)
+        self.notes, self.code = tuple(frame.notes), tuple(frame.code)
         self.memory_bytes = frame.memory_bytes or self.memory_bytes
         self.error = None
         self._has_served, self._is_loading = True, False
@@ -364,7 +377,7 @@ class Replica:
                 task.add_chunk(event.data)
             return
         # A result may cross the cancellation of its task on the way.
-        self._let_go(event.id)
+        self.leaving.remove(event.id)
         self._turns.remove(event.id)
         if isinstance(event, GoneEvent):
             return
@@ -382,15 +395,4 @@ class Replica:
 
     def status(self) -> ReplicaStatus:
         """Take a picture of it."""
-        return ReplicaStatus(
-            device=self.device,
-            state=self.state.value,
-            pid=self.pid,
-            in_flight=len(self.in_flight),
-            max_tasks=self.room.max_tasks,
-            restarts=self.restarts,
-            load_s=self.load_s,
-            memory_bytes=self.memory_bytes,
-            error=self.error.message if self.error else None,
-            notes=self.notes,
-        )
+        return ReplicaStatus.of(self)

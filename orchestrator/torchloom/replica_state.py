@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from torchloom.code_status import CodeStatus
+
+
+if TYPE_CHECKING:
+    from torchloom.replica import Replica
 
 
 class ReplicaState(Enum):
@@ -39,7 +45,7 @@ TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStatus:
-    """One replica as it stands. `notes` is what its engine says of itself."""
+    """One replica as it stands. `notes` is what its engine says of itself, `code` of its code."""
 
     device: str
     state: str
@@ -51,3 +57,21 @@ class ReplicaStatus:
     memory_bytes: int
     error: str | None
     notes: tuple[str, ...] = ()
+    code: tuple[CodeStatus, ...] = ()
+
+    @classmethod
+    def of(cls, replica: Replica) -> ReplicaStatus:
+        """Take a picture."""
+        return cls(
+            device=replica.device,
+            state=replica.state.value,
+            pid=replica.pid,
+            in_flight=len(replica.in_flight),
+            max_tasks=replica.room.max_tasks,
+            restarts=replica.restarts,
+            load_s=replica.load_s,
+            memory_bytes=replica.memory_bytes,
+            error=replica.error.message if replica.error else None,
+            notes=replica.notes,
+            code=replica.code,
+        )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
+from torchloom.code_status import CodeStatus
 from torchloom.errors import WIRE_ERRORS, Fault, TaskFailed, TorchLoomError
 
 
@@ -34,11 +36,12 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Open(Frame, frozen=True, tag=1):
-    """Open the engine: the first frame of all."""
+    """Open the engine: the first frame of all. `prepare`: see Deployment; empty for none."""
 
     factory: str
     config: dict[str, object]
     device: str
+    prepare: str = ""
 
 
 class Admit(Frame, frozen=True, tag=2):
@@ -67,7 +70,8 @@ class Progress(Frame, frozen=True, tag=5):
 class Ready(Frame, frozen=True, tag=6):
     """The engine is open and warm.
 
-    `memory_bytes` is what it holds on its device (0: not known), `notes` what it says of itself.
+    `memory_bytes` is what it holds on its device (0: not known), `notes` what it says of itself,
+    `code` how its code stands.
     """
 
     device: str
@@ -76,6 +80,17 @@ class Ready(Frame, frozen=True, tag=6):
     load_s: float
     memory_bytes: int = 0
     notes: list[str] = []
+    code: list[CodeStatus] = []
+
+
+class Claim(Frame, frozen=True, tag=10):
+    """The worker has what it will load, which takes so much memory; it waits for a Grant."""
+
+    bytes: int
+
+
+class Grant(Frame, frozen=True, tag=11):
+    """There is room for what was claimed: load it."""
 
 
 class Error(msgspec.Struct, frozen=True, array_like=True):
@@ -130,7 +145,13 @@ class Events(Frame, frozen=True, tag=8):
     steps: list[tuple[float, int]]
 
 
-AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events
+class Code(Frame, frozen=True, tag=9):
+    """How the engine's code stands: sent when that has changed."""
+
+    parts: list[CodeStatus]
+
+
+AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events | Code | Claim | Grant
 
 
 def _encode_unknown(value: object) -> object:
@@ -213,6 +234,16 @@ def to_error(error: Exception) -> Error:
         ]
         return Error(type(error).__name__, _sendable(error.message), faults)
     return Error(TaskFailed.__name__, _sendable(f"{type(error).__name__}: {error}"))
+
+
+def sendable_status(status: CodeStatus) -> CodeStatus:
+    """Give a status whose words can travel, whatever a compiler has said."""
+    return replace(
+        status,
+        part=_sendable(status.part),
+        pending=tuple(_sendable(each) for each in status.pending),
+        failures=tuple(_sendable(each) for each in status.failures),
+    )
 
 
 def _sendable(message: str) -> str:

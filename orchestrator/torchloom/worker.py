@@ -18,31 +18,34 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Protocol, cast
+from typing import cast
 
-from torchloom.deployment import EngineFactory
+from torchloom.channel import Channel, Hangup, SocketChannel
+from torchloom.code_status import CodeStatus, Compiled, is_changing
+from torchloom.deployment import EngineFactory, Preparation, Report
 from torchloom.device import Device
 from torchloom.engine import Chunk, Engine, Event, Noted, Result, Values, Work
 from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
 from torchloom.footprint import bytes_of, resident_bytes
 from torchloom.wire import (
     Admit,
-    AnyFrame,
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
+    Code,
     Events,
     FailureEvent,
-    Frame,
-    FrameReader,
     GoneEvent,
+    Grant,
     Open,
     Progress,
     Ready,
     ResultEvent,
     WireEvent,
     encode,
+    sendable_status,
     to_error,
 )
 
@@ -52,58 +55,13 @@ _log = logging.getLogger(__name__)
 #: prctl(2): the signal that this process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
-_RECEIVE_BYTES = 1 << 20
-
 #: Steps that gave no event are told together, this long after the first of them at the latest: a
 #: frame for each would wake the scheduler between all steps, on cores that the steps need.
 _QUIET_S = 0.1
 
-
-class Hangup(Exception):
-    """The scheduler's end of the channel is closed."""
-
-
-class Channel(Protocol):
-    """The worker's end of its link to the scheduler."""
-
-    def receive(self, *, wait: bool) -> Iterable[AnyFrame]:
-        """Give the frames that have come; with `wait`, at least one. Raises Hangup at the end."""
-        ...
-
-    def send(self, frame: Frame) -> None:
-        """Send a frame. Raises TypeError for values that cannot travel, Hangup at the end."""
-        ...
-
-
-class SocketChannel:
-    """A Channel over a connected stream socket."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._reader = FrameReader()
-
-    def receive(self, *, wait: bool) -> list[AnyFrame]:
-        """Give the frames that have come; with `wait`, at least one."""
-        frames: list[AnyFrame] = []
-        while not frames:
-            try:
-                data = self._connection.recv(_RECEIVE_BYTES, 0 if wait else socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                raise Hangup from error
-            if not data:
-                raise Hangup
-            frames.extend(self._reader.feed(data))
-        return frames
-
-    def send(self, frame: Frame) -> None:
-        """Send a frame whole."""
-        data = encode(frame)
-        try:
-            self._connection.sendall(data)
-        except OSError as error:
-            raise Hangup from error
+#: How long after a step, and how often while something compiles, the engine is asked how its code
+#: stands.
+_LOOK_S = 0.5
 
 
 def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False) -> Engine | None:
@@ -115,10 +73,13 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
         channel.send(Progress(what, fraction))
 
     try:
+        if frame.prepare and not _claim(frame, channel, report):
+            return None
         factory = import_factory(frame.factory)
         engine = factory(frame.config, Device.parse(frame.device), report)
         room = engine.room()
         memory = bytes_of(engine, before)
+        code = code_of(engine)
     except TorchLoomError as error:
         channel.send(Broken(to_error(error)))
         return None
@@ -129,14 +90,34 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
         return None
     load_s = time.perf_counter() - started
     notes = list(engine.notes) if isinstance(engine, Noted) else []
-    channel.send(Ready(engine.device, room.max_tasks, room.is_continuous, load_s, memory, notes))
+    place = (engine.device, room.max_tasks, room.is_continuous)
+    channel.send(Ready(*place, load_s, memory, notes, code))
     return engine
+
+
+def _claim(frame: Open, channel: Channel, report: Report) -> bool:
+    """Fetch what is to be loaded, and wait for leave to load it; tell whether there was any."""
+    prepare = cast("Preparation", _import(frame.prepare))
+    channel.send(Claim(prepare(frame.config, report)))
+    # While it loads it is sent nothing else but Close: nobody waits for it any more.
+    return all(isinstance(answer, Grant) for answer in channel.receive(wait=True))
+
+
+def code_of(engine: Engine) -> list[CodeStatus]:
+    """Ask an engine how its code stands; nothing where it compiles none."""
+    return (
+        [sendable_status(p) for p in engine.code_status()] if isinstance(engine, Compiled) else []
+    )
 
 
 def import_factory(path: str) -> EngineFactory:
     """Import `package.module:function`."""
+    return cast("EngineFactory", _import(path))
+
+
+def _import(path: str) -> object:
     module, _, name = path.partition(":")
-    return cast("EngineFactory", getattr(importlib.import_module(module), name))
+    return getattr(importlib.import_module(module), name)
 
 
 class Worker:
@@ -146,10 +127,22 @@ class Worker:
     alone, and then settled. Tasks that come meanwhile wait here.
     """
 
-    def __init__(self, engine: Engine, channel: Channel, *, quiet_s: float = _QUIET_S) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        channel: Channel,
+        *,
+        quiet_s: float = _QUIET_S,
+        look_s: float = _LOOK_S,
+    ) -> None:
         self._engine = engine
         self._channel = channel
         self._quiet_s = quiet_s
+        self._look_s = look_s
+        self._is_compiled = isinstance(engine, Compiled)
+        #: When to ask for its code next; None: not before there was a step.
+        self._look_at: float | None = 0.0 if self._is_compiled else None
+        self._told_code: list[CodeStatus] = []
         self._held: dict[int, Work] = {}
         self._wants_chunks: set[int] = set()
         self._has_sent: set[int] = set()
@@ -167,6 +160,7 @@ class Worker:
                     self._step()
                 else:
                     self._flush()
+                self._tell_code()
         except Hangup:
             _log.info("The scheduler has hung up.")
         finally:
@@ -174,7 +168,7 @@ class Worker:
 
     def _take_frames(self) -> bool:
         has_work = bool(self._held or self._alone or self._waiting or self._events)
-        for frame in self._channel.receive(wait=not has_work):
+        for frame in self._channel.receive(wait=not has_work, timeout_s=self._rest_s()):
             if isinstance(frame, Admit):
                 for task_id, inputs, params, wants_chunks in frame.work:
                     self._waiting.append(Work(task_id, inputs, params))
@@ -219,7 +213,10 @@ class Worker:
                 self._add(event)
         except Exception as error:  # noqa: BLE001 - a model may raise anything; its batch is settled
             self._recover(error)
-        self._steps.append((time.perf_counter() - started, size))
+        now = time.perf_counter()
+        self._steps.append((now - started, size))
+        if self._is_compiled and self._look_at is None:
+            self._look_at = now + self._look_s
         if self._events or sum(seconds for seconds, _ in self._steps) >= self._quiet_s:
             self._flush()
 
@@ -270,6 +267,28 @@ class Worker:
             for event in events:
                 self._channel.send(Events([sendable(event)], []))
             self._channel.send(Events([], steps))
+
+    def _rest_s(self) -> float | None:
+        """Say how long it may sleep; None: until there is something to do."""
+        return None if self._look_at is None else max(self._look_at - time.perf_counter(), 0.0)
+
+    def _tell_code(self) -> None:
+        """Tell how the engine's code stands, where that has changed; not at every step."""
+        if self._look_at is None or time.perf_counter() < self._look_at:
+            return
+        self._look_at = None
+        try:
+            code = code_of(self._engine)
+        except Exception:  # noqa: BLE001 - a model may raise anything; nothing hangs on this
+            _log.exception("The engine cannot tell how its code stands, and is not asked again.")
+            self._is_compiled = False
+            return
+        if code != self._told_code:
+            self._channel.send(Code(code))
+            self._told_code = code
+        self._is_compiled = bool(code)
+        if is_changing(code):
+            self._look_at = time.perf_counter() + self._look_s
 
 
 def _named(values: Values) -> dict[str, object]:

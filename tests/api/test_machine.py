@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
-from torchloom_api.machine import DeviceView, read_devices, read_openvino
+import pytest
+
+from torchloom.device import Device
+from torchloom_api.machine import DeviceView, is_there, read_devices, read_openvino
 
 
 def test_reads_what_the_drivers_tool_prints() -> None:
@@ -38,3 +41,25 @@ def test_reads_openvinos_devices() -> None:
         DeviceView(device="openvino:GPU", name="Arc", memory=8),
     ]
     assert read_openvino("") == read_openvino("Segmentation fault") == []
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("auto", True),
+        ("cpu", True),
+        ("cuda", True),
+        ("cuda:1", True),
+        ("cuda:0", False),
+        ("openvino:GPU", True),
+        ("openvino:GPU.0", True),
+        ("openvino:GPU.1", False),
+        ("openvino:NPU.0", True),
+        ("openvino:CPU", False),
+    ],
+)
+def test_tells_which_devices_are_there(device: str, expected: bool) -> None:  # noqa: FBT001 - a table
+    """As model files may name them."""
+    there = ("cpu", "cuda:1", "openvino:GPU.0", "openvino:NPU")
+    found = [DeviceView(device=name, name="") for name in there]
+    assert is_there(Device.parse(device), found) is expected

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 
@@ -413,3 +416,63 @@ def test_survives_clients_that_break_the_protocol(start: Start, tmp_path: Path) 
 
     assert answer.json()["outputs"] == {"said": "WELL"}
     assert "Traceback" not in server.log.read_text()
+
+
+NET = """
+name: net
+kind: module
+class: torch.nn:Linear
+arguments: {in_features: 4, out_features: 2}
+devices: [cpu]
+inputs: {input: {shape: [4], dtype: float32}}
+compile: {backend: inductor, dynamic: false}
+"""
+
+
+def test_tells_when_what_compiles_beside_is_compiled(start: Start, tmp_path: Path) -> None:
+    """A batch of a new size is answered eagerly while its code is made, which the API shows."""
+    server = start(write(tmp_path, "net.yaml", NET), "--functions=torch.nn")
+    seen: list[tuple[str, int]] = []
+    with server.client() as client:
+
+        def look() -> tuple[str, int]:
+            (part,) = client.get("/api/models/net").json()["replicas"][0]["code"]
+            assert part["failures"] == []
+            assert len(part["pending"]) == (part["state"] == "compiling")
+            return part["state"], part["num_compiled"]
+
+        assert look() == ("compiled", 1)  # for the two rows of the warm-up
+        answer = client.post("/api/models/net/predict", json={"inputs": {"input": [1, 2, 3, 4]}})
+        assert answer.status_code == 200
+        deadline = time.monotonic() + 500
+        while ("compiled", 2) not in seen and time.monotonic() < deadline:
+            seen.append(look())
+            time.sleep(0.2)  # another process compiles
+        listed = subprocess.run(
+            [sys.executable, "-m", "torchloom_api.cli", "models", "list", "--server", server.url],
+            capture_output=True,
+            check=True,
+        )
+    assert list(dict.fromkeys(seen)) in (
+        [("compiled", 1), ("compiling", 1), ("compiled", 2)],
+        [("compiling", 1), ("compiled", 2)],
+    )
+    assert listed.stdout.split()[-1] == b"compiled"
+    assert server.end() == 0
+
+
+def test_refuses_a_model_one_of_whose_devices_is_not_there(start: Start) -> None:
+    """The answer, and later the list, name the device and those that there are; nothing is left."""
+    server = start("--functions=torch.nn")
+    text = NET.replace("[cpu]", "[cpu, 'openvino:NPU.9', 'cuda:99']").replace("inductor", "auto")
+    with server.client() as client:
+        answer = client.post("/api/models", content=text, headers=YAML)
+        view = client.get("/api/models/net").json()
+    assert answer.status_code == 422
+    assert re.search(
+        r"no device '(cuda:99|openvino:NPU.9)' here: \w+ sees", answer.json()["detail"]
+    )
+    assert (view["state"], view["replicas"]) == ("failed", [])
+    assert view["error"]["detail"] == answer.json()["detail"]
+    assert psutil.Process(server.process.pid).children() == []
+    assert server.end() == 0

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from torchloom_api.cli import main
 from torchloom_api.cli.exit_code import ExitCode
+from torchloom_api.settings import Settings
 
 
 pytestmark = pytest.mark.slow
@@ -185,3 +186,37 @@ def test_says_when_no_server_answers() -> None:
     result = _ask("http://127.0.0.1:9", "workflows", "list")
     assert result.exit_code == ExitCode.UNREACHABLE
     assert "torchloom serve FILE" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "memory", "evict"),
+    [
+        ([], {"cpu": "1GiB"}, True),
+        (["--memory", "cpu=12GiB", "--memory", "cuda:0=8GiB", "--no-evict"], None, False),
+        (["--memory", "cpu=12GiB,cuda:0=8GiB", "--evict"], None, True),
+    ],
+)
+def test_takes_budgets_of_memory_and_eviction(
+    flags: list[str],
+    memory: dict[str, str] | None,
+    evict: bool,  # noqa: FBT001 - a table
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Flags come over the settings file; what they do not say is the file's."""
+    settings: list[Settings] = []
+    monkeypatch.setattr("torchloom_api.server.run_server", lambda s, *_, **__: settings.append(s))
+    file = tmp_path / "settings.yaml"
+    file.write_text("memory: {cpu: 1GiB}\nevict: true\n")
+    result = CliRunner().invoke(main, ["serve", "--settings", str(file), *flags])
+    assert result.exit_code == ExitCode.OK
+    assert settings[0].memory == (memory or {"cpu": "12GiB", "cuda:0": "8GiB"})
+    assert settings[0].evict is evict
+
+
+@pytest.mark.parametrize("amount", ["cpu", "cpu=lots", "gpu=1GiB", "=1GiB"])
+def test_refuses_a_budget_that_is_none(amount: str) -> None:
+    """What is wrong is named, and no server starts."""
+    result = CliRunner().invoke(main, ["serve", "--memory", amount])
+    assert result.exit_code == ExitCode.FAILED
+    assert "The setting 'memory' is not valid" in result.stderr

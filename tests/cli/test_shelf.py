@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torchloom.errors import InvalidWorkflow
 from torchloom_api.cli import main
 from torchloom_api.cli.exit_code import ExitCode
 from torchloom_api.cli.shelf import Shelf
+from torchloom_api.machine import DeviceView
 
 
 Write = Callable[..., list[Path]]
@@ -98,6 +100,49 @@ def test_check_says_what_it_found(write: Write) -> None:
     result = CliRunner().invoke(main, ["check", *map(str, write(INNER, MODEL))])
     assert result.exit_code == ExitCode.OK
     assert result.stdout == "ok: workflow inner@1, model minilm@1\n"
+
+
+def test_check_warns_of_devices_that_this_machine_lacks(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may be served elsewhere: the device is named with its place, and all is sound."""
+
+    async def find() -> list[DeviceView]:
+        return [DeviceView(device=name, name="") for name in ("cpu", "openvino:CPU")]
+
+    monkeypatch.setattr("torchloom_api.machine.find_devices", find)
+    (file,) = write(MODEL + "devices: [openvino, cpu, cuda:3]\n")
+    result = CliRunner().invoke(main, ["check", str(file)])
+    assert result.exit_code == ExitCode.OK
+    warning, found = result.stdout.splitlines()
+    assert warning.startswith(f"{file}:4:26: warning: there is no device 'cuda:3' on this machine")
+    assert "which has cpu, openvino:CPU" in warning
+    assert found == "ok: model minilm@1"
+    (told,) = json.loads(CliRunner().invoke(main, ["check", "--json", str(file)]).stdout)
+    assert (told["severity"], told["line"], told["pointer"]) == ("warning", 4, "/devices/2")
+
+
+def test_check_looks_for_no_device_where_none_is_named(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files for `auto` and the CPU are checked as fast as ever."""
+    monkeypatch.setattr("torchloom_api.machine.find_devices", None)
+    files = write(MODEL, MODEL.replace("minilm", "other") + "devices: [cpu]\n")
+    result = CliRunner().invoke(main, ["check", *map(str, files)])
+    assert result.stdout == "ok: model minilm@1, model other@1\n"
+
+
+def test_check_refuses_a_device_that_its_kind_does_not_run_on(write: Write) -> None:
+    """As it does a node's hint at a device that the model is not on: a server would, too."""
+    function = "name: f\nkind: function\nfunction: a:b\ndevices: [cuda:0]\n"
+    hint = INNER.replace("model: minilm,", "model: minilm, device: 'cuda:0',")
+    files = write(function, hint, MODEL + "devices: [cpu]\n")
+    result = CliRunner().invoke(main, ["check", "--json", *map(str, files)])
+    assert result.exit_code == ExitCode.INVALID_FILE
+    faults = json.loads(result.stdout)
+    assert [(fault["line"], fault["severity"]) for fault in faults] == [(4, "error"), (4, "error")]
+    assert "run on the CPU, not on 'cuda:0'" in faults[0]["message"]
+    assert "cuda:0" in faults[1]["message"]
 
 
 def test_check_imports_no_torch(write: Write) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from torchloom.code_status import CodeStatus
 from torchloom.errors import ModelLoadError, TaskFailed
 from torchloom_models import compile as compile_layer
 from torchloom_models.artefact import ArtefactKey
@@ -138,6 +139,48 @@ def test_serves_eagerly_while_a_new_layout_compiles(make: Make, ahead: FakeCompi
     assert value_of(twice, SMALL) == 102
     assert ahead.compiled == [(((2,),), True)]
     twice.close()
+
+
+def test_says_how_its_code_stands(make: Make, ahead: FakeCompiler, late: FakeCompiler) -> None:
+    """Nothing yet, compiling for which layout, compiled, and the reason where one never will be."""
+    twice = make()
+    assert twice.status() == CodeStatus(part="twice", state="none")
+
+    ahead.may_go_on.clear()
+    twice(SMALL)
+    twice(torch.ones(3, 4))
+    status = twice.status()
+    assert (status.state, sorted(status.pending)) == ("compiling", ["float32 2", "float32 3x4"])
+
+    ahead.may_go_on.set()
+    twice.wait()
+    assert twice.status() == CodeStatus(part="twice", state="compiled", num_compiled=2)
+
+    ahead.error = late.error = "no luck"
+    for size in (6, 7):
+        twice(torch.ones(size))
+    twice.wait()
+    twice.close()
+    assert twice.status() == CodeStatus(
+        part="twice", state="compiled", num_compiled=2, failures=("no luck",)
+    )
+
+
+def test_says_that_it_is_eager_for_good(
+    make: Make, ahead: FakeCompiler, late: FakeCompiler
+) -> None:
+    """Because nothing compiles, with the reason, or because it was asked to be; never OpenVINO."""
+    ahead.error = late.error = "no luck"
+    twice = make("auto")
+    twice.warm_up([(SMALL,)], silent)
+    assert twice.status() == CodeStatus(part="twice", state="eager", failures=("no luck",))
+
+    assert make("eager").status() == CodeStatus(part="twice", state="eager")
+
+    other = make("auto", device="openvino:CPU")
+    with pytest.raises(TaskFailed):
+        other(LARGE)
+    assert other.status() == CodeStatus(part="twice", state="none", failures=("no luck",))
 
 
 def test_compiles_on_memory_of_its_own(make: Make) -> None:
@@ -303,7 +346,7 @@ def test_compiles_what_is_asked_for_most_first(make: Make, ahead: FakeCompiler) 
     twice = make()
     ahead.may_go_on.clear()
     twice(SMALL)
-    while not twice._line._is_busy:  # the thread has taken the first
+    while twice._line._current is None:  # the thread has taken the first
         pass
     for size, times in ((3, 1), (4, 3), (6, 2)):
         for _ in range(times):

@@ -49,10 +49,12 @@ def test_compiles_each_layout_once_and_one_at_a_time() -> None:
         line.add(size, ONE)
         compiles.has_begun.wait()
     assert (line.pending, line.has_taken(2), line.has_taken(4)) == (3, True, False)
+    assert len(line.unfinished()) == 3
 
     compiles.may_go_on.set()
     assert line.wait()
     line.add(3, ONE)
+    assert line.unfinished() == []
     line.close()
 
     assert compiles.done == [1, 3, 2]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from torchloom_models import demand as demand_module
-from torchloom_models.demand import MAX_COUNTED, MAX_NOTED, Demand, Like
+from torchloom_models.demand import MAX_COUNTED, MAX_NOTED, Demand, Like, describe
 
 
 pytestmark = pytest.mark.slow
@@ -34,6 +34,15 @@ def test_describes_a_tensor_but_for_its_values() -> None:
     assert (blank.dtype, blank.shape, blank.stride()) == (torch.bfloat16, (4, 3), (1, 4))
     with pytest.raises(RuntimeError, match="no dtype 'float31'"):
         Like("float31", (1,), (1,)).blank("cpu")
+
+
+def test_says_a_layout_in_words() -> None:
+    """Arguments that are alike are named once, and of many kinds the first few."""
+    ids, cache = torch.ones(2, 16, dtype=torch.long), torch.ones(2, 4, 8)
+    likes = tuple(Like.of(tensor) for tensor in (ids, torch.tensor(1.0), cache, cache))
+    assert describe(likes) == "int64 2x16, float32 scalar, float32 2x4x8"
+    more = tuple(Like.of(torch.ones(size)) for size in (1, 2))
+    assert describe((*likes, *more)).endswith("float32 2x4x8 and 2 more")
 
 
 def test_notes_what_was_asked_for_most_first(tmp_path: Path) -> None:

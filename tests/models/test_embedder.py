@@ -30,6 +30,7 @@ from torchloom_models.aot_build import AotBuild
 from torchloom_models.compiler import Code
 from torchloom_models.embedder import larger_buckets, open_embedder
 from torchloom_models.source import resolve_source
+from torchloom_models.watch import watching
 
 
 pytestmark = pytest.mark.slow
@@ -381,7 +382,7 @@ def test_pads_to_a_larger_bucket_while_the_nearest_compiles(
     monkeypatch.setattr(compile_layer, "AotCompiler", route)
     four, two = ["a b", "b a", "a a", "b b"], ["a b", "b b"]
     expected = embed(open_small(), four)
-    with compile_layer.watching() as callables:
+    with watching() as callables:
         engine = open_small(compile={"backend": "inductor", "dynamic": False, "buckets": [4]})
     (encode,), (watched,) = callables, routes
     np.testing.assert_allclose(embed(engine, four), expected, atol=1e-6)
@@ -389,8 +390,10 @@ def test_pads_to_a_larger_bucket_while_the_nearest_compiles(
     watched.may_go_on.clear()
 
     during = embed(engine, two)
+    assert [status.pending for status in engine.code_status()] == [("int64 2x4",)]
     watched.may_go_on.set()
     encode.wait()
+    assert [status.state for status in engine.code_status()] == ["compiled"]
     after = embed(engine, two)
 
     assert watched.ran[-2:] == [(4, 4), (2, 4)]

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
-from torchloom_models.estimate import estimate_bytes
+import pytest
+
+from torchloom.deployment import Report
+from torchloom.document import Document
+from torchloom_models import estimate
+from torchloom_models.estimate import estimate_bytes, fetch_bytes
+from torchloom_models.spec import parse_model
 
 
 def _write(file: Path, count: int) -> None:
@@ -54,3 +61,28 @@ def test_says_nothing_of_what_is_not_here(tmp_path: Path) -> None:
     assert estimate_bytes("package://no_such_package_anywhere/x") == 0
     assert estimate_bytes("package://torchloom/../..") == 0
     assert estimate_bytes("a\0b") == 0
+
+
+def test_counts_what_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's files are there when this returns; a folder that holds no weights counts as 0."""
+    _write(tmp_path / "model.safetensors", 5)
+    fetched: list[str] = []
+
+    def resolve(source: str, report: Report) -> Path:
+        report("fetching", None)
+        fetched.append(source)
+        return tmp_path if source.startswith("hf://org/name") else tmp_path / "none"
+
+    monkeypatch.setattr(estimate, "resolve_source", resolve)
+    assert fetch_bytes({"source": "hf://org/name@main"}, lambda *_: None) == 5
+    assert fetch_bytes({"source": "hf://org/other@main"}, lambda *_: None) == 0
+    assert fetched == ["hf://org/name@main", "hf://org/other@main"]
+
+
+def test_is_asked_for_where_files_are_to_be_fetched() -> None:
+    """A hub's model is fetched before it counts; a folder's size is known at once."""
+    model: dict[str, object] = {"name": "m", "kind": "embedder"}
+    for source, is_fetched in (("hf://org/name@main", True), ("folder", False)):
+        document = Document(data={**model, "source": source})
+        prepare = parse_model(document, base=Path()).prepare
+        assert (import_module(prepare.partition(":")[0]) is estimate) if is_fetched else not prepare

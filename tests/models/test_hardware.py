@@ -38,7 +38,7 @@ def test_gives_torchs_name(
     assert place_of(Device.parse(device)) == place
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:2", "cuda:x"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:2"])
 def test_says_which_devices_there_are(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """A device that is not plugged in is refused, with those that are."""
     have_gpus(monkeypatch, 0 if device == "cuda" else 2)

@@ -138,6 +138,17 @@ def test_refuses_what_cannot_work(data: object, words: str) -> None:
     assert words in " ".join(faults_of(data))
 
 
+@pytest.mark.parametrize("device", ["cuda:1", "openvino:GPU"])
+def test_refuses_devices_that_a_kind_does_not_run_on(device: str) -> None:
+    """Python functions and indexes run on the CPU; whoever names another device is told at once."""
+    function = {"name": "m", "kind": "function", "function": "a:b"}
+    index = {"name": "m", "kind": "index", "source": "a/b"}
+    for model in (function, index):
+        (fault,) = faults_of({**model, "devices": ["cpu", device]})
+        assert f"of kind '{model['kind']}' run on the CPU, not on '{device}'" in fault
+        assert parse_model(Document(data={**model, "devices": ["cpu"]}), base=BASE)
+
+
 def test_reports_devices_that_cannot_run_what_is_asked_for() -> None:
     """What OpenVINO is needed for, and what it cannot do, is told before anything loads."""
     model = {"name": "m", "kind": "module", "class": "a:B"}

@@ -23,6 +23,16 @@ def test_refuses_what_is_no_device(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [("cpu:0", "'cpu' has no units. Leave '0' out"), ("auto:1", "no units"), ("cuda:x", "cuda:0")],
+)
+def test_refuses_units_that_a_kind_does_not_have(text: str, words: str) -> None:
+    """There is one CPU, and CUDA's devices have numbers."""
+    with pytest.raises(DeviceUnavailable, match=words):
+        Device.parse(text)
+
+
+@pytest.mark.parametrize(
     ("text", "written"),
     [("openvino", "openvino:CPU"), ("openvino:npu", "openvino:NPU"), ("openvino:TPU", None)],
 )

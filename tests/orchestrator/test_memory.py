@@ -293,3 +293,61 @@ def test_an_estimate_is_no_content() -> None:
     """Files that have grown do not make another model of the same registration."""
     one: Deployment = deploy("open_echo", estimated_bytes=1)
     assert one == deploy("open_echo", estimated_bytes=2)
+
+
+async def test_books_what_was_fetched_before_it_is_loaded(make: Make) -> None:
+    """The size of a model that is not here yet counts from when it is; then it is loaded."""
+    bench = make()
+    await bench.add("a", 2)
+    bench.executor.max_tasks = None
+    loading = asyncio.ensure_future(bench.add("b", 0))
+    await until(lambda: len(bench.executor.links) == 2)
+    bench.executor.link.claim(8)
+    await settle()
+    assert bench.executor.link.is_granted
+    assert bench.memory.used() == {"cpu": 10}
+    bench.executor.link.ready(memory_bytes=3)
+    await loading
+    assert bench.memory.used() == {"cpu": 5}
+
+
+async def test_loads_nothing_that_turns_out_too_large_once_fetched(make: Make) -> None:
+    """The worker is ended before it loads, the figures are told, and nothing is left behind."""
+    bench = make(can_evict=False)
+    await bench.add("a", 3)
+    bench.executor.max_tasks = None
+    loading = asyncio.ensure_future(bench.add("b", 0))
+    await until(lambda: len(bench.executor.links) == 2)
+    bench.executor.link.claim(8)
+    with pytest.raises(OutOfMemory, match=r"Model 'b@1' needs .* on cpu"):
+        await loading
+    assert bench.executor.link.is_killed
+    assert not bench.executor.link.is_granted
+    assert (bench.memory.used(), bench.states()) == ({"cpu": 3}, {"a": "ready"})
+
+
+async def test_evicts_for_what_was_fetched(make: Make) -> None:
+    """An idle model makes room for one whose size is known only now, and only then."""
+    bench = make(can_evict=True)
+    await bench.add("a", 3)
+    bench.executor.max_tasks = None
+    loading = asyncio.ensure_future(bench.add("b", 0))
+    await until(lambda: len(bench.executor.links) == 2)
+    assert bench.states()["a"] == "ready"
+    bench.executor.link.claim(8)
+    await until(lambda: bench.executor.link.is_granted)
+    assert bench.states()["a"] == "evicted"
+    bench.executor.link.ready(memory_bytes=8)
+    await loading
+
+
+async def test_lets_a_worker_that_is_started_again_load_what_it_had(make: Make) -> None:
+    """What it has held counts, not what its files say: its room was never given away."""
+    bench = make()
+    await bench.add("a", 6)
+    bench.executor.max_tasks = None
+    bench.executor.link.end()
+    await until(lambda: len(bench.executor.links) == 2)
+    bench.executor.link.claim(99)
+    await until(lambda: bench.executor.link.is_granted)
+    assert bench.memory.used() == {"cpu": 6}

@@ -17,6 +17,7 @@ from loom_fakes.engines import PATIENCE_S, Gate, deploy
 from loom_fakes.graphs import bind, make_graph, model_node, to_binding
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
+from torchloom import leaving
 from torchloom import replica as replica_module
 from torchloom.device import Device
 from torchloom.engine import Values
@@ -25,10 +26,12 @@ from torchloom.errors import (
     Conflict,
     CyclicGraph,
     DeadlineExceeded,
+    DeviceUnavailable,
     InvalidInput,
     ModelLoadError,
     NodeFailed,
     NotServing,
+    OutOfMemory,
     QueueFull,
     TaskFailed,
     UnknownModel,
@@ -866,7 +869,7 @@ async def test_kills_an_engine_that_hangs_on_a_cancelled_task(
     real: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step that never ends costs its worker, once its caller has left; others are answered."""
-    monkeypatch.setattr(replica_module, "HANG_S", 0.0)
+    monkeypatch.setattr(leaving, "HANG_S", 0.0)
     await real.add_model(deploy("open_killable", config={"max_tasks": 1}))
     hung = _soon(real.predict("echo", {"text": "hang"}, {}))
     await settle()
@@ -923,3 +926,25 @@ async def test_goes_on_beside_a_worker_that_is_killed_in_mid_batch(tmp_path: Pat
         answer = await asked
         orchestrator.check()
     assert answer["pid"] != killed
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_fetches_and_loads_in_a_process_of_its_own(real: Orchestrator) -> None:
+    """A model that is fetched first is loaded within the memory that there is, or not at all."""
+    real.memory.budgets = {"cpu": 1 << 40}
+    prepare = deploy("fetch").factory
+    await real.add_model(deploy("open_echo", prepare=prepare))
+    assert (await real.predict("echo", {"text": "a"}, {}))["text"] == "a"
+    real.memory.budgets = {"cpu": real.memory.used()["cpu"] + 3}
+    with pytest.raises(OutOfMemory, match="Model 'large@1' needs"):
+        await real.add_model(deploy("open_echo", name="large", prepare=prepare))
+    assert [m.deployment.name for m in real.models()] == ["echo"]
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_does_not_start_on_some_of_its_devices(real: Orchestrator) -> None:
+    """A device that is not there fails the model, with its own words; the others are given back."""
+    devices = (Device("cpu"), Device("cuda", "7"))
+    with pytest.raises(DeviceUnavailable, match="There is no device 'cuda:7' here"):
+        await real.add_model(deploy("open_on_cpu", devices=devices))
+    assert real.models() == []

@@ -10,13 +10,16 @@ from loom_fakes.clock import ManualClock
 from loom_fakes.engines import deploy
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
+from torchloom import leaving
 from torchloom import replica as replica_module
+from torchloom.code_status import CodeState, CodeStatus
 from torchloom.device import Device
 from torchloom.errors import (
     Cancelled,
     InvalidInput,
     ModelLoadError,
     NotServing,
+    OutOfMemory,
     TaskFailed,
     TorchLoomError,
     WorkerDied,
@@ -70,8 +73,15 @@ class _Bench:
         self.executor = executor
         self.owner = _Owner()
         self.stats = Stats()
+        self.claims: list[tuple[Replica, int]] = []
         self.replica = Replica(
-            deploy("open_echo"), Device("auto"), executor, self.owner, self.stats, now=clock
+            deploy("open_echo"),
+            Device("auto"),
+            executor,
+            self.owner,
+            self.stats,
+            now=clock,
+            on_claim=lambda replica, count: self.claims.append((replica, count)),
         )
 
     @property
@@ -130,6 +140,41 @@ async def test_is_ready_when_its_worker_is(loading: _Bench) -> None:
     assert loading.owner.progress == [("loading", 0.5)]
     assert loading.owner.num_room == 1
     assert repr(loading.replica) == "<Replica echo@1 on cpu: ready, 0 of 3 in flight>"
+
+
+async def test_lets_its_worker_load_when_there_is_room(loading: _Bench) -> None:
+    """What it claims is passed on; granted, it counts as held; denied, nothing is loaded."""
+    starting = asyncio.ensure_future(loading.replica.start())
+    await until(lambda: bool(loading.executor.links))
+    loading.link.claim(7)
+    assert loading.claims == [(loading.replica, 7)]
+    assert not loading.link.is_granted
+    loading.replica.grant(7)
+    assert loading.link.is_granted
+    assert loading.replica.memory_bytes == 7
+    loading.replica.deny(OutOfMemory("There is no room."))
+    with pytest.raises(OutOfMemory, match="no room"):
+        await starting
+    assert loading.link.is_killed
+    assert loading.replica.state is ReplicaState.STOPPED
+
+
+async def test_shows_how_its_code_stands_until_its_worker_ends(loading: _Bench) -> None:
+    """The latest word of the worker counts; that of one that has died does not."""
+    starting = asyncio.ensure_future(loading.replica.start())
+    await until(lambda: bool(loading.executor.links))
+    loading.link.ready()
+    await starting
+    assert loading.replica.status().code == ()
+    states: tuple[CodeState, ...] = ("compiling", "compiled")
+    for state in states:
+        part = CodeStatus(part="all", state=state, num_compiled=1)
+        loading.link.tell_code(part)
+        assert loading.replica.status().code == (part,)
+    loading.link.end()
+    await until(lambda: len(loading.executor.links) > 1)
+    assert loading.replica.status().code == ()
+    await loading.replica.stop()
 
 
 async def test_raises_what_kept_it_from_loading_and_does_not_try_again(loading: _Bench) -> None:
@@ -345,7 +390,7 @@ async def test_kills_a_worker_that_does_not_let_go(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled task that stays in its engine for too long means that it hangs."""
-    monkeypatch.setattr(replica_module, "HANG_S", 0.0)
+    monkeypatch.setattr(leaving, "HANG_S", 0.0)
     await bench.replica.start()
     hung, other = bench.dispatch("a", "b")
     link = bench.link
@@ -357,16 +402,14 @@ async def test_kills_a_worker_that_does_not_let_go(
 
 
 async def test_leaves_no_timer_behind_a_cancellation(bench: _Bench) -> None:
-    """Cancellations by the thousand leave nothing: let go, or ended, each timer is cancelled."""
+    """Cancellations by the thousand leave nothing, whether they were let go or the worker ended."""
     await bench.replica.start()
     one, two = bench.dispatch("a", "b")
     bench.replica.cancel(one)
     bench.replica.cancel(two)
-    timers = list(bench.replica.leaving.values())
     bench.link.let_go(one.id)
     bench.link.end()
-    assert [timer.cancelled() for timer in timers] == [True, True]
-    assert bench.replica.leaving == {}
+    assert len(bench.replica.leaving) == 0
 
 
 # Death

@@ -31,6 +31,7 @@ async def test_moves_only_as_the_table_allows(old: ReplicaState, new: ReplicaSta
         _NoOwner(),
         Stats(),
         now=ManualClock(),
+        on_claim=lambda *_: None,
     )
     replica.state = old
     if new in TRANSITIONS[old]:

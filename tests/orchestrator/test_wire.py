@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from torchloom import wire
+from torchloom.code_status import CodeStatus
 from torchloom.errors import (
     WIRE_ERRORS,
     Fault,
@@ -26,13 +27,16 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
+    Code,
     Error,
     Events,
     FailureEvent,
     Frame,
     FrameReader,
     GoneEvent,
+    Grant,
     InvalidFrame,
     Open,
     Progress,
@@ -62,13 +66,16 @@ VALUES = st.dictionaries(
     max_size=4,
 )
 FRAMES: list[Frame] = [
-    Open("a:b", {"source": "x", "n": [1, 2.5, None]}, "cuda:0"),
+    Open("a:b", {"source": "x", "n": [1, 2.5, None]}, "cuda:0", "c:d"),
+    Claim(1 << 40),
+    Grant(),
     Admit([(1, {"text": "a"}, {}, True), (2, {"image": b"\x00"}, {"seed": 1}, False)]),
     Cancel([1, 2]),
     Close(),
     Progress("loading", 0.5),
     Progress("compiling", None),
-    Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"]),
+    Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"], [CodeStatus(part="all", state="none")]),
+    Code([CodeStatus(part="a", state="eager", pending=("int64 2x3",), failures=("no",))]),
     Broken(Error("ModelLoadError", "no", [])),
     Events(
         [

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import resource
 import runpy
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +19,8 @@ import pytest
 from loom_fakes.engines import PATIENCE_S, Chatter, Streamer, deploy
 
 from torchloom import worker as worker_module
+from torchloom.channel import Hangup
+from torchloom.code_status import CodeState, CodeStatus
 from torchloom.engine import BatchEngine, Engine, Event, Result, Room, Values, Work
 from torchloom.errors import InvalidInput
 from torchloom.wire import (
@@ -27,19 +29,22 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
+    Code,
     Events,
     FailureEvent,
     Frame,
     FrameReader,
     GoneEvent,
+    Grant,
     Open,
     Progress,
     Ready,
     ResultEvent,
     encode,
 )
-from torchloom.worker import Hangup, SocketChannel, Worker, import_factory, open_engine
+from torchloom.worker import Worker, import_factory, open_engine
 
 
 #: What a worker is sent at one look: frames, or None where the scheduler has hung up.
@@ -53,10 +58,10 @@ class _Script:
         self.sent: list[Frame] = []
         self._looks = list(looks)
 
-    def receive(self, *, wait: bool) -> Iterable[AnyFrame]:
+    def receive(self, *, wait: bool, timeout_s: float | None = None) -> Iterable[AnyFrame]:
         """Give the next look; at the end of the script, go on until nothing is left to do."""
         if not self._looks:
-            return [Close()] if wait else []
+            return [Close()] if wait and timeout_s is None else []
         frames = self._looks.pop(0)
         if frames is None:
             raise Hangup
@@ -385,60 +390,108 @@ def test_imports_a_factory_by_its_path() -> None:
         import_factory("no_such_module:x")
 
 
-@pytest.fixture
-def pair() -> Iterable[tuple[socket.socket, SocketChannel]]:
-    """Give the scheduler's socket, and the worker's channel at its other end."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, SocketChannel(theirs)
+class _Compiling(_Recorder):
+    """Says at each look how far it has come, and at the end the same again and again."""
+
+    def __init__(self, *states: CodeState | Exception) -> None:
+        super().__init__()
+        self.looks = 0
+        self._states = states
+
+    def code_status(self) -> list[CodeStatus]:
+        state = self._states[min(self.looks, len(self._states) - 1)]
+        self.looks += 1
+        if isinstance(state, Exception):
+            raise state
+        return [CodeStatus(part="all", state=state)]
 
 
-def test_receives_whole_frames_from_a_socket(pair: tuple[socket.socket, SocketChannel]) -> None:
-    """Without waiting it gives what has come, be it nothing; with waiting, at least one frame."""
-    ours, channel = pair
-    assert channel.receive(wait=False) == []
-    data = encode(Cancel([1])) + encode(Cancel([2]))
-    ours.sendall(data[:-3])
-    assert channel.receive(wait=True) == [Cancel([1])]
-    assert channel.receive(wait=False) == []
-    ours.sendall(data[-3:])
-    assert channel.receive(wait=False) == [Cancel([2])]
+def _codes(script: _Script) -> list[str]:
+    return [part.state for frame in script.sent if isinstance(frame, Code) for part in frame.parts]
 
 
-def test_notices_that_the_scheduler_is_gone(pair: tuple[socket.socket, SocketChannel]) -> None:
-    """The end of the stream is a hang-up, for those who read and for those who write."""
-    ours, channel = pair
-    ours.close()
-    for look in (lambda: channel.receive(wait=True), lambda: channel.receive(wait=False)):
-        with pytest.raises(Hangup):
-            look()
-    with pytest.raises(Hangup):
-        channel.send(Close())
+def _serve_looking(engine: Engine, *looks: Look) -> _Script:
+    script = _Script(*looks)
+    Worker(engine, script, look_s=0.0).serve()
+    return script
 
 
-def test_takes_a_broken_connection_for_a_hang_up(
-    pair: tuple[socket.socket, SocketChannel],
-) -> None:
-    """A scheduler that was killed with frames unread resets the connection."""
-    ours, channel = pair
-    channel.send(Close())
-    ours.close()
-    with pytest.raises(Hangup):
-        channel.receive(wait=False)
+def test_tells_while_it_is_idle_that_code_has_been_made() -> None:
+    """What compiles beside is watched until it is done, and told when it has changed."""
+    engine = _Compiling("compiling", "compiling", "compiled")
+    assert _codes(_serve_looking(engine)) == ["compiling", "compiled"]
+    assert engine.looks == 3
 
 
-def test_looks_at_sockets_of_any_number() -> None:
-    """A server with thousands of clients starts workers whose descriptors are beyond 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
-    ours, theirs = socket.socketpair()
-    number = 2000
-    os.dup2(theirs.fileno(), number)
-    try:
-        with ours, theirs, socket.socket(fileno=number) as high:
-            assert SocketChannel(high).receive(wait=False) == []
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def test_looks_again_after_a_step() -> None:
+    """A step may ask for code; one that asks for none is followed by one look, and no frame."""
+    engine = _Compiling("compiled", "compiling", "compiled")
+    script = _serve_looking(engine, [], [_admit("a")], [])
+    assert _codes(script) == ["compiled", "compiling", "compiled"]
+    engine = _Compiling("compiled")
+    assert _codes(_serve_looking(engine, [], [_admit("a")], [], [])) == ["compiled"]
+    assert engine.looks == 2
+
+
+def test_does_not_look_between_all_steps() -> None:
+    """Within the interval steps follow each other without a look, while something compiles too."""
+    states: tuple[CodeState, ...] = ("compiled", "compiling")
+    for state in states:
+        engine = _Compiling(state)
+        script = _Script([_admit("a")], [_admit("b", first=2)], [Close()])
+        Worker(engine, script, look_s=3600.0).serve()
+        assert script.answers == {1: "A", 2: "B"}
+        assert engine.looks == 1
+
+
+def test_does_not_watch_what_compiles_nothing() -> None:
+    """An engine without code is asked once."""
+    script = _serve_looking(_Recorder(), [], [_admit("a")], [])
+    assert _codes(script) == []
+    assert not any(isinstance(frame, Code) for frame in script.sent)
+
+
+def test_serves_on_if_the_engine_cannot_tell_how_its_code_stands() -> None:
+    """A look that raises costs no task, and is the last."""
+    engine = _Compiling("compiled", ValueError("lost"), "compiling")
+    script = _serve_looking(engine, [], [_admit("a")], [_admit("b", first=2)])
+    assert (script.answers, _codes(script)) == ({1: "A", 2: "B"}, ["compiled"])
+    assert engine.looks == 2
+
+
+def test_says_when_it_is_ready_how_its_code_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the word that it serves comes what is compiled, in words that can travel."""
+    part = CodeStatus(part="all", state="eager", failures=("no \udcff", "x" * 5000))
+    monkeypatch.setattr(BatchEngine, "code_status", lambda _: [part])
+    script = _Script()
+    open_engine(Open(deploy("open_echo").factory, {}, "cpu"), script)
+    ready = script.sent[-1]
+    assert isinstance(ready, Ready)
+    assert ready.code == [replace(part, failures=("no ?", "x" * 2000))]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [(Grant(), [Progress, Claim, Progress, Ready]), (Close(), [Progress, Claim])],
+)
+def test_loads_what_it_has_fetched_only_with_leave(answer: AnyFrame, kinds: list[type]) -> None:
+    """It says how much it will load, and waits; where it is to end instead, it loads nothing."""
+    script = _Script([answer])
+    prepare = deploy("fetch").factory
+    engine = open_engine(Open(deploy("open_echo").factory, {}, "cpu", prepare), script)
+    assert [type(frame) for frame in script.sent] == kinds
+    assert script.sent[1] == Claim(7)
+    assert (engine is not None) == isinstance(answer, Grant)
+
+
+def test_says_why_there_is_nothing_to_load() -> None:
+    """A model that cannot be fetched claims nothing."""
+    script = _Script()
+    config: dict[str, object] = {"is_missing": True}
+    frame = Open(deploy("open_echo").factory, config, "cpu", deploy("fetch").factory)
+    assert open_engine(frame, script) is None
+    assert isinstance(script.sent[-1], Broken)
+    assert script.sent[-1].error.message == "There is no such model."
 
 
 def _start_process() -> tuple[subprocess.Popen[bytes], socket.socket]:

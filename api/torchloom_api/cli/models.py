@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from torchloom_api.cli.code_column import COLUMNS as CODE_COLUMNS
+from torchloom_api.cli.code_column import code_rows, summarise
 from torchloom_api.cli.connection import with_client
 from torchloom_api.cli.listing import View, fetch_all, print_names
 from torchloom_api.cli.screen import error_screen, print_json, print_table, print_values
@@ -30,7 +32,7 @@ def list_models(*, as_json: bool, client: Client) -> None:
     if as_json:
         print_json(views)
     else:
-        columns = ("model", "version", "kind", "state", "traffic", "replicas", "queue")
+        columns = ("model", "version", "kind", "state", "traffic", "replicas", "queue", "code")
         print_table(columns, [_to_row(view) for view in views])
 
 
@@ -39,7 +41,7 @@ def list_models(*, as_json: bool, client: Client) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_client
 def show_model(*, name: str, as_json: bool, client: Client) -> None:
-    """Tell a model's state, its replicas, and what it takes and gives."""
+    """Tell a model's state, its replicas and their code, and what it takes and gives."""
     view = client.show(f"/api/models/{name}")
     if as_json:
         print_json(view)
@@ -50,6 +52,9 @@ def show_model(*, name: str, as_json: bool, client: Client) -> None:
     if isinstance(replicas, list) and replicas:
         rows = [{**replica, "load_s": f"{replica['load_s']:.1f}"} for replica in replicas]
         print_table(columns, [[row[column] for column in columns] for row in rows])
+    code = code_rows(replicas)
+    if code:
+        print_table(CODE_COLUMNS, code)
     signature = view.get("signature")
     if isinstance(signature, dict):
         for part in ("inputs", "params", "outputs"):
@@ -101,4 +106,5 @@ def _to_row(view: View) -> tuple[object, ...]:
         f"{view['weight']:.0%}",
         f"{ready}/{len(replicas)}",
         f"{view['queue_depth']}/{view['max_queue']}",
+        summarise(replicas),
     )

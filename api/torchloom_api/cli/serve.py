@@ -40,6 +40,15 @@ _LEVELS = ("debug", "info", "warning", "error")
     help="Folder to keep things in.  [default: .torchloom]",
 )
 @click.option("--functions", metavar="MODULE", multiple=True, help="Module that files may name.")
+@click.option(
+    "--memory",
+    metavar="DEVICE=SIZE",
+    multiple=True,
+    help="The most that models may hold there, such as cpu=12GiB.  [default: what there is]",
+)
+@click.option(
+    "--evict/--no-evict", default=None, help="Let idle models make room for others.  [default: no]"
+)
 @click.option("--grace-s", type=click.FloatRange(0), help="Time to finish when told to end.")
 @click.option(
     "--settings",
@@ -59,6 +68,7 @@ def serve_command(
     host: str | None,
     port: int | None,
     functions: tuple[str, ...],
+    memory: tuple[str, ...],
     settings_file: Path | None,
     ready_file: Path | None,
     log_level: str,
@@ -70,9 +80,11 @@ def serve_command(
     lets accepted work finish; a second one ends at once.
     """
     from torchloom_api.server import run_server  # noqa: PLC0415 - the server is slow to import
+    from torchloom_api.settings import read_pairs  # noqa: PLC0415 - not needed for --help
 
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    arguments = {**others, "functions": functions or None}
+    budgets = read_pairs(",".join(memory)) if memory else None
+    arguments = {**others, "functions": functions or None, "memory": budgets}
     settings = _load_settings(settings_file, host=host, port=port, arguments=arguments)
     with LoadingBoard() as board:
         run_server(

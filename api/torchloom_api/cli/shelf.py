@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from torchloom.deployment import Deployment
+from torchloom.device import Device
 from torchloom.document import Document
 from torchloom.errors import Fault, InvalidModel, InvalidWorkflow
 from torchloom.graph import Graph
@@ -26,12 +27,16 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Shelf:
-    """Models, workflows by file, and every fault. Files may refer to each other, in any order."""
+    """Models, workflows by file, and every fault. Files may refer to each other, in any order.
+
+    `named` holds the devices that sound models name, each with the place where they do.
+    """
 
     functions: Collection[str] = ()
     models: list[Deployment] = field(default_factory=list)
     workflows: dict[Path, Graph] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    named: list[tuple[Device, Fault]] = field(default_factory=list)
 
     @classmethod
     def read(cls, files: Iterable[Path], *, functions: Collection[str] = ()) -> Shelf:
@@ -72,6 +77,11 @@ class Shelf:
         model = self._noting(partial(parse_model, document, base=base))
         if model is not None:
             self.models.append(model)
+            self.named += [
+                (device, document.fault(str(device), "devices", place))
+                for place, device in enumerate(model.devices)
+                if device.kind != "auto"
+            ]
 
     def _build(self, workflows: Mapping[Path, Document]) -> None:
         """Build as long as it helps: a workflow may call another of the files."""
@@ -97,11 +107,19 @@ class Shelf:
             workflow_of=self.workflow,
             workflow_names={graph.name for graph in self.workflows.values()},
             function_modules=self.functions,
+            devices_of=self._devices_of,
         )
 
     def _signature_of(self, name: str, version: int | None) -> Signature | None:
         model = self.model(name, version)
         return model.signature if model else None
+
+    def _devices_of(self, name: str, version: int | None) -> list[str] | None:
+        """Name the devices of all versions that may be called; None if a worker is to choose."""
+        found = [m for m in self.models if m.name == name and version in (None, m.version)]
+        devices = dict.fromkeys(device for model in found for device in model.devices)
+        is_known = devices and not any(device.kind == "auto" for device in devices)
+        return [str(device) for device in devices] if is_known else None
 
     def _noting(self, read: Callable[[], T]) -> T | None:
         try:

@@ -10,7 +10,7 @@ from litestar.types import ASGIApp
 
 from torchloom.errors import Fault, InvalidInput, UnknownModel
 from torchloom.policy import ReplicaPolicy
-from torchloom.pool import ModelStatus
+from torchloom.model_status import ModelStatus
 from torchloom_api.body import read_document, read_struct
 from torchloom_api.call import predict
 from torchloom_api.failed import Failed

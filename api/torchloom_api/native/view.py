@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from torchloom.code_status import CodeState
 from torchloom.errors import TorchLoomError
 from torchloom.graph import Graph, ModelCall, Node, WorkflowCall
-from torchloom.pool import ModelStatus
+from torchloom.model_status import ModelStatus
 from torchloom.run import Run
 from torchloom.signature import Signature
 from torchloom.timings import RunTimings
@@ -39,10 +40,26 @@ class SignatureView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class CodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """How the code of one part of an engine stands.
+
+    `state`: `none` (nothing has asked for code yet), `compiling` (beside the serving), `compiled`,
+    or `eager` (for good). `num_compiled`: for how many layouts of inputs there is code; `pending`:
+    those that it is being made for; `failures`: why others have none and never will.
+    """
+
+    part: str
+    state: CodeState
+    num_compiled: int
+    pending: Sequence[str]
+    failures: Sequence[str]
+
+
 class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     """One worker of a model. `load_s`: seconds that loading took; `memory_bytes`: what it holds.
 
-    `notes`: what its engine says of itself, such as what it measured and chose.
+    `notes`: what its engine says of itself, such as what it measured and chose. `code`: how each
+    part of it that can be compiled stands.
     """
 
     device: str
@@ -55,6 +72,7 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     error: str | None
     notes: Sequence[str] = ()
+    code: Sequence[CodeView] = ()
 
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):

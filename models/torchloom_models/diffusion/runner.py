@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom.errors import ModelLoadError
 from torchloom_models.diffusion.family import Family
@@ -91,6 +92,11 @@ class Runner:
         self._denoiser.warm_up(steps, report)
         self._decoder.warm_up(pairs, report)
         self._check_rows(steps[0])
+
+    def code_status(self) -> list[CodeStatus]:
+        """Say how the code of each part stands."""
+        networks = (self._denoiser, self._decoder)
+        return [*self._texts.code_status(), *(each.compiled.status() for each in networks)]
 
     def close(self) -> None:
         """End what still compiles."""

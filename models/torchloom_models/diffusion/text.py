@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.diffusion.network import Network
 
@@ -69,6 +70,10 @@ class TextEncoder:
         """Compile the encoders before the first text. Raises ModelLoadError."""
         for tower, encoder in zip(self._towers, self._encoders, strict=True):
             encoder.warm_up([(tower.tokens(["a", "b"], self._device),)], report)
+
+    def code_status(self) -> list[CodeStatus]:
+        """Say how the code of each part stands."""
+        return [encoder.compiled.status() for encoder in self._encoders]
 
     def close(self) -> None:
         """End what still compiles."""

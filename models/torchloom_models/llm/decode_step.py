@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import bucket_of, powers_of_two, rounded_up
 from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
@@ -112,6 +113,10 @@ class DecodeStep:
         buffers = self._cache.view(num_rows, length)
         zeros = torch.zeros(num_rows, dtype=torch.long, device=buffers[0].device)
         return (zeros, zeros.clone(), *buffers)
+
+    def code_status(self) -> list[CodeStatus]:
+        """Say how the code of each part stands."""
+        return [self._one.status(), self._many.status()]
 
     def close(self) -> None:
         """End what still compiles."""

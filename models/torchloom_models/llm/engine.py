@@ -11,6 +11,7 @@ from collections.abc import Sequence as Group
 
 import torch
 
+from torchloom.code_status import CodeStatus
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
 from torchloom.errors import TaskFailed
 from torchloom_models.hardware import reserved_bytes
@@ -76,6 +77,10 @@ class LlmEngine:
     def memory_bytes(self) -> int:
         """Give what the device's allocator holds; 0 on a CPU."""
         return reserved_bytes(self.device)
+
+    def code_status(self) -> list[CodeStatus]:
+        """Say how the code of each part stands."""
+        return self._runner.code_status()
 
     def close(self) -> None:
         """End what still compiles."""

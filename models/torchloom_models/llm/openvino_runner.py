@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import rounded_up
 from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
@@ -133,6 +134,10 @@ class OpenvinoRunner:
             for run in (self._eager, self._pass)
         )
         return math.exp(full.item()), math.exp(found.item())
+
+    def code_status(self) -> list[CodeStatus]:
+        """Say how the code of each part stands."""
+        return [self._pass.status()]
 
     def close(self) -> None:
         """Give back what was not to be kept."""

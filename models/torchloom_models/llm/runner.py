@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from torchloom.code_status import CodeStatus
 from torchloom_models.llm.sequence import Sequence
 
 
@@ -41,6 +42,10 @@ class Runner(Protocol):
 
     def clear(self, slot: int) -> None:
         """Wipe a slot that may hold NaN."""
+        ...
+
+    def code_status(self) -> list[CodeStatus]:
+        """Say how the code of each part stands."""
         ...
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from torchloom.code_status import CodeStatus
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Chunk, Engine, Event, Result, Room, Values, Work
 from torchloom.errors import InvalidInput, ModelLoadError, TaskFailed
@@ -147,3 +148,18 @@ def open_streamer(_config: Mapping[str, object], _device: Device, _report: objec
 def open_broken(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Do not load."""
     raise ModelLoadError("the weights are missing")
+
+
+class Compiling:
+    """How the engine of `open_compiling` stands; a test moves it on."""
+
+    status = CodeStatus(part="all", state="none")
+
+
+def open_compiling(_config: Mapping[str, object], _device: Device, _report: object) -> BatchEngine:
+    """Give the inputs back, and tell what Compiling says of the code."""
+    return BatchEngine(
+        lambda batch: [work.inputs for work in batch],
+        max_tasks=8,
+        code=lambda: [Compiling.status],
+    )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import httpx
-from api_fakes.documents import ECHO, SAY, Register
+import asyncio
 
+import httpx
+import pytest
+from api_fakes.documents import ECHO, SAY, Register
+from api_fakes.engines import Compiling
+
+from torchloom.code_status import CodeStatus
 from torchloom_api.service import Service
 
+
+#: No test waits longer than this for something that must happen.
+PATIENCE_S = 20.0
 
 YAML = {"content-type": "application/yaml"}
 TYPED = """
@@ -52,6 +60,36 @@ async def test_shows_why_a_model_does_not_serve(client: httpx.AsyncClient) -> No
     assert [item["state"] for item in (await client.get("/api/models")).json()["items"]] == [
         "failed"
     ]
+
+
+async def test_shows_how_the_code_of_each_replica_stands(
+    client: httpx.AsyncClient, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What compiles while the model serves is told as it comes; the others say nothing."""
+    status = CodeStatus(part="all", state="compiling", pending=("int64 2x3",))
+    monkeypatch.setattr(Compiling, "status", status)
+    await register(ECHO, "name: hot\nfactory: compiling")
+
+    async def code(model: str) -> list[dict[str, object]]:
+        (replica,) = (await client.get(f"/api/models/{model}")).json()["replicas"]
+        told: list[dict[str, object]] = replica["code"]
+        return told
+
+    (part,) = await code("hot")
+    assert part == {
+        "part": "all",
+        "state": "compiling",
+        "num_compiled": 0,
+        "pending": ["int64 2x3"],
+        "failures": [],
+    }
+    assert await code("echo") == []
+    Compiling.status = CodeStatus(part="all", state="eager", failures=("no luck",))
+    async with asyncio.timeout(PATIENCE_S):
+        while (await code("hot"))[0]["state"] == "compiling":  # noqa: ASYNC110 - a thread looks
+            await asyncio.sleep(0.01)
+    (item,) = [i for i in (await client.get("/api/models")).json()["items"] if i["name"] == "hot"]
+    assert item["replicas"][0]["code"][0]["failures"] == ["no luck"]
 
 
 async def test_scales_a_model(client: httpx.AsyncClient, register: Register) -> None:

@@ -77,6 +77,9 @@ def test_compiles_on_a_cpu_only_when_told(stable_diffusion: Path, value: str, ba
     engine = open_tiny(stable_diffusion, compile=value, warmup=False)
 
     assert engine._runner._denoiser.compiled._settings.backend == backend
+    states = {status.part: status.state for status in engine.code_status()}
+    assert set(states.values()) == {"eager" if backend == "eager" else "none"}
+    assert {"denoise", "decode"} < set(states)
     engine.close()
 
 

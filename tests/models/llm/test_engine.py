@@ -88,8 +88,8 @@ def test_equals_generate_when_compiled(tmp_path: Path) -> None:
     try:
         expected = [_expected(model, prompt, 20 + n) for n, prompt in enumerate(PROMPTS[:4])]
         assert _run_staggered(engine, 20) == expected
-        assert engine._runner._decode_step._one.is_compiled
-        assert engine._runner._decode_step._many.is_compiled
+        states = {status.part: status.state for status in engine.code_status()}
+        assert states == {"decode-one": "compiled", "decode-many": "compiled"}
     finally:
         engine.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from torchloom.deployment import Deployment, Report
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Chunk, Event, Failure, Result, Room, Values, Work
-from torchloom.errors import InvalidInput, ModelLoadError, TaskFailed
+from torchloom.errors import DeviceUnavailable, InvalidInput, ModelLoadError, TaskFailed
 
 
 #: No test waits longer than this for something that must happen.
@@ -77,6 +77,22 @@ def open_echo(config: Config, device: Device, report: Report) -> BatchEngine:
     return BatchEngine(
         _echo, max_tasks=_size(config), device=str(device), validate=validate, notes=["echoes"]
     )
+
+
+def open_on_cpu(config: Config, device: Device, report: Report) -> BatchEngine:
+    """Give the inputs back, on a machine that has a CPU and nothing else."""
+    if str(device) != "cpu":
+        message = f"There is no device {str(device)!r} here."
+        raise DeviceUnavailable(message)
+    return open_echo(config, device, report)
+
+
+def fetch(config: Config, report: Report) -> int:
+    """Say how much there is to load, after a download that the config may let fail."""
+    report("fetching", None)
+    if config.get("is_missing"):
+        raise ModelLoadError("There is no such model.")
+    return 7
 
 
 def open_gated(config: Config, _device: Device, _report: Report) -> BatchEngine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.errors import TaskFailed, TorchLoomError
@@ -14,12 +15,15 @@ from torchloom.wire import (
     Broken,
     Cancel,
     ChunkEvent,
+    Claim,
     Close,
+    Code,
     Events,
     FailureEvent,
     Frame,
     FrameReader,
     GoneEvent,
+    Grant,
     Progress,
     Ready,
     ResultEvent,
@@ -121,6 +125,19 @@ class ScriptedLink:
     ) -> None:
         """Announce that the engine is open."""
         self._on_frame(Ready(self.device, max_tasks, is_continuous, 0.5, memory_bytes, list(notes)))
+
+    def claim(self, count: int) -> None:
+        """Ask for leave to load so many bytes."""
+        self._on_frame(Claim(count))
+
+    @property
+    def is_granted(self) -> bool:
+        """Tell whether there was leave to load."""
+        return any(isinstance(frame, Grant) for frame in self.sent)
+
+    def tell_code(self, *parts: CodeStatus) -> None:
+        """Tell how the engine's code stands."""
+        self._on_frame(Code(list(parts)))
 
     def progress(self, what: str, fraction: float | None) -> None:
         """Tell how loading goes."""

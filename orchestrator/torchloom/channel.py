@@ -1,0 +1,70 @@
+"""Channel: the worker's end of its link to the scheduler. Knows no engine and no task."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterable
+from typing import Protocol
+
+from torchloom.wire import AnyFrame, Frame, FrameReader, encode
+
+
+_RECEIVE_BYTES = 1 << 20
+
+
+class Hangup(Exception):
+    """The scheduler's end of the channel is closed."""
+
+
+class Channel(Protocol):
+    """The worker's end of its link to the scheduler."""
+
+    def receive(self, *, wait: bool, timeout_s: float | None = None) -> Iterable[AnyFrame]:
+        """Give the frames that have come; with `wait`, at least one, unless the time is over.
+
+        Raises Hangup at the end.
+        """
+        ...
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame. Raises TypeError for values that cannot travel, Hangup at the end."""
+        ...
+
+
+class SocketChannel:
+    """A Channel over a connected stream socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._reader = FrameReader()
+
+    def receive(self, *, wait: bool, timeout_s: float | None = None) -> list[AnyFrame]:
+        """Give the frames that have come; with `wait`, at least one, unless the time is over."""
+        frames: list[AnyFrame] = []
+        if wait and timeout_s is not None:
+            wait = self._wait_readable(timeout_s)
+        while not frames:
+            try:
+                data = self._connection.recv(_RECEIVE_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                raise Hangup from error
+            if not data:
+                raise Hangup
+            frames.extend(self._reader.feed(data))
+        return frames
+
+    def _wait_readable(self, timeout_s: float) -> bool:
+        poll = select.poll()  # select.select looks at no descriptor beyond 1024
+        poll.register(self._connection, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000.0))
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame whole."""
+        data = encode(frame)
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise Hangup from error

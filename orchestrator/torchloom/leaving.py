@@ -1,0 +1,41 @@
+"""Leaving: cancelled tasks that an engine still holds, each with a timer against a hung engine.
+
+Knows task ids and a time, and neither tasks nor worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+#: A cancelled task must leave its engine within this time, or the worker is killed as hung.
+HANG_S = 60.0
+
+
+class Leaving:
+    """The ids of those that are on their way out; `on_hung` is called for one that stays."""
+
+    def __init__(self, on_hung: Callable[[], None]) -> None:
+        self._on_hung = on_hung
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._timers)
+
+    def add(self, task_id: int) -> None:
+        """Begin to wait for one."""
+        loop = asyncio.get_running_loop()
+        self._timers[task_id] = loop.call_later(HANG_S, self._on_hung)
+
+    def remove(self, task_id: int) -> None:
+        """Wait no more for one, if it is among them."""
+        timer = self._timers.pop(task_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def clear(self) -> None:
+        """Wait for none any more."""
+        for task_id in list(self._timers):
+            self.remove(task_id)
