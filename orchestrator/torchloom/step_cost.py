@@ -50,11 +50,11 @@ class StepCost:
         line = self.line()
         return line[0] + line[1] * size if line else self.mean_s
 
-    def enough(self, limit: int, *, share: float = _ENOUGH) -> int:
-        """Give the smallest batch that reaches a share of the best throughput, at most `limit`."""
+    def enough(self, limit: int) -> int:
+        """Give the smallest batch that reaches 95 % of the best throughput, at most `limit`."""
         line = self.line()
         if line is None or line[1] <= 0.0:
             return limit
         fixed_s, per_task_s = line
-        size = share / (1.0 - share) * fixed_s / per_task_s
+        size = _ENOUGH / (1.0 - _ENOUGH) * fixed_s / per_task_s
         return max(1, min(limit, round(size)))

@@ -1,14 +1,11 @@
 """DiffusionEngine: the step loop of a diffusion model. Knows no process and no network.
 
-A step is one denoising step for the pictures that are held, each at its own timestep: one call of
-the network for all pictures of a size, or for as many as are worth it (see `pace.py`), those that
-came first before the others. New ones join between steps.
+A step is one denoising step for every picture that is held, each at its own timestep: one call of
+the network for all pictures of a size. New ones join between steps.
 """
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,7 +13,6 @@ import torch
 from torchloom.code_status import CodeStatus
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
 from torchloom.errors import TaskFailed
-from torchloom_models.diffusion.pace import Pace
 from torchloom_models.diffusion.picture import Picture
 from torchloom_models.diffusion.picture_file import write_png
 from torchloom_models.diffusion.request import PictureRequest, RequestReader
@@ -49,7 +45,6 @@ class DiffusionEngine:
         self._runner = runner
         self._room = Room(max_tasks=max_pictures, is_continuous=True)
         self._pictures: dict[int, Picture] = {}
-        self._pace = Pace()
 
     def room(self) -> Room:
         """Say how many pictures it draws at once."""
@@ -63,14 +58,14 @@ class DiffusionEngine:
         self._pictures[work.task_id] = Picture(work.task_id, request, schedule, generator)
 
     def step(self) -> list[Event]:
-        """Take one denoising step for each picture whose turn it is; give those that are done."""
-        groups = [self._first(group) for group in by_size(self._pictures.values())]
-        new = [picture for group in groups for picture in group if picture.latents is None]
+        """Take one denoising step for each picture; give those that are done."""
+        new = [picture for picture in self._pictures.values() if picture.latents is None]
         if new:
             self._runner.begin(new)
         events: list[Event] = []
-        for group in groups:
-            events += self._account(group, self._advance(group))
+        for group in by_size(self._pictures.values()):
+            self._runner.step(group)
+            events += self._account(group)
         return events
 
     def cancel(self, task_id: int) -> None:
@@ -94,25 +89,10 @@ class DiffusionEngine:
         """Whether it draws nothing."""
         return not self._pictures
 
-    def _first(self, pictures: Sequence[Picture]) -> list[Picture]:
-        """Give as many of the first pictures of a size as are worth a step together."""
-        rows = [picture.num_rows for picture in pictures]
-        enough = self._pace.enough(pictures[0].size, sum(rows))
-        before = itertools.accumulate(rows, initial=0)
-        return [picture for picture, taken in zip(pictures, before, strict=False) if taken < enough]
-
-    def _advance(self, pictures: Sequence[Picture]) -> list[bool]:
-        """Take a step with pictures of one size; say of each whether it is still sound."""
-        began = time.perf_counter()
-        self._runner.step(pictures)
-        sound = are_finite([picture.latents for picture in pictures])
-        num_rows = sum(picture.num_rows for picture in pictures)
-        self._pace.observe(pictures[0].size, num_rows, time.perf_counter() - began)
-        return sound
-
-    def _account(self, pictures: Sequence[Picture], sound: Sequence[bool]) -> list[Event]:
+    def _account(self, pictures: Sequence[Picture]) -> list[Event]:
         """Say what came of a step: failures, and pictures that are done, decoded together."""
         events: list[Event] = []
+        sound = are_finite([picture.latents for picture in pictures])
         for picture, is_sound in zip(pictures, sound, strict=True):
             if not is_sound:
                 events.append(self._fail(picture))

@@ -58,11 +58,6 @@ class Picture:
         self._mask: Tensor | None = None
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Its height and width, in pixels."""
-        return self.request.height, self.request.width
-
-    @property
     def num_rows(self) -> int:
         """How many rows of a batch it takes."""
         return 1 if self.without is None else 2

@@ -58,7 +58,8 @@ def by_size(pictures: Iterable[Picture]) -> list[list[Picture]]:
     """Put pictures of one size together, in the order of their coming."""
     groups: dict[tuple[int, int], list[Picture]] = {}
     for picture in pictures:
-        groups.setdefault(picture.size, []).append(picture)
+        size = (picture.request.height, picture.request.width)
+        groups.setdefault(size, []).append(picture)
     return list(groups.values())
 
 

@@ -115,25 +115,6 @@ def test_draws_the_same_picture_alone_and_beside_others(engine: DiffusionEngine)
         assert np.abs(pixels_of(results[number]) - wanted).max() <= 1, REQUESTS[number]
 
 
-@pytest.mark.slow
-def test_finishes_the_first_picture_first_where_rows_cost_alike(engine: DiffusionEngine) -> None:
-    """The second begins when the first is done, and is what it would have been by itself."""
-    alone = pixels_of(draw(engine, **REQUESTS[1]))
-    for rows in (1, 2, 4):
-        engine._pace.observe((16, 16), rows, 0.1 * rows)
-    for number in (0, 1):
-        engine.admit(Work(number, {**REQUESTS[1], "seed": 2 + number}))
-
-    order = [event.task_id for event in drain(engine) if isinstance(event, Result)]
-
-    assert order == [0, 1]
-    engine.admit(Work(2, REQUESTS[0]))
-    engine.admit(Work(3, REQUESTS[1]))
-    results = ends(drain(engine))
-    assert list(results) == [2, 3], "seven steps before four"
-    assert np.abs(pixels_of(results[3]) - alone).max() <= 1
-
-
 def test_gives_the_picture_its_seed_and_its_steps(engine: DiffusionEngine) -> None:
     """A result holds a PNG and the seed; its count is how often the network was asked."""
     result = draw(engine, seed=11, num_steps=2)
