@@ -5,6 +5,7 @@ Real layouts, random weights. Knows no server.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -78,3 +79,28 @@ def make_llama(folder: Path, *, hidden: int, layers: int, vocabulary: int = 32_0
     model.save_pretrained(folder)
     make_tokenizer(2_000).save_pretrained(folder)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def widen_llama(source: Path, folder: Path, *, intermediate: int) -> int:
+    """Write a Llama that says what another says, at the cost of a larger one; give its parameters.
+
+    Its feed-forward layers have `intermediate` channels, of which those that are new weigh nothing.
+    """
+    model = LlamaForCausalLM.from_pretrained(source, local_files_only=True)
+    config = LlamaConfig.from_pretrained(source)
+    config.intermediate_size = intermediate
+    wide = LlamaForCausalLM(config).to(model.dtype)
+    state = model.state_dict()
+    for name, tensor in wide.state_dict().items():
+        part = tuple(slice(size) for size in state[name].shape)
+        tensor.zero_()[part] = state[name]
+    wide.save_pretrained(folder)
+    for file in (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "generation_config.json",
+    ):
+        if (source / file).exists():
+            shutil.copy(source / file, folder)
+    return sum(parameter.numel() for parameter in wide.parameters())
