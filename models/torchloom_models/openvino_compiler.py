@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 
 _MODEL, _WEIGHTS, _BLOB, _OUTPUTS = "model.xml", "model.bin", "code.blob", "outputs.json"
 
+#: Bits of a number that a device narrows.
+_WIDE = 64
+
+#: The form of what is kept: raised where older code must not be found any more.
+_FORM = 2
+
 #: OpenVINO's names of the types it may calculate in. By itself it would take bfloat16 for float32.
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
@@ -109,13 +115,15 @@ class OpenvinoCompiler:
         spec = program.call_spec.out_spec
         assert spec is not None
         (folder / _OUTPUTS).write_text(pytree.treespec_dumps(spec), encoding="utf-8")
-        compiled = self._compile_file(folder)
+        kept = core().read_model(folder / _MODEL)
+        _hold_wide_numbers(kept)
+        compiled = self._compile_for_device(kept)
         if "EXPORT_IMPORT" in core().get_property(self._unit, "OPTIMIZATION_CAPABILITIES"):
             (folder / _BLOB).write_bytes(compiled.export_model().getvalue())
 
     def _load(self, folder: Path) -> Code:
         try:
-            compiled = self._import_blob(folder) or self._compile_file(folder)
+            compiled = self._import_blob(folder) or self._compile_for_device(folder / _MODEL)
             spec = pytree.treespec_loads((folder / _OUTPUTS).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CompileFailed(f"the kept code does not load: {first_lines(error)}") from error
@@ -132,9 +140,9 @@ class OpenvinoCompiler:
         except RuntimeError:
             return None
 
-    def _compile_file(self, folder: Path) -> openvino.CompiledModel:
+    def _compile_for_device(self, model: openvino.Model | Path) -> openvino.CompiledModel:
         try:
-            return core().compile_model(folder / _MODEL, self._unit, self._options())
+            return core().compile_model(model, self._unit, self._options())
         except RuntimeError as error:
             message = f"OpenVINO does not compile it for {self._key.device}: {first_lines(error)}"
             raise CompileFailed(message) from error
@@ -164,7 +172,7 @@ class OpenvinoCompiler:
                 fingerprint_of(self._module),
                 values_digest(self._module),
                 repr((self._key.model, self._key.dtype, self._key.device, self._key.part)),
-                repr((self._weights, self._dims, sorted(self._options().items()))),
+                repr((_FORM, self._weights, self._dims, sorted(self._options().items()))),
             )
         layout = repr(self.layout_of(arguments))
         return f"{self._key.part}-{digest_of_text(self._base, layout)}"
@@ -196,6 +204,19 @@ def _convert(program: ExportedProgram) -> openvino.Model:
     if spec is None or spec.num_leaves != len(model.outputs):
         raise CompileFailed("forward gives more than tensors: None, a number, or a text")
     return model
+
+
+def _hold_wide_numbers(model: openvino.Model) -> None:
+    """Have the device's code hold 64-bit constants itself, in place of finding them in the file.
+
+    The device calculates in 32 bits. OpenVINO 2026.4 cuts what it reads from the file, where its
+    compilation clamps: the open end of a slice, 2^63 - 1, became -1, and `x[1:]` lost its last row.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant" and node.get_element_type().bitwidth == _WIDE:
+            info = node.get_rt_info()
+            for name in [name for name in info if name.startswith("WeightlessCacheAttribute")]:
+                del info[name]
 
 
 def _shapes(

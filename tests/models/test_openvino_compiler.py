@@ -72,6 +72,14 @@ class Types(nn.Module):
         return f + 1, b + 1, i * 2, h + 1, i > 1
 
 
+class Tail(nn.Module):
+    """Slices with an open end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the double of all rows but the first."""
+        return x[1:] * 2
+
+
 class Partly(nn.Module):
     """Gives something that is no tensor."""
 
@@ -181,6 +189,16 @@ def test_makes_code_again_where_the_kept_one_is_broken(
     model.write_text("no model")
     check(compile_net(tmp_path, Net()), Net())
     assert len(conversions) == 2
+
+
+def test_keeps_every_row_behind_the_open_end_of_a_slice(tmp_path: Path) -> None:
+    """Its end is the largest number of 64 bits, which the device's code must not cut to -1."""
+    x = torch.randn(5, 3)
+    dims = [{0: Dim("rows", min=3, max=8)}]
+
+    for _ in ("made", "found"):
+        outputs = compiler(Tail(), tmp_path, dims).compile((x,), is_background=False)((x,))
+        torch.testing.assert_close(outputs, Tail()(x), rtol=0, atol=0)
 
 
 def test_keeps_every_type(tmp_path: Path) -> None:
