@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 _MODEL, _WEIGHTS, _BLOB, _OUTPUTS = "model.xml", "model.bin", "code.blob", "outputs.json"
 
+#: With one thread OpenVINO 2026.4 divides by zero where it fuses a gated layer, as Llama has, in
+#: bfloat16 on a processor with AMX: the process dies as the model is compiled.
+_LEAST_THREADS = {torch.bfloat16: 2}
+
 #: Bits of a number that a device narrows.
 _WIDE = 64
 
@@ -156,8 +160,9 @@ class OpenvinoCompiler:
         }
         if self._unit == "CPU":
             # Pinned threads of two workers would sit on the same cores.
-            options["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
             options["ENABLE_CPU_PINNING"] = False
+            least = _LEAST_THREADS.get(dtype_within(self._module), 1)
+            options["INFERENCE_NUM_THREADS"] = max(torch.get_num_threads(), least)
         return options
 
     def _packages(self) -> Sequence[str]:
@@ -199,11 +204,17 @@ def _convert(program: ExportedProgram) -> openvino.Model:
     except CompileFailed:
         raise
     except Exception as error:
-        raise CompileFailed(f"OpenVINO did not convert it: {first_lines(error)}") from error
+        raise CompileFailed(f"OpenVINO did not convert it: {_reason(error)}") from error
     spec = program.call_spec.out_spec
     if spec is None or spec.num_leaves != len(model.outputs):
         raise CompileFailed("forward gives more than tensors: None, a number, or a text")
     return model
+
+
+def _reason(error: Exception) -> str:
+    """Give what a conversion lacked, without where in OpenVINO's code that was found."""
+    findings = [line[3:] for line in str(error).splitlines() if line.startswith("-- ")]
+    return "; ".join(findings).rstrip(".") or first_lines(error)
 
 
 def _hold_wide_numbers(model: openvino.Model) -> None:
