@@ -13,11 +13,18 @@ from typing import Self
 class LineProcess:
     """`python -m MODULE ARGUMENTS`, as a context; it says it is ready with its first line.
 
-    `threads` bounds what torch uses; left out, it takes all cores.
+    `threads` bounds what torch uses; left out, it takes all cores. `python` may be that of another
+    environment.
     """
 
-    def __init__(self, module: str, *arguments: str, threads: int | None = None) -> None:
-        self._command = [sys.executable, "-m", module, *arguments]
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        threads: int | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        self._command = [python, "-m", module, *arguments]
         fixed = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self._environment = {**os.environ, **(fixed if threads else {})}
 
