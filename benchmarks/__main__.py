@@ -12,6 +12,7 @@ NAMES = (
     "compilation",
     "openvino_route",
     "llm",
+    "openvino_llm",
     "rag",
     "pictures",
     "multi_image",

@@ -16,11 +16,17 @@ class LineProcess:
     """`python -m MODULE ARGUMENTS`, as a context; it says it is ready with its first line.
 
     `threads` bounds what torch uses; left out, it takes all cores. The rest of the environment is
-    that of a worker.
+    that of a worker. `python` may be the interpreter of another environment.
     """
 
-    def __init__(self, module: str, *arguments: str, threads: int | None = None) -> None:
-        self._command = [sys.executable, "-m", module, *arguments]
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        threads: int | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        self._command = [python, "-m", module, *arguments]
         fixed = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self._environment = {**WORKER_DEFAULTS, **os.environ, **(fixed if threads else {})}
 

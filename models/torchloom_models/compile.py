@@ -353,7 +353,11 @@ class CompiledCallable:
     def _give_up(self, reason: str) -> None:
         """Serve eagerly and say so; but not where the user asked for compiled code by name."""
         if self._is_openvino:
-            message = f"{self._key.part!r} does not run on {self._key.device}: {reason}."
+            message = (
+                f"{self._key.part!r} does not run on {self._key.device}: {reason}. Name another "
+                "device in the model file, such as `devices: [cpu]`, or `devices: [auto]`, which "
+                "takes the fastest that it does run on."
+            )
             raise ModelLoadError(message)
         if self._settings.backend == "inductor":
             message = (

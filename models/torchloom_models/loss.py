@@ -49,6 +49,15 @@ def perplexity_loss(weights: WeightFormat, full: float, found: float) -> str:
     )
 
 
+def shade_loss(weights: WeightFormat, full: NDArray[np.uint8], found: NDArray[np.uint8]) -> str:
+    """Compare two pictures, colour by colour."""
+    shades = np.abs(full.astype(np.int16) - found.astype(np.int16))
+    return (
+        f"{weights} weights: a picture differs from that of full weights by {shades.mean():.2f} of "
+        f"256 shades on average, {shades.max()} at most"
+    )
+
+
 def unknown_loss(weights: WeightFormat, reason: str) -> str:
     """Say that nothing was measured, and why."""
     return f"{weights} weights: loss not measured, since {reason}"

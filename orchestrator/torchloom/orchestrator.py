@@ -31,9 +31,9 @@ from torchloom.executor import Executor, InlineExecutor, LocalExecutor
 from torchloom.graph import Graph, ModelCall, WorkflowCall
 from torchloom.history import History
 from torchloom.memory import Memory
+from torchloom.model_status import ModelStatus
 from torchloom.node_run import CallOptions
 from torchloom.policy import ReplicaPolicy
-from torchloom.model_status import ModelStatus
 from torchloom.pool import OnProgress, Pool
 from torchloom.pool_series import pool_series
 from torchloom.run import Run, RunOptions

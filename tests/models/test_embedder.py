@@ -221,6 +221,10 @@ def test_tells_what_compressed_weights_lose(minilm: BatchEngine, tmp_path: Path)
     cold = open_embedder({**config, "warmup": False}, Device.parse("openvino"), silent)
     assert cold.notes == ("int8 weights: loss not measured, since there is no warm-up",)
     cold.close()
+    four = open_embedder({**config, "weights": "int4"}, Device.parse("openvino"), silent)
+    assert four.notes[0].startswith("int4 weights: cosine to full weights 0.")
+    assert 0.7 < float(four.notes[0].split(" at least")[0].split()[-1]) < least
+    four.close()
 
 
 def test_calculates_in_bfloat16_when_told_to(minilm: BatchEngine) -> None:

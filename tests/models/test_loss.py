@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from torchloom_models.loss import cosine_loss, difference_loss, perplexity_loss, unknown_loss
+from torchloom_models.loss import (
+    cosine_loss,
+    difference_loss,
+    perplexity_loss,
+    shade_loss,
+    unknown_loss,
+)
 
 
 def test_tells_the_angle_between_vectors() -> None:
@@ -31,6 +37,17 @@ def test_tells_differences_relative_to_each_outputs_largest_number() -> None:
 def test_tells_perplexities() -> None:
     """Both, so that a loss is seen beside what there was to lose."""
     assert "perplexity 12.500 where full weights have 12.000" in perplexity_loss("int8", 12, 12.5)
+
+
+def test_tells_shades_between_pictures() -> None:
+    """Average and worst, whichever of the two is the brighter."""
+    full = np.array([[[0, 255, 10]]], np.uint8)
+    found = np.array([[[255, 255, 4]]], np.uint8)
+
+    assert shade_loss("int4", full, found) == (
+        "int4 weights: a picture differs from that of full weights by 87.00 of 256 shades on "
+        "average, 255 at most"
+    )
 
 
 def test_says_why_nothing_was_measured() -> None:

@@ -59,11 +59,25 @@ class Total(nn.Module):
         return x.sum()
 
 
+class Layers(nn.Module):
+    """Two layers that are worth compressing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(128, 512), nn.Linear(512, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give what the layers make of x."""
+        output: torch.Tensor = self.second(self.first(x).relu())
+        return output
+
+
 @pytest.fixture
 def classes() -> Iterator[str]:
     """Give the name of a module that holds the classes above."""
     module = types.ModuleType("torchloom_test_modules")
-    for made in (Scale, Running, Total):
+    for made in (Scale, Running, Total, Layers):
         setattr(module, made.__name__, made)
         made.__module__ = module.__name__
     sys.modules[module.__name__] = module
@@ -176,6 +190,26 @@ def test_tells_what_compressed_weights_lose(classes: str, tmp_path: Path) -> Non
     )
     known.close()
     unknown.close()
+
+
+def test_loses_more_with_fewer_bits(classes: str, tmp_path: Path) -> None:
+    """The note gives the loss of the weights that were asked for."""
+    pytest.importorskip("nncf")
+    losses = []
+    for weights in ("int8", "int4"):
+        config = {
+            "class": f"{classes}:Layers",
+            "functions": [classes],
+            "weights": weights,
+            "artefacts": str(tmp_path),
+            "inputs": {"x": {"shape": [128], "dtype": "float32"}},
+        }
+        engine = open_module(config, Device.parse("openvino"), lambda *_: None)
+        losses.append(float(engine.notes[0].split(" by ")[1].split()[0]))
+        assert "output" in run(engine, {"x": [1.0] * 128})[0]
+        engine.close()
+
+    assert 0 < losses[0] < losses[1] < 0.5
 
 
 def test_does_not_start_on_openvino_with_in_place_writes(classes: str, tmp_path: Path) -> None:

@@ -72,6 +72,28 @@ class Types(nn.Module):
         return f + 1, b + 1, i * 2, h + 1, i > 1
 
 
+class Tail(nn.Module):
+    """Slices with an open end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the double of all rows but the first."""
+        return x[1:] * 2
+
+
+class Gated(nn.Module):
+    """A gated layer, as language models have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.gate, self.up, self.down = nn.Linear(64, 128), nn.Linear(64, 128), nn.Linear(128, 64)
+        self.eval().requires_grad_(requires_grad=False).bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give what goes through the gate."""
+        return cast("Tensor", self.down(nn.functional.silu(self.gate(x)) * self.up(x)))
+
+
 class Partly(nn.Module):
     """Gives something that is no tensor."""
 
@@ -181,6 +203,30 @@ def test_makes_code_again_where_the_kept_one_is_broken(
     model.write_text("no model")
     check(compile_net(tmp_path, Net()), Net())
     assert len(conversions) == 2
+
+
+def test_keeps_every_row_behind_the_open_end_of_a_slice(tmp_path: Path) -> None:
+    """Its end is the largest number of 64 bits, which the device's code must not cut to -1."""
+    x = torch.randn(5, 3)
+    dims = [{0: Dim("rows", min=3, max=8)}]
+
+    for _ in ("made", "found"):
+        outputs = compiler(Tail(), tmp_path, dims).compile((x,), is_background=False)((x,))
+        torch.testing.assert_close(outputs, Tail()(x), rtol=0, atol=0)
+
+
+def test_takes_a_second_thread_where_one_would_end_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gated layer in bfloat16 is compiled for two at least; in float32 one is one."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert compiler(Net(), tmp_path)._options()["INFERENCE_NUM_THREADS"] == 1
+    made = compiler(Gated(), tmp_path, [{0: ROWS}])
+    assert made._options()["INFERENCE_NUM_THREADS"] == 2
+
+    x = torch.randn(3, 8, 64).bfloat16()
+    output = made.compile((x,), is_background=False)((x,))
+    torch.testing.assert_close(output, Gated()(x), rtol=0.02, atol=0.02)
 
 
 def test_keeps_every_type(tmp_path: Path) -> None:

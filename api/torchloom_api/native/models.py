@@ -9,8 +9,8 @@ from litestar import Response, delete, get, patch, post
 from litestar.types import ASGIApp
 
 from torchloom.errors import Fault, InvalidInput, UnknownModel
-from torchloom.policy import ReplicaPolicy
 from torchloom.model_status import ModelStatus
+from torchloom.policy import ReplicaPolicy
 from torchloom_api.body import read_document, read_struct
 from torchloom_api.call import predict
 from torchloom_api.failed import Failed

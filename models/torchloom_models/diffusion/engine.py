@@ -37,9 +37,10 @@ class DiffusionEngine:
         runner: Runner,
         max_pictures: int,
         device: str,
+        notes: Sequence[str] = (),
     ) -> None:
         self.device = device
-        self.notes: tuple[str, ...] = ()
+        self.notes = tuple(notes)
         self._reader = reader
         self._schedule = schedule
         self._runner = runner

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,15 @@ from torchloom_models.diffusion.start import Starter
 from torchloom_models.diffusion.text import TextEncoder
 from torchloom_models.diffusion.vae import VaeDecoder, VaeEncoder
 from torchloom_models.hardware import DtypeName, label_of, place_of
+from torchloom_models.loss import shade_loss, unknown_loss
 from torchloom_models.packed_linear import pack_linears
 from torchloom_models.source import resolve_source
 
+
+_log = logging.getLogger(__name__)
+
+#: What a picture is asked for with.
+Inputs = Mapping[str, object]
 
 #: How many pictures an engine draws at once where the model file does not say.
 _MAX_PICTURES = 8
@@ -78,7 +85,7 @@ class Opening:
         self._folder = PipelineFolder(resolve_source(str(config["source"]), report))
         #: The device that is opened first says what `auto` means; all others do as it does.
         self._dtype = cast("DtypeName", config.get("dtype", "auto"))
-        self._trial: Mapping[str, object] = {}
+        self._trial: Inputs = {}
         artefacts = config.get("artefacts")
         self.artefacts = Path(str(artefacts)) if artefacts else None
 
@@ -99,15 +106,13 @@ class Opening:
         if label == "cpu":
             for network in (family.denoiser, family.vae, *(each.encoder for each in family.towers)):
                 pack_linears(network)
-        settings = _settings(config, label)
-        maker = _make_maker(config, settings, model=self._folder.digest, label=label)
-        runner = _make_runner(family, maker, place)
+        runner = self._runner(family, _settings(config, label), label)
         limits = _limits(config, family)
         reader = RequestReader(family.traits, limits)
         schedule = partial(_schedule, family, SchedulerMaker(self._folder.path / "scheduler"))
         typical = [
             _inputs(size, fills_masks=family.traits.fills_masks)
-            for size in _sizes(settings, family, limits)
+            for size in _sizes(_settings(config, label), family, limits)
         ]
         self._trial = {**typical[0], "num_steps": min(_TRIAL_STEPS, limits.max_steps)}
         if config.get("warmup", True):
@@ -118,7 +123,29 @@ class Opening:
             runner=runner,
             max_pictures=_max_pictures(config),
             device=label,
+            notes=self._loss(family, runner, label, partial(_picture, reader, schedule)),
         )
+
+    def _runner(self, family: Family, settings: CompileSettings, label: str) -> Runner:
+        maker = _make_maker(self._config, settings, model=self._folder.digest, label=label)
+        return _make_runner(family, maker, place_of(Device.parse(label)))
+
+    def _loss(
+        self, family: Family, runner: Runner, label: str, make: Callable[[Inputs], Picture]
+    ) -> list[str]:
+        """Say what compressed weights lose, where there are any: draw one picture with either."""
+        settings = _settings(self._config, label)
+        if settings.weights == "full":
+            return []
+        if not self._config.get("warmup", True):
+            return [unknown_loss(settings.weights, "there is no warm-up")]
+        self._report("comparing with full weights", None)
+        eager = self._runner(family, replace(settings, backend="eager"), label)
+        full, found = (each.draw(make(self._trial)) for each in (eager, runner))
+        eager.close()
+        note = shade_loss(settings.weights, full, found)
+        _log.info("%s: %s", self._config.get("name", "diffusion"), note)
+        return [note]
 
     def measure(self, engine: Engine, works: Sequence[Work]) -> float:
         """Give the seconds that an engine takes for a few steps of as many typical pictures."""
@@ -214,9 +241,7 @@ def _inputs(size: tuple[int, int], *, fills_masks: bool) -> dict[str, object]:
     return inputs
 
 
-def _picture(
-    reader: RequestReader, schedule: ScheduleMaker, inputs: Mapping[str, object]
-) -> Picture:
+def _picture(reader: RequestReader, schedule: ScheduleMaker, inputs: Inputs) -> Picture:
     """Make a picture like those that will be asked for. Raises ModelLoadError."""
     try:
         request = reader.read(Work(0, inputs))

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
-from torchloom.errors import ModelLoadError
 from torchloom_models.diffusion.family import Family
 from torchloom_models.diffusion.network import Network
 from torchloom_models.diffusion.picture import Picture
@@ -82,6 +81,13 @@ class Runner:
             found += list(to_bytes(pixels))
         return found
 
+    def draw(self, picture: Picture) -> NDArray[np.uint8]:
+        """Draw one picture to its end; give its pixels [height, width, 3]."""
+        self.begin([picture])
+        while not picture.is_done:
+            self.step([picture])
+        return self.decode([picture])[0]
+
     def warm_up(self, pictures: Sequence[Picture], report: Report) -> None:
         """Compile for pictures like these, two of each at once. Raises ModelLoadError."""
         self._texts.warm_up(report)
@@ -91,7 +97,6 @@ class Runner:
             pairs = [(torch.cat([_latents(picture)] * 2),) for picture in pictures]
         self._denoiser.warm_up(steps, report)
         self._decoder.warm_up(pairs, report)
-        self._check_rows(steps[0])
 
     def code_status(self) -> list[CodeStatus]:
         """Say how the code of each part stands."""
@@ -103,17 +108,6 @@ class Runner:
         self._texts.close()
         self._denoiser.close()
         self._decoder.close()
-
-    def _check_rows(self, arguments: Sequence[Tensor]) -> None:
-        """Look whether code for many rows gives as many. Raises ModelLoadError."""
-        for number in range(1, len(arguments[0]) + 1):
-            found = len(self._denoiser.tensor(*(each[:number] for each in arguments)))
-            if found != number:
-                message = (
-                    f"The {self._family.traits.pipeline}'s code for this device gives {found} rows "
-                    f"for {number}: name another device or `compile: eager`."
-                )
-                raise ModelLoadError(message)
 
     def _wanted(self, picture: Picture) -> list[str]:
         request = picture.request

@@ -73,6 +73,7 @@ def make_mask(
     q_length: int,
     kv_length: int,
     q_offset: int | torch.Tensor = 0,
+    kv_offset: int | torch.Tensor = 0,
     *,
     mask_function: Callable[..., torch.Tensor],
     dtype: torch.dtype = torch.float32,
@@ -83,24 +84,30 @@ def make_mask(
 
     A tensor [batch] of offsets gives each row its own, and an additive mask
     [batch, 1, q_length, kv_length] of 0 and -inf; a number gives what transformers makes of it.
+    Keys lie at positions 0 and on, or where `kv_offset` [batch, kv_length] says.
     """
     if not isinstance(q_offset, torch.Tensor):
+        assert isinstance(kv_offset, int), "keys have places of their own where queries have"
         mask: torch.Tensor | None = sdpa_mask(
             batch_size,
             q_length,
             kv_length,
             q_offset,
+            kv_offset,
             mask_function=mask_function,
             device=device,
             **options,
         )
         return mask
     queries = q_offset[:, None] + torch.arange(q_length, device=device)
+    keys = kv_offset
+    if not isinstance(keys, torch.Tensor):
+        keys = torch.arange(kv_length, device=device)[None] + keys
     allowed = mask_function(
         torch.arange(batch_size, device=device)[:, None, None, None],
         torch.zeros((1, 1, 1, 1), dtype=torch.long, device=device),
         queries[:, None, :, None],
-        torch.arange(kv_length, device=device)[None, None, None, :],
+        keys[:, None, None, :],
     )
     additive = torch.zeros((), dtype=dtype, device=device).masked_fill(~allowed, float("-inf"))
     return additive.expand(batch_size, 1, q_length, kv_length)

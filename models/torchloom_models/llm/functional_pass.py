@@ -14,6 +14,10 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 
+#: The position of what no query attends to: later than any.
+_NOWHERE = 2**30
+
+
 class FunctionalPass(nn.Module):
     """The pass itself: tensors in, tensors out, nothing written."""
 
@@ -27,9 +31,10 @@ class FunctionalPass(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Run tokens [rows, new] at positions from starts [rows] on.
 
-        `buffers` are keys and values [rows, heads, length, dim], layer by layer, as they are before
-        the pass. Gives logits [rows, kept, vocabulary] after the tokens at kept [kept], and the
-        new keys and values [rows, heads, new, dim] in the order of `buffers`.
+        `buffers` are keys and values [rows, heads, length, dim], layer by layer: what is before
+        `starts`, and whatever else, which nothing attends to. Gives logits [rows, kept, vocabulary]
+        after the tokens at kept [kept], and the new keys and values [rows, heads, new, dim] in the
+        order of `buffers`.
         """
         positions = starts[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
         cache = ReadCache(buffers, starts, positions, num_heads=self.num_heads)
@@ -44,9 +49,11 @@ class FunctionalPass(nn.Module):
 
 
 class ReadCache(Cache):
-    """Gives each layer all that a row holds, the new tokens included, and keeps those apart.
+    """Gives each layer what a row holds, then the new tokens, and keeps those apart.
 
-    Heads that queries share are given once for each: OpenVINO's conversion takes no others.
+    The new ones lie behind all of the buffer and not at their place in it, which would be a
+    scatter; masks are told where each key is. Heads that queries share are given once for each:
+    OpenVINO's conversion takes no others.
     """
 
     def __init__(
@@ -56,7 +63,10 @@ class ReadCache(Cache):
         self._num_heads = num_heads
         self._buffers = buffers
         self._starts = starts
-        self._places = (torch.arange(positions.shape[0])[:, None], positions)
+        held = torch.arange(buffers[0].shape[2], device=starts.device).expand(starts.shape[0], -1)
+        self._places = torch.cat(
+            [held.masked_fill(held >= starts[:, None], _NOWHERE), positions], 1
+        )
         self._written: dict[int, Tensor] = {}
 
     @property
@@ -72,13 +82,12 @@ class ReadCache(Cache):
         *_: object,
         **__: object,
     ) -> tuple[Tensor, Tensor]:
-        """Take keys and values [rows, kv_heads, new, dim]; give the row's [rows, heads, …]."""
+        """Take keys and values [rows, kv_heads, new, dim]; give all of them [rows, heads, …]."""
         return self._put(2 * layer_idx, key_states), self._put(2 * layer_idx + 1, value_states)
 
     def _put(self, number: int, states: Tensor) -> Tensor:
         self._written[number] = states
-        by_place = self._buffers[number].transpose(1, 2)
-        whole = by_place.index_put(self._places, states.transpose(1, 2)).transpose(1, 2)
+        whole = torch.cat([self._buffers[number], states], dim=2)
         num_shared = self._num_heads // whole.shape[1]
         if num_shared == 1:
             return whole
@@ -91,10 +100,12 @@ class ReadCache(Cache):
         del layer_idx
         return self._starts
 
-    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Give the length of the buffers, which start at position 0."""
+    def get_mask_sizes(  # type: ignore[override]  # our mask takes a tensor as well
+        self, query_length: int, layer_idx: int
+    ) -> tuple[int, Tensor]:
+        """Give the number of keys, and where each of them is [rows, keys]."""
         del query_length, layer_idx
-        return self._buffers[0].shape[2], 0
+        return self._places.shape[1], self._places
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Refuse to guess: rows differ. Positions are always given to the model."""

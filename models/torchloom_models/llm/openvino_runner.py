@@ -30,6 +30,9 @@ from torchloom_models.llm.sequence import Sequence
 #: tokens: each new shape costs OpenVINO some preparation.
 _LENGTH_STEP, _PROMPT_STEP = 64, 16
 
+#: The fewest positions of the cache that code takes; as traced, 1 would hold for 1 alone.
+_MIN_LENGTH = 2
+
 #: The most tokens after which one pass gives logits.
 _MAX_KEPT = 256
 
@@ -49,7 +52,8 @@ class OpenvinoRunner:
         self._cache = cache
         self._eager = FunctionalPass(model)
         rows = {0: Dim("rows", max=cache.num_slots)} if cache.num_slots > 1 else {}
-        new, length = Dim("new", max=cache.max_length), Dim("length", min=2, max=cache.max_length)
+        new = Dim("new", max=cache.max_length)
+        length = Dim("length", min=_MIN_LENGTH, max=cache.max_length)
         kept = Dim("kept", max=max(_MAX_KEPT, cache.num_slots))
         buffers = [{**rows, 2: length}] * (2 * cache.num_layers)
         self._pass = CompiledCallable(
@@ -81,7 +85,7 @@ class OpenvinoRunner:
         Free slots run along: what they write goes to their position 0.
         """
         tokens, positions, slots = newest_tokens(sequences, num_rows)
-        length = rounded_up(max(positions) + 1, _LENGTH_STEP, self._cache.max_length)
+        length = rounded_up(max(positions), _LENGTH_STEP, self._cache.max_length)
         starts = torch.tensor(positions)
         buffers = self._cache.view(num_rows, length)
         logits, *written = self._run(
@@ -99,8 +103,7 @@ class OpenvinoRunner:
         tokens = torch.tensor([[*prompt, *[0] * (length - len(prompt))] for prompt in prompts])
         ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
         starts = torch.zeros(len(prompts), dtype=torch.long)
-        # Prompts fill the whole length, so what the buffers hold does not matter.
-        logits, *written = self._run(tokens, starts, ends, self._cache.view(len(prompts), length))
+        logits, *written = self._run(tokens, starts, ends, self._nothing(len(prompts)))
         slots = torch.tensor([sequence.slot for sequence in sequences])
         self._cache.write(slots, torch.arange(length).expand(len(prompts), -1), written)
         every = torch.arange(len(prompts))
@@ -128,7 +131,7 @@ class OpenvinoRunner:
         length = min(len(tokens), _MAX_KEPT, self._cache.max_length)
         text = torch.tensor([tokens[:length]])
         starts, kept = torch.zeros(1, dtype=torch.long), torch.arange(length)
-        arguments = (text, starts, kept, *self._cache.view(1, length))
+        arguments = (text, starts, kept, *self._nothing(1))
         full, found = (
             cross_entropy(cast("Group[Tensor]", run(*arguments))[0][0, :-1].float(), text[0, 1:])
             for run in (self._eager, self._pass)
@@ -142,6 +145,10 @@ class OpenvinoRunner:
     def close(self) -> None:
         """Give back what was not to be kept."""
         self._pass.close()
+
+    def _nothing(self, num_rows: int) -> Group[Tensor]:
+        """Give as little of the cache as code takes, for rows that start: they attend to none."""
+        return self._cache.view(num_rows, _MIN_LENGTH)
 
     def _run(
         self, tokens: Tensor, starts: Tensor, kept: Tensor, buffers: Group[Tensor]

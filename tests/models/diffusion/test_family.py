@@ -17,6 +17,7 @@ from tiny_pipeline import (
     draw,
     ends,
     load_reference,
+    open_on_openvino,
     open_tiny,
     pixels_of,
     save_pipeline,
@@ -64,6 +65,18 @@ def expected(folder: Path, layout: str, request: dict[str, object]) -> NDArray[n
     return (output.images[0] * 255).round().astype(np.int16)
 
 
+def draw_together(
+    engine: DiffusionEngine, requests: list[dict[str, object]]
+) -> list[NDArray[np.int16]]:
+    """Give the pixels of pictures that join one after another, a step apart."""
+    events = []
+    for number, request in enumerate(requests):
+        engine.admit(Work(number, request))
+        events += engine.step()
+    found = ends(events + drain(engine))
+    return [pixels_of(found[number]) for number in range(len(requests))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_draws_what_diffusers_draws_in_any_mix(layout: str, tmp_path: Path) -> None:
@@ -75,16 +88,34 @@ def test_draws_what_diffusers_draws_in_any_mix(layout: str, tmp_path: Path) -> N
     wanted = [expected(folder, layout, request) for request in requests]
 
     alone = [draw(engine, **request) for request in requests]
-    events = []
-    for number, request in enumerate(requests):
-        engine.admit(Work(number, request))
-        events += engine.step()
-    mixed = ends(events + drain(engine))
+    mixed = draw_together(engine, requests)
 
     for number, pixels in enumerate(wanted):
         assert pixels.std() > 5, "a picture of one shade proves nothing"
         assert np.abs(pixels_of(alone[number]) - pixels).max() <= 1, requests[number]
-        assert np.abs(pixels_of(mixed[number]) - pixels).max() <= 1, requests[number]
+        assert np.abs(mixed[number] - pixels).max() <= 1, requests[number]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "layout", ["stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "flux"]
+)
+def test_draws_the_same_by_openvino(layout: str, tmp_path: Path) -> None:
+    """Its code, made or found, draws the CPU's pictures within two shades, alone and in any mix."""
+    pytest.importorskip("openvino")
+    folder, code = save_pipeline(tmp_path / "model", layout), str(tmp_path / "code")
+    # Two of one size, and one of another: code of its own.
+    requests = requests_for(layout)
+    plain = open_tiny(folder, max_pixels=24 * 16, dtype="float32")
+    wanted = draw_together(plain, requests)
+
+    for _ in ("made", "found"):
+        engine = open_on_openvino(folder, max_pixels=24 * 16, artefacts=code)
+        for found in (draw_together(engine, requests), [draw_together(engine, requests[:1])[0]]):
+            for pixels, expected_pixels in zip(found, wanted, strict=False):
+                assert expected_pixels.std() > 5, "a picture of one shade proves nothing"
+                assert np.abs(pixels - expected_pixels).max() <= 2
+        engine.close()
 
 
 @pytest.mark.slow

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_pipeline import draw, open_tiny, pixels_of
+from tiny_pipeline import draw, open_on_openvino, open_tiny, pixels_of
 
 from torchloom.device import Device
 from torchloom.document import Document
 from torchloom.engine import Work
 from torchloom.errors import DeviceUnavailable, InvalidInput, InvalidModel, ModelLoadError
-from torchloom_models.diffusion.network import Network
 from torchloom_models.diffusion.opening import open_engine
 from torchloom_models.spec import parse_model
 
@@ -52,17 +51,6 @@ def test_refuses_a_model_that_can_draw_nothing(stable_diffusion: Path) -> None:
         open_tiny(stable_diffusion, compile={"backend": "eager", "buckets": [15]})
 
 
-def test_refuses_code_that_loses_rows(
-    stable_diffusion: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A network that does not answer for every row is found before it serves."""
-    run = Network.tensor
-    monkeypatch.setattr(Network, "tensor", lambda self, *arguments: run(self, *arguments)[:0])
-
-    with pytest.raises(ModelLoadError, match="gives 0 rows for 1"):
-        open_tiny(stable_diffusion)
-
-
 def test_warms_up_for_the_sides_that_the_model_file_lists(stable_diffusion: Path) -> None:
     """`compile.buckets` are sides of squares to be ready for."""
     engine = open_tiny(stable_diffusion, compile={"backend": "eager", "buckets": [16, 24]})
@@ -91,6 +79,37 @@ def test_draws_in_bfloat16(stable_diffusion: Path) -> None:
 
     correlation = np.corrcoef(pixels_of(full).ravel(), pixels_of(half).ravel())[0, 1]
     assert correlation > 0.95
+
+
+@pytest.mark.slow
+def test_draws_in_bfloat16_by_openvino(stable_diffusion: Path) -> None:
+    """OpenVINO calculates in the smaller dtype, and draws nearly the same picture too."""
+    pytest.importorskip("openvino")
+    full = draw(open_tiny(stable_diffusion, dtype="float32"), seed=1, num_steps=3)
+    engine = open_on_openvino(stable_diffusion, dtype="bfloat16")
+    half = draw(engine, seed=1, num_steps=3)
+    engine.close()
+
+    correlation = np.corrcoef(pixels_of(full).ravel(), pixels_of(half).ravel())[0, 1]
+    assert 0.95 < correlation < 1
+
+
+@pytest.mark.slow
+def test_tells_what_compressed_weights_lose(stable_diffusion: Path) -> None:
+    """One picture is drawn with either; fewer bits lose more. Without a warm-up it says so."""
+    pytest.importorskip("nncf")
+    shades = []
+    for weights in ("int8", "int4"):
+        engine = open_on_openvino(stable_diffusion, weights=weights)
+        (note,) = engine.notes
+        engine.close()
+        assert note.startswith(f"{weights} weights: a picture differs from that of full weights by")
+        shades.append(float(note.split(" by ")[1].split()[0]))
+    cold = open_on_openvino(stable_diffusion, weights="int4", warmup=False)
+    cold.close()
+
+    assert 0 < shades[0] < shades[1] < 64
+    assert cold.notes == ("int4 weights: loss not measured, since there is no warm-up",)
 
 
 @pytest.mark.gpu

@@ -306,6 +306,12 @@ def open_tiny(folder: Path, **config: object) -> DiffusionEngine:
     return open_engine(values, Device("cpu"), lambda *_: None)
 
 
+def open_on_openvino(folder: Path, **config: object) -> DiffusionEngine:
+    """Open an engine on OpenVINO's CPU, exact unless told otherwise."""
+    values = {"name": "tiny", "source": str(folder), "dtype": "float32", **config}
+    return open_engine(values, Device.parse("openvino:CPU"), lambda *_: None)
+
+
 def drain(engine: DiffusionEngine, max_steps: int = 500) -> list[Event]:
     """Step until everything admitted has ended."""
     events: list[Event] = []
