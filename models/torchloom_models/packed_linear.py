@@ -7,6 +7,7 @@ compiler.
 
 from __future__ import annotations
 
+import inspect
 from typing import cast
 
 import torch
@@ -82,7 +83,9 @@ def pack_linears(module: nn.Module) -> None:
         return
     for name, part in list(module.named_modules(remove_duplicate=False)):
         if type(part) is nn.Linear and _gains(part.weight):
-            module.set_submodule(name, PackedLinear(part))
+            owner, _, child = name.rpartition(".")
+            if not _reads_weight(module.get_submodule(owner), child):
+                module.set_submodule(name, PackedLinear(part))
 
 
 def packed_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -92,6 +95,15 @@ def packed_weights(module: nn.Module) -> dict[str, Tensor]:
         for name, part in module.named_modules(remove_duplicate=False)
         if isinstance(part, PackedLinear)
     }
+
+
+def _reads_weight(owner: nn.Module, child: str) -> bool:
+    """Say whether a module's code looks at a layer's weight itself: each look would be a copy."""
+    try:
+        code = inspect.getsource(type(owner))
+    except (OSError, TypeError):  # a class that was made at run time
+        return False
+    return f"self.{child}.weight" in code
 
 
 def _gains(weight: Tensor) -> bool:

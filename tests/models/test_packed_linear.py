@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from transformers import T5Config, T5EncoderModel
 
 from torchloom_models.aot import AotCompiler
 from torchloom_models.artefact import ArtefactKey, ArtefactStore
@@ -63,6 +64,16 @@ def test_packs_what_gains_by_it() -> None:
     other = _network(torch.float32)
     pack_linears(other)
     assert packed_weights(other) == {}
+
+
+def test_leaves_a_layer_whose_owner_reads_its_weight() -> None:
+    """T5 looks at the dtype of one of its layers in each pass; a look at a packed one is a copy."""
+    config = T5Config(vocab_size=64, d_model=64, d_kv=32, d_ff=128, num_layers=1, num_heads=2)
+    encoder = T5EncoderModel(config).to(torch.bfloat16)
+    pack_linears(encoder)
+    feed_forward = encoder.encoder.block[0].layer[1].DenseReluDense
+    assert isinstance(feed_forward.wi, PackedLinear)
+    assert type(feed_forward.wo) is nn.Linear
 
 
 def test_gives_the_weight_as_it_was() -> None:
