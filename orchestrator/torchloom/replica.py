@@ -246,9 +246,8 @@ class Replica:
         for task in orphans:
             task.deaths += 1
             if task.chunks_sent or task.deaths >= MAX_DEATHS:
-                label = self.deployment.label
                 cause = "after it had begun to answer" if task.chunks_sent else "again and again"
-                died = WorkerDied(f"The worker of {label!r} ended ({how}) {cause}.")
+                died = WorkerDied(f"The worker of {self.deployment.label!r} ended ({how}) {cause}.")
                 self._fail_all([task], died)
             else:
                 again.append(task)
@@ -362,6 +361,9 @@ class Replica:
         self._owner.on_room()
 
     def _on_events(self, frame: Events) -> None:
+        if frame.steps:
+            ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
+            self._turns.end_step(self.in_flight.keys() - ended)
         for event in frame.events:
             self._on_event(event)
         for seconds, size in frame.steps:

@@ -7,7 +7,7 @@ sent the next batch. Knows task ids and a time, and neither tasks, worker nor qu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 
 #: The next batch may go this long before the step is expected to end: as long as a scheduler may
@@ -22,7 +22,11 @@ _SHORTEST_S = 0.005
 
 
 class Turns:
-    """The batch that a worker steps, and the one that waits there for its turn."""
+    """The batch that a worker steps, and the one that waits there for its turn.
+
+    Nothing is sent ahead of a batch that takes several steps, nor of the one after it: nobody can say
+    when such a batch ends, and who waits for it could meanwhile be served elsewhere.
+    """
 
     def __init__(self, expect_s: Callable[[int], float], on_near: Callable[[], None]) -> None:
         self._expect_s = expect_s
@@ -30,12 +34,13 @@ class Turns:
         self._running: set[int] = set()
         self._ahead: set[int] = set()
         self._is_near = False
+        self._is_long = self._was_long = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def takes_ahead(self) -> bool:
         """Tell whether a batch may be sent ahead now."""
-        return self._is_near and not self._ahead
+        return self._is_near and not (self._ahead or self._is_long or self._was_long)
 
     def add(self, ids: Iterable[int]) -> None:
         """Take note of a batch that is sent: it runs, or waits for its turn."""
@@ -52,6 +57,11 @@ class Turns:
             ahead, self._ahead = self._ahead, set()
             self._begin(ahead)
 
+    def end_step(self, held: Container[int]) -> None:
+        """Take note that a step is over, after which the caller still waits for those in `held`."""
+        if any(task_id in held for task_id in self._running):
+            self._is_long = True
+
     def clear(self) -> None:
         """Forget it all: the worker is gone."""
         self._ahead = set()
@@ -60,6 +70,8 @@ class Turns:
     def _begin(self, ids: set[int]) -> None:
         self._running = ids
         self._is_near = False
+        if ids:
+            self._was_long, self._is_long = self._is_long, False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -139,6 +139,7 @@ class Worker:
         self._channel = channel
         self._quiet_s = quiet_s
         self._look_s = look_s
+        self._is_continuous = engine.room().is_continuous
         self._is_compiled = isinstance(engine, Compiled)
         #: When to ask for its code next; None: not before there was a step.
         self._look_at: float | None = 0.0 if self._is_compiled else None
@@ -189,10 +190,14 @@ class Worker:
             self._forget(task_id)
 
     def _admit_next(self) -> None:
-        """Admit all that waits; or, after a step that raised, the next of its tasks by itself."""
+        """Admit all that waits; or, after a step that raised, the next of its tasks by itself.
+
+        What was sent ahead of the end of a batch waits for that end.
+        """
+        if self._held and (self._alone or not self._is_continuous):
+            return
         if self._alone:
-            if not self._held:
-                self._admit(self._alone.popleft())
+            self._admit(self._alone.popleft())
             return
         while self._waiting:
             self._admit(self._waiting.popleft())

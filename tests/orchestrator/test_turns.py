@@ -61,6 +61,27 @@ async def test_forgets_whoever_leaves_before_its_turn() -> None:
     assert bench.asked == [1, 1]
 
 
+async def test_sends_nothing_ahead_where_a_batch_takes_several_steps() -> None:
+    """Nobody knows when it ends; one that was cancelled and is still there does not count."""
+    bench = _Bench(_LONG_S)
+    bench.turns.add([1, 2])
+    bench.turns.end_step({3})
+    await bench.near.wait()
+    assert bench.turns.takes_ahead
+    bench.turns.end_step({2})
+    assert not bench.turns.takes_ahead
+    for task_id in (1, 2):
+        bench.turns.remove(task_id)
+    found = []
+    for task_id in (3, 4):
+        bench.near.clear()
+        bench.turns.add([task_id])
+        await bench.near.wait()
+        found.append(bench.turns.takes_ahead)
+        bench.turns.remove(task_id)
+    assert found == [False, True], "nor of the batch after it"
+
+
 async def test_sends_nothing_ahead_of_a_short_step() -> None:
     """The wait would be too large a part of it."""
     bench = _Bench(_SHORT_S)
