@@ -24,8 +24,8 @@ _SHORTEST_S = 0.005
 class Turns:
     """The batch that a worker steps, and the one that waits there for its turn.
 
-    Nothing is sent ahead of a batch that takes several steps, nor of the one after it: nobody can say
-    when such a batch ends, and who waits for it could meanwhile be served elsewhere.
+    Nothing is sent ahead of a batch that takes several steps, nor of the one after it: nobody can
+    say when such a batch ends, and who waits for it could meanwhile be served elsewhere.
     """
 
     def __init__(self, expect_s: Callable[[int], float], on_near: Callable[[], None]) -> None:
