@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
@@ -16,20 +15,7 @@ from torchloom.errors import ModelLoadError
 from torchloom_models.encoder_folder import DenseLayer, EncoderFolder
 from torchloom_models.hardware import DtypeName, dtype_of
 from torchloom_models.pooling import Pooling, PoolingMode
-from torchloom_models.weights import check_folder, find_weights
-
-
-#: What opening a folder of unknown origin may raise, for good reasons.
-_LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    SafetensorError,
-)
+from torchloom_models.weights import LOAD_ERRORS, check_folder, find_weights
 
 
 class Encoder(nn.Module):
@@ -101,7 +87,7 @@ def _load_transformer(folder: Path, dtype: DtypeName, place: str) -> PreTrainedM
             local_files_only=True,
             output_loading_info=True,
         )
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise ModelLoadError(f"The model in {str(folder)!r} does not load: {error}") from error
     # A pooler may come without weights: it is not used.
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
@@ -126,6 +112,6 @@ def _load_dense(layer: DenseLayer) -> nn.Module:
         linear.load_state_dict(
             {name.removeprefix("linear."): tensor.float() for name, tensor in tensors.items()}
         )
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise ModelLoadError(f"{str(layer.folder)!r} does not load: {error}") from error
     return nn.Sequential(linear, activation())

@@ -11,9 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from safetensors import SafetensorError
+
 from torchloom.errors import ModelLoadError
 from torchloom_models.artefact import digest_of_text
 
+
+#: What opening a folder of unknown origin may raise, for good reasons.
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+)
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 

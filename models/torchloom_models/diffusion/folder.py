@@ -15,13 +15,13 @@ import diffusers
 import torch
 import transformers
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from torchloom.errors import ModelLoadError
 from torchloom_models.artefact import digest_of_text
 from torchloom_models.weights import (
+    LOAD_ERRORS,
     check_folder,
     digest_of_folder,
     find_weights,
@@ -29,19 +29,6 @@ from torchloom_models.weights import (
     read_json,
 )
 
-
-#: What opening a component of unknown origin may raise, for good reasons.
-_LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    NotImplementedError,
-    SafetensorError,
-)
 
 _TOKENIZERS = (
     "CLIPTokenizer",
@@ -130,7 +117,7 @@ class PipelineFolder:
             missing = sorted(info["missing_keys"])
             if not missing:
                 return network.to(place).eval().requires_grad_(requires_grad=False)
-        except _LOAD_ERRORS as error:
+        except LOAD_ERRORS as error:
             raise self._error(name, f"it could not be loaded: {error}") from error
         message = f"{len(missing)} of its weights are missing, {missing[0]!r} among them."
         raise self._error(name, message)
@@ -144,7 +131,7 @@ class PipelineFolder:
             return getattr(library, class_name).from_pretrained(
                 self.path / name, local_files_only=True
             )
-        except _LOAD_ERRORS as error:
+        except LOAD_ERRORS as error:
             raise self._error(name, f"it could not be loaded: {error}") from error
 
     def _class_of(self, name: str, classes: Sequence[str]) -> tuple[str, Any]:

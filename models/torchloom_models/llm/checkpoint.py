@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -18,20 +17,7 @@ from transformers.utils import logging as transformers_logging
 from torchloom.errors import ModelLoadError
 from torchloom_models.hardware import DtypeName, dtype_of
 from torchloom_models.llm import attention
-from torchloom_models.weights import check_folder, digest_of_folder
-
-
-#: What opening a folder of unknown origin may raise, for good reasons.
-_LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    SafetensorError,
-)
+from torchloom_models.weights import LOAD_ERRORS, check_folder, digest_of_folder
 
 
 class Checkpoint:
@@ -49,7 +35,7 @@ class Checkpoint:
             self._config: PreTrainedConfig = AutoConfig.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-        except _LOAD_ERRORS as error:
+        except LOAD_ERRORS as error:
             raise self._error("its configuration could not be read", error) from error
         if self._config.is_encoder_decoder:
             raise self._error("it is an encoder with a decoder, not a causal language model")
@@ -99,7 +85,7 @@ class Checkpoint:
             loaded = AutoModelForCausalLM.from_pretrained(
                 self.folder, output_loading_info=True, **options
             )
-        except _LOAD_ERRORS as error:
+        except LOAD_ERRORS as error:
             raise self._error("its weights could not be loaded", error) from error
         model, info = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
         missing = sorted(info["missing_keys"])
