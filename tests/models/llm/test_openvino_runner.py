@@ -103,6 +103,7 @@ def test_writes_what_transformers_writes_in_every_layout(layout: str, tmp_path: 
     engine.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own
 def test_says_what_to_do_where_a_model_does_not_convert(tmp_path: Path) -> None:
     """Experts have no conversion: the error says where they run, and `auto` runs them there."""
     folder = save_model(tmp_path / "model", "mixtral")
