@@ -87,7 +87,7 @@ def make_mask(
     Keys lie at positions 0 and on, or where `kv_offset` [batch, kv_length] says.
     """
     if not isinstance(q_offset, torch.Tensor):
-        assert isinstance(kv_offset, int), "keys have places of their own where queries have"
+        assert not isinstance(kv_offset, torch.Tensor), "keys by place need queries by place"
         mask: torch.Tensor | None = sdpa_mask(
             batch_size,
             q_length,
