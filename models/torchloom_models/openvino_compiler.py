@@ -7,8 +7,10 @@ results and writes to no argument: a forward that does is refused.
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -197,7 +199,7 @@ def _convert(program: ExportedProgram) -> openvino.Model:
 
     keep_to_itself()
     try:
-        with warnings.catch_warnings():
+        with _log_level_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the two packages find deprecated in another
             _check_writes(program)
             model = openvino.convert_model(program)
@@ -209,6 +211,17 @@ def _convert(program: ExportedProgram) -> openvino.Model:
     if spec is None or spec.num_leaves != len(model.outputs):
         raise CompileFailed("forward gives more than tensors: None, a number, or a text")
     return model
+
+
+@contextmanager
+def _log_level_kept() -> Iterator[None]:
+    """Put the level of all logging back, which OpenVINO raises when it has a failure to tell."""
+    root = logging.getLogger()
+    level = root.level
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def _reason(error: Exception) -> str:
