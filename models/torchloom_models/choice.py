@@ -18,7 +18,7 @@ import torch
 
 from torchloom.device import Device
 from torchloom.engine import Engine, Failure, Result, Work
-from torchloom.errors import DeviceUnavailable, ModelLoadError
+from torchloom.errors import DeviceUnavailable, ModelLoadError, TorchLoomError
 from torchloom_models.artefact import digest_of_text, machine_digest
 from torchloom_models.backend import backend_of, needs_openvino
 from torchloom_models.finding import FindingStore
@@ -96,8 +96,8 @@ class Contest:
     def open_fastest(self, open_on: Callable[[Device], EngineT]) -> EngineT:
         """Open the engine on every candidate, keep the fastest, and close the others.
 
-        A candidate that the model does not load on drops out. Raises what the first of them raised
-        where that leaves none.
+        A candidate that the model does not load on, or fails its tasks on, drops out. Raises what
+        the first of them raised where that leaves none.
         """
         if len(self.candidates) == 1 or not self.works:
             return open_on(self.candidates[0])
@@ -106,39 +106,46 @@ class Contest:
         if figures:
             engine = open_on(Device.parse(_fastest(figures)))
             return _noted(engine, f"{_described(figures)} (measured at an earlier start)")
-        engines, failures = self._open_all(open_on)
+        failures: dict[str, TorchLoomError] = {}
+        engines = self._open_all(open_on, failures)
         with ExitStack() as losers:
             for other in engines.values():
                 losers.callback(other.close)
-            figures = self._measure_all(engines)
+            figures = self._measure_all(engines, failures)
+            if not figures:
+                raise next(iter(failures.values()))
             losers.pop_all()
         fastest = _fastest(figures)
         for device, other in engines.items():
             if device != fastest:
                 other.close()
         findings.keep(self._digest(), figures)
-        return _noted(engines[fastest], "; ".join([_described(figures), *failures]))
+        lost = [f"not on {device}: {error}" for device, error in failures.items()]
+        return _noted(engines[fastest], "; ".join([_described(figures), *lost]))
 
     def _open_all(
-        self, open_on: Callable[[Device], EngineT]
-    ) -> tuple[dict[str, EngineT], list[str]]:
+        self, open_on: Callable[[Device], EngineT], failures: dict[str, TorchLoomError]
+    ) -> dict[str, EngineT]:
         engines: dict[str, EngineT] = {}
-        failures: dict[str, ModelLoadError | DeviceUnavailable] = {}
         for device in self.candidates:
             try:
                 engines[str(device)] = open_on(device)
             except (ModelLoadError, DeviceUnavailable) as error:
                 failures[str(device)] = error
-        if not engines:
-            raise next(iter(failures.values()))
-        return engines, [f"not on {device}: {error}" for device, error in failures.items()]
+        return engines
 
-    def _measure_all(self, engines: Mapping[str, Engine]) -> dict[str, float]:
+    def _measure_all(
+        self, engines: Mapping[str, Engine], failures: dict[str, TorchLoomError]
+    ) -> dict[str, float]:
         """Give each engine's median; they take turns, so that what disturbs disturbs all."""
         taken: dict[str, list[float]] = {device: [] for device in engines}
         for _ in range(1 + _ROUNDS):
-            for device, engine in engines.items():
-                taken[device].append(self.measure(engine, self.works))
+            for device in list(taken):
+                try:
+                    taken[device].append(self.measure(engines[device], self.works))
+                except TorchLoomError as error:
+                    failures[device] = error
+                    del taken[device]
         return {device: statistics.median(seconds[1:]) for device, seconds in taken.items()}
 
     def _digest(self) -> str:

@@ -116,6 +116,22 @@ def test_leaves_out_a_device_that_the_model_does_not_load_on() -> None:
     assert opener.closed == []
 
 
+def test_leaves_out_a_device_that_fails_what_is_measured() -> None:
+    """A model that loads there and cannot do its own sample is served elsewhere."""
+
+    def measure(engine: Engine, _works: Sequence[Work]) -> float:
+        if engine.device != "cpu":
+            raise TaskFailed("broken")
+        return 0.1
+
+    opener = Opener()
+
+    engine = contest(measure).open_fastest(opener)
+
+    assert engine.notes == ("cpu 100.0 ms: cpu; not on openvino:CPU: broken",)
+    assert opener.closed == ["openvino:CPU"]
+
+
 def test_fails_as_the_first_device_failed_where_none_is_left() -> None:
     """A model that loads nowhere does not start."""
     with pytest.raises(ModelLoadError, match="no cpu"):
