@@ -52,7 +52,9 @@ class Turns:
     def remove(self, task_id: int) -> None:
         """Take note that the worker holds a task no more; after the last the next turn begins."""
         self._ahead.discard(task_id)
-        self._running.discard(task_id)
+        if task_id not in self._running:  # of an engine that takes tasks at any time none is
+            return
+        self._running.remove(task_id)
         if not self._running:
             ahead, self._ahead = self._ahead, set()
             self._begin(ahead)

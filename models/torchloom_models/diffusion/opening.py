@@ -106,13 +106,14 @@ class Opening:
         if label == "cpu":
             for network in (family.denoiser, family.vae, *(each.encoder for each in family.towers)):
                 pack_linears(network)
-        runner = self._runner(family, _settings(config, label), label)
+        settings = _settings(config, label)
+        runner = self._runner(family, settings, label)
         limits = _limits(config, family)
         reader = RequestReader(family.traits, limits)
         schedule = partial(_schedule, family, SchedulerMaker(self._folder.path / "scheduler"))
         typical = [
             _inputs(size, fills_masks=family.traits.fills_masks)
-            for size in _sizes(_settings(config, label), family, limits)
+            for size in _sizes(settings, family, limits)
         ]
         self._trial = {**typical[0], "num_steps": min(_TRIAL_STEPS, limits.max_steps)}
         if config.get("warmup", True):
