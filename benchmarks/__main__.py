@@ -1,7 +1,11 @@
-"""Runs every benchmark, one after another: `python -m benchmarks [NAME …]`."""
+"""Runs every benchmark, one after another: `python -m benchmarks [NAME …] [OPTION …]`.
+
+Options go to the benchmarks that are named.
+"""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -18,17 +22,35 @@ NAMES = (
     "multi_image",
     "replicas",
     "startup",
+    "gpu",
 )
+
+#: What a benchmark is told where all are run.
+_AMONG_ALL = {"gpu": ["--if-there"]}
 
 
 def main() -> int:
     """Run those that are named, or all; the exit code is the number that failed."""
-    names = sys.argv[1:] or NAMES
+    arguments = sys.argv[1:]
+    options = list(itertools.dropwhile(lambda word: not word.startswith("-"), arguments))
+    named = arguments[: len(arguments) - len(options)]
+    names = named or NAMES
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         print(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(NAMES)}.")
         return 2
-    commands = [[sys.executable, "-m", f"benchmarks.{name}"] for name in names]
+    if options and not named:
+        print("Options need a benchmark's name before them.")
+        return 2
+    commands = [
+        [
+            sys.executable,
+            "-m",
+            f"benchmarks.{name}",
+            *(options if named else _AMONG_ALL.get(name, [])),
+        ]
+        for name in names
+    ]
     return sum(subprocess.run(command, check=False).returncode != 0 for command in commands)
 
 

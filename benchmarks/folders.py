@@ -9,8 +9,17 @@ import shutil
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers.processors import BertProcessing
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from benchmarks.texts import passages
 
 
 #: Words of prompts. What they say does not matter: the weights are random.
@@ -58,24 +67,35 @@ def make_tokenizer(size: int) -> PreTrainedTokenizerFast:
     )
 
 
-def make_llama(folder: Path, *, hidden: int, layers: int, vocabulary: int = 32_000) -> int:
-    """Write a LlamaForCausalLM folder with random bfloat16 weights; give its parameter count."""
+def make_llama(
+    folder: Path,
+    *,
+    hidden: int,
+    layers: int,
+    vocabulary: int = 32_000,
+    intermediate: int | None = None,
+    device: str = "cpu",
+) -> int:
+    """Write a LlamaForCausalLM folder with random bfloat16 weights; give its parameter count.
+
+    The weights are drawn on `device`.
+    """
     torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=hidden,
-            intermediate_size=hidden * 8 // 3 // 64 * 64,
-            num_hidden_layers=layers,
-            num_attention_heads=hidden // 64,
-            num_key_value_heads=max(hidden // 256, 1),
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=0,
-            eos_token_id=1,
-            pad_token_id=1,
-        )
-    ).to(torch.bfloat16)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=intermediate or hidden * 8 // 3 // 64 * 64,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=max(hidden // 256, 1),
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    with torch.device(device):
+        model = LlamaForCausalLM(config).to(torch.bfloat16)
     model.save_pretrained(folder)
     make_tokenizer(2_000).save_pretrained(folder)
     return sum(parameter.numel() for parameter in model.parameters())
@@ -104,3 +124,43 @@ def widen_llama(source: Path, folder: Path, *, intermediate: int) -> int:
         if (source / file).exists():
             shutil.copy(source / file, folder)
     return sum(parameter.numel() for parameter in wide.parameters())
+
+
+def make_bert(folder: Path, *, hidden: int, layers: int, vocabulary: int = 30_522) -> int:
+    """Write a BERT folder with random weights and a WordPiece vocabulary; give its parameters."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=12,
+        max_position_embeddings=512,
+    )
+    model = BertModel(config)
+    model.save_pretrained(folder)
+    _make_word_pieces(vocabulary).save_pretrained(folder)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _make_word_pieces(size: int) -> PreTrainedTokenizerFast:
+    """Train BERT's tokenizer on the handbook; its ids stay below `size`."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator(passages(), trainer)
+    tokenizer.post_processor = BertProcessing(
+        ("[SEP]", special.index("[SEP]")), ("[CLS]", special.index("[CLS]"))
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=512,
+    )

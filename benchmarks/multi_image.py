@@ -80,11 +80,16 @@ def call_in_turn(url: str, count: int) -> tuple[float, float]:
     return arrivals[0], arrivals[-1]
 
 
-def write_workflows(folder: Path, llama: Path) -> tuple[Path, Path]:
-    """Write the example's workflow with a Llama, and with a list that is there when it is whole."""
+def write_workflows(folder: Path, llama: Path, *, device: str | None = None) -> tuple[Path, Path]:
+    """Write the example's workflow with a Llama, and with a list that is there when it is whole.
+
+    Its models go wherever they are the fastest, unless a device is named.
+    """
     live, whole = folder / "live.yaml", folder / "whole.yaml"
     text = EXAMPLE.read_text("utf-8").replace("../tiny_models/tiny_llama", str(llama))
     text = text.replace("../tiny_models", str(TINY_MODELS))
+    if device is not None:
+        text = text.replace("    kind: ", f"    devices: [{device!r}]\n    kind: ")
     live.write_text(text, "utf-8")
     text = text.replace("name: multi_image", "name: whole").replace(_LIVE, _WHOLE)
     whole.write_text(text, "utf-8")
@@ -106,24 +111,28 @@ def main() -> None:
             files = write_workflows(folder, llama)
             with Server(*files, store=folder / name) as server:
                 for count in COUNTS:
-                    _report(report, f"{name}, {count}", _measure(server.url, count))
+                    add_rows(report, f"{name}, {count}", measure_ways(server.url, count))
     report.finish()
 
 
-def _measure(url: str, count: int) -> dict[str, list[tuple[float, float]]]:
+def measure_ways(
+    url: str, count: int, *, repeats: int = REPEATS
+) -> dict[str, list[tuple[float, float]]]:
+    """Give the seconds to the first picture and to the last of each way, repeat by repeat."""
     sides: dict[str, Callable[[], tuple[float, float]]] = {
         "live": lambda: run_workflow(url, "multi_image", count),
         "whole": lambda: run_workflow(url, "whole", count),
         "chain": lambda: call_in_turn(url, count),
     }
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    for _ in range(REPEATS + 1):
+    for _ in range(repeats + 1):
         for name, measure in sides.items():
             figures[name].append(measure())
     return {name: pairs[1:] for name, pairs in figures.items()}  # the first was warm-up
 
 
-def _report(report: Report, case: str, figures: dict[str, list[tuple[float, float]]]) -> None:
+def add_rows(report: Report, case: str, figures: dict[str, list[tuple[float, float]]]) -> None:
+    """Add the medians of each way, and over the chain of calls."""
     titles = {
         "live": "each picture starts with its prompt",
         "whole": "pictures start when all prompts are there",

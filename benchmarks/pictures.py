@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,16 +40,34 @@ SIDES = {
 _TIMEOUT_S = 600
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How pictures are asked for."""
+
+    num_steps: int = STEPS
+    guidance: float = 1.0
+    apart_s: float = APART_S
+
+
+_ORDER = Order()
+
+
 def model_yaml(name: str, dtype: str, says: str) -> str:
     """Write a model file."""
     return f"name: {name}\nkind: diffusion\nsource: ./sdxl\ndtype: {dtype}\n{says}"
 
 
-async def draw(client: httpx.AsyncClient, name: str, seed: int, delay_s: float) -> None:
+async def draw(
+    client: httpx.AsyncClient, name: str, seed: int, delay_s: float, order: Order
+) -> None:
     """Draw one picture, after a while."""
     await asyncio.sleep(delay_s)
-    inputs = {"prompt": f"the old mill by the river, {seed}", "seed": seed, "num_steps": STEPS}
-    inputs["guidance"] = 1
+    inputs = {
+        "prompt": f"the old mill by the river, {seed}",
+        "seed": seed,
+        "num_steps": order.num_steps,
+        "guidance": order.guidance,
+    }
     headers = {"Accept": "image/png"}
     answer = await client.post(
         f"/api/models/{name}/predict", json={"inputs": inputs}, headers=headers
@@ -56,28 +75,30 @@ async def draw(client: httpx.AsyncClient, name: str, seed: int, delay_s: float) 
     answer.raise_for_status()
 
 
-async def _draw_apart(url: str, name: str, count: int) -> None:
+async def _draw_apart(url: str, name: str, count: int, order: Order) -> None:
     async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S) as client:
-        await asyncio.gather(*(draw(client, name, n, n * APART_S) for n in range(count)))
+        await asyncio.gather(
+            *(draw(client, name, n, n * order.apart_s, order) for n in range(count))
+        )
 
 
-async def _draw_in_turn(url: str, name: str, count: int) -> None:
+async def _draw_in_turn(url: str, name: str, count: int, order: Order) -> None:
     async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S) as client:
         for number in range(count):
-            await draw(client, name, number, 0.0)
+            await draw(client, name, number, 0.0, order)
 
 
-def seconds_apart(url: str, name: str, count: int) -> float:
+def seconds_apart(url: str, name: str, count: int, order: Order = _ORDER) -> float:
     """Give the seconds until pictures that were asked for one after another are all there."""
     began = time.perf_counter()
-    asyncio.run(_draw_apart(url, name, count))
+    asyncio.run(_draw_apart(url, name, count, order))
     return time.perf_counter() - began
 
 
-def seconds_in_turn(url: str, name: str, count: int) -> float:
+def seconds_in_turn(url: str, name: str, count: int, order: Order = _ORDER) -> float:
     """Give the seconds for pictures that are asked for when the one before is there."""
     began = time.perf_counter()
-    asyncio.run(_draw_in_turn(url, name, count))
+    asyncio.run(_draw_in_turn(url, name, count, order))
     return time.perf_counter() - began
 
 

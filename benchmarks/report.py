@@ -1,7 +1,7 @@
 """Report: what a benchmark says: the machine, the command, rows of medians, ratios pair by pair.
 
-Knows no benchmark. Every report is written as JSON under `benchmarks/results/` and printed as a
-table.
+Knows no benchmark. Every report is written as JSON, under `benchmarks/results/` unless told
+otherwise, and printed as a table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
 
-_PACKAGES = ("torch", "transformers", "litestar", "uvicorn", "openvino", "qdrant-edge-py", "mosec")
+_PACKAGES = (
+    "torch",
+    "triton",
+    "transformers",
+    "diffusers",
+    "litestar",
+    "uvicorn",
+    "openvino",
+    "qdrant-edge-py",
+    "mosec",
+)
 
 
 def interleave(
@@ -44,13 +54,16 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 @dataclass(kw_only=True)
 class Report:
-    """One benchmark's findings."""
+    """One benchmark's findings. `facts` are added to what is said of the machine."""
 
     name: str
     title: str
     columns: Sequence[str]
     rows: list[Sequence[object]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    facts: Mapping[str, object] = field(default_factory=dict)
+    folder: Path = RESULTS
+    command: str = ""
 
     def add(self, *cells: object) -> None:
         """Add a row; floats are shown with three digits."""
@@ -58,27 +71,41 @@ class Report:
 
     def finish(self) -> None:
         """Print the table and write the JSON."""
-        table = Table(title=self.title, title_justify="left")
-        for column in self.columns:
-            table.add_column(column, justify="left" if column == self.columns[0] else "right")
-        for row in self.rows:
-            table.add_row(*(_show(cell) for cell in row))
-        console = Console()
-        console.print(table)
-        for note in self.notes:
-            console.print(f"  {note}", highlight=False)
-        RESULTS.mkdir(exist_ok=True)
+        self.write()
+        print_table(Console(), self.title, self.columns, self.rows, self.notes)
+
+    def write(self) -> None:
+        """Write the JSON of what there is so far."""
         document = {
             "title": self.title,
-            "command": f"python -m benchmarks.{self.name}",
+            "command": self.command or f"python -m benchmarks.{self.name}",
             "date": time.strftime("%Y-%m-%d"),
-            "machine": describe_machine(),
+            "machine": {**describe_machine(), **self.facts},
             "columns": list(self.columns),
             "rows": [list(row) for row in self.rows],
             "notes": self.notes,
         }
-        path = RESULTS / f"{self.name}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{self.name}.json"
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def print_table(
+    console: Console,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str],
+) -> None:
+    """Print rows as a table, and the notes below it."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column == columns[0] else "right")
+    for row in rows:
+        table.add_row(*(_show(cell) for cell in row))
+    console.print(table)
+    for note in notes:
+        console.print(f"  {note}", highlight=False)
 
 
 def _show(cell: object) -> str:

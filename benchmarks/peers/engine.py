@@ -1,7 +1,8 @@
 """An engine driven in process: `python -m benchmarks.peers.engine FACTORY CONFIG [DEVICE]`.
 
 Reads {"batch": [{"inputs", "params"}, …], "seconds"}: admits the batch, steps until all of it is
-answered, and does so again until the time is over. Answers {"per_s"}: tasks per second.
+answered, and does so again until the time is over. Answers {"per_s"}: tasks per second. And
+{"settle_s"}: waits at most so long until nothing compiles; answers {"has_waited"}.
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ def drive(engine: Engine, batch: Sequence[Mapping[str, Values]]) -> list[Values]
     return [outputs[work.task_id] for work in works]
 
 
+def settle(engine: Engine, timeout_s: float) -> bool:
+    """Wait until nothing compiles, or the time is over; say whether anything did."""
+    ends = time.perf_counter() + timeout_s
+    has_waited = False
+    while any(status.pending for status in engine.code_status()) and time.perf_counter() < ends:
+        has_waited = True
+        time.sleep(0.05)
+    return has_waited
+
+
 def main() -> None:
     """Answer until standard input ends."""
     factory, config, device = [*sys.argv[1:], "cpu"][:3]
@@ -42,6 +53,9 @@ def main() -> None:
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
+        if "settle_s" in order:
+            print(json.dumps({"has_waited": settle(engine, order["settle_s"])}), flush=True)
+            continue
         began, count = time.perf_counter(), 0
         while time.perf_counter() - began < order["seconds"]:
             count += len(drive(engine, order["batch"]))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from torchloom.executor import WORKER_DEFAULTS
 class LineProcess:
     """`python -m MODULE ARGUMENTS`, as a context; it says it is ready with its first line.
 
+    `ready_s` is how long that took.
     `threads` bounds what torch uses; left out, it takes all cores. The rest of the environment is
     that of a worker. `python` may be the interpreter of another environment.
     """
@@ -26,12 +28,15 @@ class LineProcess:
         threads: int | None = None,
         python: str = sys.executable,
     ) -> None:
+        self.module = module
         self._command = [python, "-m", module, *arguments]
         fixed = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        self.ready_s = 0.0
         self._environment = {**WORKER_DEFAULTS, **os.environ, **(fixed if threads else {})}
 
     def __enter__(self) -> Self:
         """Start it and wait for its first line."""
+        began = time.perf_counter()
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -40,6 +45,7 @@ class LineProcess:
             env=self._environment,
         )
         self._read()
+        self.ready_s = time.perf_counter() - began
         return self
 
     def ask(self, **order: object) -> dict[str, float]:
@@ -53,7 +59,7 @@ class LineProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._command[2]} ended with {self._process.wait()}.")
+            raise RuntimeError(f"{self.module} ended with {self._process.wait()}.")
         answer: dict[str, float] = json.loads(line)
         return answer
 

@@ -1,6 +1,6 @@
 """The peer of the LLM benchmark: transformers' own `generate` on the same folder.
 
-`python -m benchmarks.peers.transformers_generate FOLDER DTYPE` reads a JSON line
+`python -m benchmarks.peers.transformers_generate FOLDER DTYPE [DEVICE]` reads a JSON line
 {"clients", "tokens", "prompt_tokens", "is_batched"} and answers with one: {"seconds"}.
 """
 
@@ -18,9 +18,12 @@ from benchmarks.folders import prompt_of
 
 def main() -> None:
     """Answer until standard input ends."""
-    folder, dtype = sys.argv[1:3]
+    folder, dtype, device = [*sys.argv[1:], "cpu"][:3]
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+    )
+    model = model.to(device).eval()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
@@ -28,15 +31,16 @@ def main() -> None:
         batches = [prompts] if order["is_batched"] else [[prompt] for prompt in prompts]
         began = time.perf_counter()
         for batch in batches:
-            inputs = tokenizer(batch, return_tensors="pt", padding=True)
+            inputs = tokenizer(batch, return_tensors="pt", padding=True).to(device)
             inputs.pop("token_type_ids", None)
             with torch.inference_mode():
-                model.generate(
+                written = model.generate(
                     **inputs,
                     do_sample=False,
                     min_new_tokens=order["tokens"],
                     max_new_tokens=order["tokens"],
                 )
+                written.cpu()  # on a GPU, only then is it there
         print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
 
 
