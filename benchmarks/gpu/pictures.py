@@ -5,7 +5,7 @@ Eight requests that arrive apart over one at a time, and diffusers' own pipeline
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -14,8 +14,12 @@ from benchmarks.gpu.side import COMPILE, Peer, Sides, median, over, server
 from benchmarks.peers.line_process import LineProcess
 from benchmarks.pictures import REQUESTS, Order, seconds_apart, seconds_in_turn
 from benchmarks.pipelines import Widths, make_stable_diffusion
+from benchmarks.report import Report
 from benchmarks.server import Server
 
+
+#: Name of a side → its seconds, repeat by repeat.
+Figures = Mapping[str, Sequence[float]]
 
 DIFFUSERS = "diffusers"
 
@@ -90,23 +94,31 @@ def main() -> None:
         sides.warm(
             {name: [*filter(None, [apart_calls.get(name)]), one[name]] for name in sides.open}
         )
-        apart = sides.measure(apart_calls, repeats=setup.repeats)
-        alone = sides.measure(one, repeats=setup.repeats)
-        turns = sides.measure(calls, repeats=setup.repeats)
-        for name in sides.open:
-            report.add(
-                name,
-                median(alone, name),
-                over(float(REQUESTS), median(apart, name)),
-                over(float(REQUESTS), median(turns, name)),
-                over(median(turns, name), median(apart, name)),
-                over(median(turns, DIFFUSERS), median(turns, name)),
-                over(median(turns, DIFFUSERS), median(apart, name)),
-                sides.until_ready_s(name),
-                sides.until_warm_s(name),
-            )
-        sides.explain(report)
-        report.write()
+        figures: dict[str, Figures] = {"apart": {}, "alone": {}, "turns": {}}
+        fill(report, sides, figures)
+        for way, of in (("apart", apart_calls), ("alone", one), ("turns", calls)):
+            figures[way] = sides.measure(of, repeats=setup.repeats)
+            fill(report, sides, figures)
+
+
+def fill(report: Report, sides: Sides, figures: Mapping[str, Figures]) -> None:
+    """Write the rows of what has been measured so far."""
+    apart, turns = figures["apart"], figures["turns"]
+    report.rows.clear()
+    for name in sides.open:
+        report.add(
+            name,
+            median(figures["alone"], name),
+            over(float(REQUESTS), median(apart, name)),
+            over(float(REQUESTS), median(turns, name)),
+            over(median(turns, name), median(apart, name)),
+            over(median(turns, DIFFUSERS), median(turns, name)),
+            over(median(turns, DIFFUSERS), median(apart, name)),
+            sides.until_ready_s(name),
+            sides.until_warm_s(name),
+        )
+    sides.explain(report)
+    report.write()
 
 
 if __name__ == "__main__":
