@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 
@@ -30,8 +31,8 @@ _SIDES = ("eager", "inductor", "reduce-overhead")
 _BODY = {"inputs": {"text": passages()[0]}}
 
 
-def start(sides: Sides, setup: Setup, size: tuple[int, int]) -> None:
-    """Make a BERT; start a server and an engine in process of it for each way to compile."""
+def makers_of(setup: Setup, shape: str, size: tuple[int, int]) -> dict[str, Callable[[], Peer]]:
+    """Make a BERT; say how to start a server and an engine in process for each way to compile."""
     folder = setup.work / f"bert-{size[0]}"
     if not (folder / "config.json").exists():
         make_bert(folder, hidden=size[0], layers=size[1])
@@ -39,13 +40,19 @@ def start(sides: Sides, setup: Setup, size: tuple[int, int]) -> None:
         f"name: bert\nkind: embedder\nsource: {folder}\ndtype: {setup.dtype}\n"
         f"devices: [{setup.device!r}]\nbatching: {{max_size: {max(BATCHES)}}}\n"
     )
-    makers = {}
-    for name in setup.sides:
-        if name in _SIDES:
-            model, place = f"{text}compile: {COMPILE[name]}\n", setup.work / f"embedder-{size[0]}"
-            makers[f"served, {name}"] = partial(server, model, place / f"served-{name}")
-            makers[name] = partial(engine, model, place / f"alone-{name}", device=setup.device)
-    sides.start(makers)
+    makers: dict[str, Callable[[], Peer]] = {}
+    for name in ways_of(setup):
+        model, place = f"{text}compile: {COMPILE[name]}\n", setup.work / f"embedder-{size[0]}"
+        makers[f"{shape}, {name}, served"] = partial(server, model, place / f"served-{name}")
+        makers[f"{shape}, {name}"] = partial(
+            engine, model, place / f"alone-{name}", device=setup.device
+        )
+    return makers
+
+
+def ways_of(setup: Setup) -> list[str]:
+    """Give the ways to compile that are measured here, of those that are asked for."""
+    return [name for name in setup.sides if name in _SIDES]
 
 
 def per_s(peer: Peer, batch: int) -> float:
@@ -56,45 +63,42 @@ def per_s(peer: Peer, batch: int) -> float:
     return measure(url, _BODY, clients=CLIENTS, seconds=SECONDS, warmup_s=0.3).per_s
 
 
-def compare(report: Report, setup: Setup, shape: str, size: tuple[int, int]) -> None:
-    """Measure one shape."""
-    with ExitStack() as stack:
-        sides = Sides(stack)
-        start(sides, setup, size)
-        sides.warm({name: [partial(per_s, each, CLIENTS)] for name, each in sides.open.items()})
-        figures = {
-            batch: sides.measure(
-                {
-                    name: partial(per_s, each, batch)
-                    for name, each in sides.open.items()
-                    if batch == CLIENTS or not isinstance(each, Server)
-                },
-                repeats=setup.repeats,
-            )
-            for batch in BATCHES
-        }
-        for name in (each for each in setup.sides if each in _SIDES):
-            served = median(figures[CLIENTS], f"served, {name}")
-            alone = [(median(figures[batch], name), batch) for batch in BATCHES]
-            best, batch = max(alone, key=lambda each: each[0] if each[0] != "absent" else 0.0)
-            report.add(
-                shape,
-                name,
-                served,
-                best,
-                over(served, best),
-                over(served, median(figures[CLIENTS], "served, eager")),
-                batch,
-                sides.until_ready_s(name),
-                sides.until_warm_s(name),
-            )
-        sides.explain(report)
-        report.write()
+def measure_batch(sides: Sides, setup: Setup, batch: int) -> dict[str, list[float]]:
+    """Measure engines in process at a size of batch; and once, with the first, the servers."""
+    calls = {
+        name: partial(per_s, each, batch)
+        for name, each in sides.open.items()
+        if batch == CLIENTS or not isinstance(each, Server)
+    }
+    return sides.measure(calls, repeats=setup.repeats)
+
+
+def add_row(
+    report: Report, sides: Sides, figures: Mapping[int, Mapping[str, list[float]]], case: str
+) -> None:
+    """Add what one shape came to, compiled in one way."""
+    shape, name = case.rsplit(", ", 1)
+    served = median(figures[CLIENTS], f"{case}, served")
+    alone = {batch: median(of, case) for batch, of in figures.items()}
+    found = {batch: speed for batch, speed in alone.items() if isinstance(speed, float)}
+    batch = max(found, key=lambda each: found[each], default=CLIENTS)
+    report.add(
+        shape,
+        name,
+        served,
+        alone[batch],
+        over(served, alone[batch]),
+        over(served, median(figures[CLIENTS], f"{shape}, eager, served")),
+        batch,
+        sides.until_ready_s(f"{case}, served"),
+        sides.until_warm_s(f"{case}, served"),
+    )
 
 
 def main() -> None:
-    """Measure all shapes."""
+    """Measure all shapes, in turn."""
     setup = Setup.parse()
+    shapes = _SMALL if setup.is_small else SHAPES
     report = setup.report(
         "embedder",
         f"BERTs at {CLIENTS} clients, {setup.dtype}: texts/s",
@@ -110,8 +114,22 @@ def main() -> None:
             "until warm, s",
         ),
     )
-    for shape, size in (_SMALL if setup.is_small else SHAPES).items():
-        compare(report, setup, shape, size)
+    with ExitStack() as stack:
+        sides = Sides(stack)
+        makers: dict[str, Callable[[], Peer]] = {}
+        for shape, size in shapes.items():
+            makers |= makers_of(setup, shape, size)
+        sides.start(makers)
+        sides.warm({name: [partial(per_s, each, CLIENTS)] for name, each in sides.open.items()})
+        figures: dict[int, dict[str, list[float]]] = {}
+        for batch in BATCHES:
+            figures[batch] = measure_batch(sides, setup, batch)
+            report.rows.clear()
+            for shape in shapes:
+                for name in ways_of(setup):
+                    add_row(report, sides, figures, f"{shape}, {name}")
+            sides.explain(report)
+            report.write()
 
 
 if __name__ == "__main__":
