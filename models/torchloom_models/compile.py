@@ -17,7 +17,8 @@ What is asked of callers:
 - `module` is an `nn.Module` in eval mode whose forward takes tensors alone, by position, and gives
   a tensor, or a tuple or dict of tensors. Numbers that change between calls must be tensors.
 - forward may write to its arguments in place (a KV cache); compiled code does so too. Give each
-  layer a buffer of its own: one stacked buffer is slow.
+  layer a buffer of its own: one stacked buffer is slow. Say with `num_held` how many of the last
+  arguments are such: on CUDA all others are copied where code is recorded (`cuda_graph.py`).
 - A layout is the dtypes, shapes and strides of all arguments. A size that `dims` names may vary
   within one piece of code. Any other size that is new compiles in the background while calls run
   eagerly: pad to buckets (`buckets.py`), so that there are few, and ask `first_ready` which larger
@@ -55,6 +56,7 @@ from torchloom_models.artefact import ArtefactKey, ArtefactStore, digest_of_text
 from torchloom_models.compile_line import CompileLine
 from torchloom_models.compile_settings import CompileSettings
 from torchloom_models.compiler import Code, CompileFailed, Compiler, Dim, Dims
+from torchloom_models.cuda_graph import RecordedCode
 from torchloom_models.demand import Demand, Like, Likes, describe
 from torchloom_models.jit import JitCompiler
 from torchloom_models.openvino_compiler import OpenvinoCompiler
@@ -87,8 +89,10 @@ class CompiledCallable:
         key: ArtefactKey,
         folder: Path | None = None,
         dims: Dims | None = None,
+        num_held: int = 0,
     ) -> None:
         self._module = module
+        self._num_held = num_held
         self._settings = settings
         self._key = key
         self._is_openvino = key.device.startswith("openvino:")
@@ -241,20 +245,22 @@ class CompiledCallable:
                     weights=settings.weights,
                 )
             ]
+        mode = settings.inductor_mode
         just_in_time = JitCompiler(
-            self._module, folder=self._store.root / "inductor", dims=dims, mode=settings.mode
+            self._module, folder=self._store.root / "inductor", dims=dims, mode=mode
         )
-        if self._key.device.partition(":")[0] != "cpu":
-            return [just_in_time]
-        ahead = AotCompiler(
-            self._module, store=self._store, key=self._key, dims=dims, mode=settings.mode
-        )
+        ahead = AotCompiler(self._module, store=self._store, key=self._key, dims=dims, mode=mode)
         return [ahead, just_in_time]
 
-    def _run(self, arguments: tuple[Tensor, ...]) -> object:
+    def _run(self, arguments: tuple[Tensor, ...]) -> None:
         """Run forward on an example, which is no demand."""
         code = self._codes.get(self._routes[0].layout_of(arguments)) if self._routes else None
-        return self._module(*arguments) if code is None else code(arguments)
+        if isinstance(code, RecordedCode):
+            code.record(arguments)
+        elif code is not None:
+            code(arguments)
+        else:
+            self._module(*arguments)
 
     def _compile_now(self, arguments: tuple[Tensor, ...]) -> None:
         """Compile in this thread, unless there is code already, or no route to it."""
@@ -333,6 +339,8 @@ class CompiledCallable:
                 self._routes.pop(0)
             else:
                 self._note_piece(route, time.perf_counter() - started, known)
+                if self._settings.records_on(self._key.device):
+                    code = RecordedCode(code, num_held=self._num_held)
                 self._codes[route.layout_of(arguments)] = code
                 return code
 

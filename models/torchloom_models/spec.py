@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from torchloom.departure import SchemaCheck
 from torchloom.deployment import Deployment
@@ -18,6 +18,7 @@ from torchloom.errors import DeviceUnavailable, Fault, InvalidModel, nearest
 from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
 from torchloom.signature import Schema
 from torchloom_models.backend import BACKENDS, WEIGHT_FORMATS, backend_of, find_clash
+from torchloom_models.compile_settings import Mode
 from torchloom_models.estimate import estimate_bytes
 from torchloom_models.kind import KINDS, Kind
 from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
@@ -40,10 +41,7 @@ _COMPILE: Schema = {
         _object(
             {
                 "backend": {"type": "string", "enum": list(BACKENDS)},
-                "mode": {
-                    "type": "string",
-                    "enum": ["default", "max-autotune", "max-autotune-no-cudagraphs"],
-                },
+                "mode": {"type": "string", "enum": list(get_args(Mode))},
                 "dynamic": BOOLEAN,
                 "buckets": {"type": "array", "items": POSITIVE, "minItems": 1, "maxItems": 32},
             }

@@ -155,7 +155,7 @@ class Opening:
 
 def _settings(config: Mapping[str, object], label: str) -> CompileSettings:
     """Read `compile:`. On a CPU, `auto` is eager: see docs/diffusion.md for what was measured."""
-    settings = CompileSettings.of_model(config).on(label)
+    settings = CompileSettings.of_model(config).on(label).preferring("reduce-overhead")
     if settings.backend == "auto" and label == "cpu":
         return replace(settings, backend="eager")
     return settings

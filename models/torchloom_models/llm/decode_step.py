@@ -51,7 +51,8 @@ class DecodeStep:
     """The pass in two compiled forms: for one row, and for any number of more.
 
     Code for one row multiplies a vector where the other multiplies a matrix. Where sizes are
-    dynamic both serve every length, and nothing is padded that need not be.
+    dynamic both serve every length, and nothing is padded that need not be; but where code is
+    recorded, as it is on CUDA unless the model file says another mode, each size is one recording.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class DecodeStep:
         folder: Path | None,
     ) -> None:
         module = DecodeModule(model)
+        settings = settings.preferring("reduce-overhead")
         self._cache = cache
-        self._is_dynamic = settings.dynamic
+        self._is_recorded = settings.records_on(key.device)
+        self._is_padded = self._is_recorded or not settings.dynamic
         self._row_buckets = powers_of_two(1, cache.num_slots)
         self._length_buckets = settings.buckets or powers_of_two(
             min(2 * _LENGTH_STEP, cache.max_length), cache.max_length
@@ -81,6 +84,7 @@ class DecodeStep:
                 key=replace(key, part=f"decode-{part}"),
                 folder=folder,
                 dims=[batch, batch, *[{**batch, 2: length}] * num_buffers],
+                num_held=num_buffers,
             )
             for part, batch in (("one", {}), ("many", many))
         )
@@ -94,20 +98,27 @@ class DecodeStep:
 
     def padded_rows(self, num_rows: int) -> int:
         """Give the number of rows that a pass over so many is run with."""
-        return num_rows if self._is_dynamic else bucket_of(num_rows, self._row_buckets)
+        return bucket_of(num_rows, self._row_buckets) if self._is_padded else num_rows
 
     def padded_length(self, length: int) -> int:
         """Give the length that a pass over so many positions is run with."""
-        if self._is_dynamic:
-            return rounded_up(length, _LENGTH_STEP, self._cache.max_length)
-        return bucket_of(length, self._length_buckets)
+        if self._is_padded:
+            return bucket_of(length, self._length_buckets)
+        return rounded_up(length, _LENGTH_STEP, self._cache.max_length)
 
     def warm_up(self, report: Report) -> None:
-        """Compile for one row and for many, before the first request."""
+        """Compile for one row and for many, and record what can be, before the first request."""
         length = self.padded_length(4 * _LENGTH_STEP)
-        self._one.warm_up([self._example(1, length)], report)
+        one, *many = self._row_buckets if self._is_recorded else (1, self._cache.num_slots)
+        self._one.warm_up(self._examples([one], length), report)
         if self._cache.num_slots > 1:
-            self._many.warm_up([self._example(self._cache.num_slots, length)], report)
+            self._many.warm_up(self._examples(many[::-1], length), report)
+
+    def _examples(self, rows: Sequence[int], length: int) -> list[tuple[torch.Tensor, ...]]:
+        """Give what code is tuned for, and then what else is to be recorded."""
+        others = self._length_buckets if self._is_recorded else ()
+        lengths = [length, *(other for other in others if other != length)]
+        return [self._example(num, each) for each in lengths for num in rows]
 
     def _example(self, num_rows: int, length: int) -> tuple[torch.Tensor, ...]:
         buffers = self._cache.view(num_rows, length)
