@@ -180,11 +180,9 @@ def _set_up(denoiser: Denoiser, averaged: Denoiser, device: torch.device, pace: 
 
 
 @torch.no_grad()
-def follow(
-    averaged: Sequence[torch.Tensor], present: Sequence[torch.Tensor], *, step: int
-) -> None:
+def follow(averaged: Sequence[torch.Tensor], present: Sequence[torch.Tensor], *, step: int) -> None:
     """Move averaged weights towards the present ones, faster while there are few steps."""
-    torch._foreach_lerp_(averaged, present, max(1 - AVERAGE_DECAY, 9 / (step + 9)))  # noqa: SLF001
+    torch._foreach_lerp_(averaged, present, max(1 - AVERAGE_DECAY, 9 / (step + 9)))
 
 
 def loss_of(

@@ -7,35 +7,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import NoneType
-from typing import TypeVar, get_args, get_type_hints
+from typing import Annotated, TypeVar, get_args, get_type_hints
 
 import torch
 
 
-T = TypeVar("T")
-
-
-def option(default: T, help: str) -> T:  # noqa: A002 - argparse's word
-    """Make a field of a plan, which is an option of the command line as well."""
-    value: T = field(default=default, metadata={"help": help})
-    return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long to train, on what, and where the result goes."""
+    """How long to train, on what, and where the result goes; each field is an option."""
 
-    folder: Path
-    device: str = option("cpu", "where to train; a GPU if there is one")
-    start: Path | None = option(None, "a trained folder to go on with")
-    steps: int = option(1, "how long to train")
-    minutes: float = option(0.0, "stop by the clock, not by steps")
-    seed: int = option(1, "of weights and lessons")
-    score_every: int = option(1000, "steps between two scores, which are also saved")
-    compile: bool = option(True, "compile the models, which takes a minute and then saves more")
+    folder: Annotated[Path, "where to write the trained folder"]
+    device: Annotated[str, "where to train; a GPU if there is one"] = "cpu"
+    start: Annotated[Path | None, "a trained folder to go on with"] = None
+    steps: Annotated[int, "how long to train"] = 1
+    minutes: Annotated[float, "stop by the clock, not by steps"] = 0.0
+    seed: Annotated[int, "of weights and lessons"] = 1
+    score_every: Annotated[int, "steps between two scores, which are also saved"] = 1000
+    compile: Annotated[bool, "compile the models, which takes a minute and then saves more"] = True
 
 
 P = TypeVar("P", bound=Plan)
@@ -46,13 +37,14 @@ def read_plan(plans: Mapping[str, P], description: str, words: Sequence[str] | N
     parser = argparse.ArgumentParser(
         description=description, argument_default=argparse.SUPPRESS, allow_abbrev=False
     )
-    hints = get_type_hints(type(plans["cpu"]))
-    for each in fields(plans["cpu"]):
-        name, text = f"--{each.name.replace('_', '-')}", _help(each, plans)
-        if hints[each.name] is bool:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
+    hints = get_type_hints(type(plans["cpu"]), include_extras=True)
+    for name, hint in hints.items():
+        kind, about = get_args(hint)
+        flag, text = f"--{name.replace('_', '-')}", f"{about} ({_values(name, plans)})"
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         else:
-            parser.add_argument(name, type=_kind(hints[each.name]), help=text)
+            parser.add_argument(flag, type=_reader(kind), help=text)
     given = vars(parser.parse_args(words))
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     plan = plans.get(torch.device(device).type, plans["cpu"])
@@ -69,16 +61,14 @@ def name_of(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def _kind(hint: type) -> type:
-    """Give the type of an option that may be None."""
-    (kind,) = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
-    return kind
+def _reader(kind: type) -> type:
+    """Give what reads an option from text, also of one that may be None."""
+    (reader,) = [each for each in get_args(kind) or (kind,) if each is not NoneType]
+    return reader
 
 
-def _help(each: Field[object], plans: Mapping[str, Plan]) -> str:
-    values = {kind: getattr(plan, each.name) for kind, plan in plans.items()}
+def _values(name: str, plans: Mapping[str, Plan]) -> str:
+    values = {kind: getattr(plan, name) for kind, plan in plans.items()}
     if len(set(values.values())) == 1:
-        shown = str(values["cpu"])
-    else:
-        shown = ", ".join(f"{value} on {kind}" for kind, value in values.items())
-    return f"{each.metadata.get('help', 'where to write it')} ({shown})"
+        return str(values["cpu"])
+    return ", ".join(f"{value} on {kind}" for kind, value in values.items())

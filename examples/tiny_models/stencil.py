@@ -1,7 +1,7 @@
 """Figures cut out once, then laid on pictures by the device that trains.
 
-Drawing each picture anew would take longer than learning from it. Owns how many drawings of a figure
-there are; how each looks is in `drawer`.
+Drawing each picture anew would take a GPU longer than learning from it. Owns how many drawings of a
+figure there are; how each looks is in `drawer`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Annotated
 
 import torch
 from rich.console import Console
@@ -29,7 +30,7 @@ from .faculty import Faculty
 from .lesson import ANSWER_WEIGHT, LENGTHS, Batch, Course
 from .passages import make_case
 from .pictures import make_picture_case
-from .plan import Plan, name_of, option, read_plan
+from .plan import Plan, name_of, read_plan
 from .priming import prime
 from .schedule import Clock
 from .tokenizer import MAX_NUMBERED, train_tokenizer
@@ -44,13 +45,15 @@ MAX_POSITIONS = 1024
 class LlamaPlan(Plan):
     """How long and how fast to train the Llama."""
 
-    folder: Path = FOLDER
-    stage: int = option(0, "the stage of the lessons to begin at")
-    tokens: int = option(6144, "tokens in a step, however many processes share it")
-    matrix_rate: float = option(1.5e-3, "learning rate of the matrices between the layers")
-    vector_rate: float = option(1.5e-3, "learning rate of embeddings and norms")
-    workers: int = option(1, "processes that share a step")
-    makers: int = option(0, "further processes that make lessons ahead; with 0, each worker does")
+    folder: Annotated[Path, "where to write the trained folder"] = FOLDER
+    stage: Annotated[int, "the stage of the lessons to begin at"] = 0
+    tokens: Annotated[int, "tokens in a step, however many processes share it"] = 6144
+    matrix_rate: Annotated[float, "learning rate of the matrices between the layers"] = 1.5e-3
+    vector_rate: Annotated[float, "learning rate of embeddings and norms"] = 1.5e-3
+    workers: Annotated[int, "processes that share a step"] = 1
+    makers: Annotated[
+        int, "further processes that make lessons ahead; with 0, each worker does"
+    ] = 0
 
     def __post_init__(self) -> None:
         """Refuse a step too small for each worker to have a lesson."""
@@ -212,9 +215,7 @@ def train(plan: LlamaPlan, rank: int = 0) -> None:
     parameters, optimizers = list(model.parameters()), make_optimizers(model, plan)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     course, done = Course(plan.stage), 0.0
-    faculty = Faculty(
-        tokenizer, seed=plan.seed, num_tokens=plan.tokens, num_processes=plan.makers
-    )
+    faculty = Faculty(tokenizer, seed=plan.seed, num_tokens=plan.tokens, num_processes=plan.makers)
     clock = Clock(
         "llama", num_steps=plan.steps, minutes=plan.minutes, console=Console(quiet=rank > 0)
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from time import monotonic
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ from .denoiser import (
 )
 from .gallery import make_scene, to_cells
 from .painter import FEW_STEPS, FOLDER, load_pipeline, score_pictures
-from .plan import Plan, name_of, option, read_plan
+from .plan import Plan, name_of, read_plan
 from .schedule import Clock
 from .stencil import Stencils
 
@@ -50,12 +51,14 @@ ENCODED_AT_ONCE = 500
 class StableDiffusionPlan(Plan):
     """How long and how fast to train the two stages."""
 
-    folder: Path = FOLDER
-    autoencoder_steps: int = option(6000, "steps of the first stage; with --start, it is left out")
-    autoencoder_batch: int = option(16, "drawings in a step of the first stage")
-    batch: int = option(32, "lessons in a step of the second stage")
-    lessons: int = option(40_000, "drawings of the second stage")
-    rate: float = option(1e-3, "learning rate of the second stage")
+    folder: Annotated[Path, "where to write the trained folder"] = FOLDER
+    autoencoder_steps: Annotated[int, "steps of the first stage; with --start, it is left out"] = (
+        6000
+    )
+    autoencoder_batch: Annotated[int, "drawings in a step of the first stage"] = 16
+    batch: Annotated[int, "lessons in a step of the second stage"] = 32
+    lessons: Annotated[int, "drawings of the second stage"] = 40_000
+    rate: Annotated[float, "learning rate of the second stage"] = 1e-3
 
 
 ON_CPU = StableDiffusionPlan(steps=12_000, compile=False)
