@@ -47,10 +47,9 @@ def read_plan(plans: Mapping[str, P], description: str, words: Sequence[str] | N
             parser.add_argument(flag, type=_reader(kind), help=text)
     given = vars(parser.parse_args(words))
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
-    plan = plans.get(torch.device(device).type, plans["cpu"])
     try:
-        return replace(plan, **given)
-    except ValueError as error:
+        return replace(plans.get(torch.device(device).type, plans["cpu"]), **given)
+    except (RuntimeError, ValueError) as error:  # an unknown device, or what the plan refuses
         parser.error(str(error))
 
 
