@@ -13,10 +13,12 @@ from diffusers import AutoencoderKL
 from .checker import check
 from .drawer import SIDE
 from .gallery import draw_nudged, make_scene, to_pictures, to_pixels
-from .schedule import Clock, cosine
+from .schedule import TELL_EVERY, Clock, cosine
+from .stencil import Stencils
 
 
-BATCH_SIZE = 16
+#: Pictures scored at once.
+SCORED_AT_ONCE = 50
 #: Crowded drawings teach more than mostly empty ones.
 MAX_FIGURES = 5
 RATE = 2e-3
@@ -24,6 +26,8 @@ RATE = 2e-3
 KL_WEIGHT = 1e-7
 #: How much more a figure's pixel counts than one of the background, which is most of a picture.
 FIGURE_WEIGHT = 5.0
+#: Drawings whose latents' spread is measured.
+NUM_SCALED = 256
 
 
 def make_autoencoder() -> AutoencoderKL:
@@ -40,27 +44,28 @@ def make_autoencoder() -> AutoencoderKL:
 
 
 def train_autoencoder(
-    autoencoder: AutoencoderKL, clock: Clock, *, seed: int, device: torch.device
+    autoencoder: AutoencoderKL, stencils: Stencils, clock: Clock, *, seed: int, batch_size: int
 ) -> None:
     """Train on drawings by the clock, then set the scaling factor to the latents' spread."""
-    random = Random(f"autoencoder {seed}")
-    optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=RATE, betas=(0.9, 0.98))
+    random, device = Random(f"autoencoder {seed}"), stencils.masks.device
     autoencoder.to(device).train()
+    parameters = list(autoencoder.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.98), fused=True)
     while clock.tick():
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * cosine(clock.done)
-        pixels = _batch(random, device)
+        optimizer.param_groups[0]["lr"] = RATE * cosine(clock.done)
+        pixels = _draw(stencils, random, batch_size)
         with torch.autocast(device.type, torch.bfloat16):
             spread = autoencoder.encode(pixels).latent_dist
             written = autoencoder.decode(spread.sample()).sample
         loss = _error(written.float(), pixels) + KL_WEIGHT * spread.kl().float().mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        clock.tell(loss.item())
+        if clock.step % TELL_EVERY == 0:
+            clock.tell(loss.item())
     autoencoder.eval()
-    _scale(autoencoder, random, device)
+    _scale(autoencoder, _draw(stencils, random, NUM_SCALED))
 
 
 @torch.no_grad()
@@ -77,8 +82,8 @@ def score_autoencoder(
     random = Random(f"reconstruction {seed}")
     scenes = [make_scene(random, held_out=True) for _ in range(num_scenes)]
     verdicts = []
-    for start in range(0, num_scenes, BATCH_SIZE):
-        some = scenes[start : start + BATCH_SIZE]
+    for start in range(0, num_scenes, SCORED_AT_ONCE):
+        some = scenes[start : start + SCORED_AT_ONCE]
         pixels = to_pixels([draw_nudged(scene, random) for scene in some]).to(device)
         written = autoencoder.decode(autoencoder.encode(pixels).latent_dist.mean).sample
         verdicts += [check(*pair) for pair in zip(to_pictures(written), some, strict=True)]
@@ -89,10 +94,8 @@ def score_autoencoder(
 
 
 @torch.no_grad()
-def _scale(autoencoder: AutoencoderKL, random: Random, device: torch.device) -> None:
-    latents = torch.cat(
-        [autoencoder.encode(_batch(random, device)).latent_dist.mean for _ in range(16)]
-    )
+def _scale(autoencoder: AutoencoderKL, pixels: torch.Tensor) -> None:
+    latents = autoencoder.encode(pixels).latent_dist.mean
     autoencoder.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
 
 
@@ -103,8 +106,6 @@ def _error(written: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     return ((error.abs() + error.square()) * torch.where(in_figure, FIGURE_WEIGHT, 1.0)).mean()
 
 
-def _batch(random: Random, device: torch.device) -> torch.Tensor:
-    drawings = [
-        draw_nudged(make_scene(random, max_figures=MAX_FIGURES), random) for _ in range(BATCH_SIZE)
-    ]
-    return to_pixels(drawings).to(device)
+def _draw(stencils: Stencils, random: Random, num_scenes: int) -> torch.Tensor:
+    scenes = [make_scene(random, max_figures=MAX_FIGURES) for _ in range(num_scenes)]
+    return stencils.draw(scenes, random)

@@ -6,7 +6,7 @@ Owns their sizes, the noise schedule, the loss, and the averaged weights. Knows 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,13 +17,11 @@ from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .clip_tokenizer import MAX_TOKENS
-from .schedule import Clock, cosine
+from .schedule import TELL_EVERY, Clock, cosine
 
 
 #: Length of a text token's vector, which the UNet attends to.
 WIDTH = 128
-BATCH_SIZE = 32
-RATE = 1e-3
 #: The share of pictures that are learned without their prompt, for classifier-free guidance.
 UNPROMPTED_SHARE = 0.1
 #: How much more a latent near a figure counts than one of the background, which is most of them.
@@ -53,7 +51,7 @@ class Denoiser:
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Latents [n, 4, 16, 16] in half precision, and what goes with them."""
+    """Latents [n, 4, 16, 16] in half precision, and what goes with them, on the device."""
 
     latents: torch.Tensor
     #: The tokens of the prompts [n, 32].
@@ -63,13 +61,22 @@ class Lessons:
     #: The tokens of the empty prompt [32].
     empty: torch.Tensor
 
-    def batch(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def batch(self, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw lessons at random, some without their prompt: latents, tokens and places."""
-        chosen = torch.randint(len(self.latents), (BATCH_SIZE,))
-        unprompted = torch.rand(BATCH_SIZE, 1) < UNPROMPTED_SHARE
+        device = self.latents.device
+        chosen = torch.randint(len(self.latents), (size,), device=device)
+        unprompted = torch.rand(size, 1, device=device) < UNPROMPTED_SHARE
         tokens = torch.where(unprompted, self.empty, self.tokens[chosen])
-        latents = self.latents[chosen].float()
-        return latents.to(device), tokens.to(device), self.places[chosen].to(device)
+        return self.latents[chosen].float(), tokens, self.places[chosen]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast to learn."""
+
+    rate: float
+    batch_size: int
+    compile: bool
 
 
 def make_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:
@@ -133,13 +140,32 @@ def train_denoiser(
     denoiser: Denoiser,
     lessons: Lessons,
     clock: Clock,
-    *,
-    rate: float,
-    device: torch.device,
+    pace: Pace,
     each_step: Callable[[Denoiser], None],
 ) -> None:
     """Train by the clock; `each_step` is given the averaged weights, which are the ones to keep."""
     averaged = copy.deepcopy(denoiser)
+    running = _set_up(denoiser, averaged, lessons.latents.device, pace)
+    means, values = averaged.parameters(), denoiser.parameters()
+    scheduler = make_scheduler()
+    optimizer = torch.optim.AdamW(
+        values, lr=pace.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
+    while clock.tick():
+        optimizer.param_groups[0]["lr"] = pace.rate * cosine(clock.done)
+        loss = loss_of(running, scheduler, *lessons.batch(pace.batch_size))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(values, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        follow(means, values, step=clock.step)
+        if clock.step % TELL_EVERY == 0:
+            clock.tell(loss.item())
+        each_step(averaged)
+
+
+def _set_up(denoiser: Denoiser, averaged: Denoiser, device: torch.device, pace: Pace) -> Denoiser:
+    """Move both to the device, and give the first one as it runs fastest there."""
     for model in (denoiser.unet, denoiser.text_encoder):
         model.to(device).train()
     for model in (averaged.unet, averaged.text_encoder):
@@ -148,29 +174,15 @@ def train_denoiser(
         # Plain products train faster than the fused kernel on a CPU, in bf16.
         denoiser.unet.set_attn_processor(AttnProcessor())
         denoiser.text_encoder.set_attn_implementation("eager")
-    scheduler = make_scheduler()
-    optimizer = torch.optim.AdamW(
-        denoiser.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-    )
-    while clock.tick():
-        for group in optimizer.param_groups:
-            group["lr"] = rate * cosine(clock.done)
-        loss = loss_of(denoiser, scheduler, *lessons.batch(device))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        follow(averaged, denoiser, step=clock.step)
-        clock.tell(loss.item())
-        each_step(averaged)
+    if not pace.compile:
+        return denoiser
+    return Denoiser(torch.compile(denoiser.unet), torch.compile(denoiser.text_encoder))
 
 
 @torch.no_grad()
-def follow(averaged: Denoiser, denoiser: Denoiser, *, step: int) -> None:
-    """Move the averaged weights towards the present ones, faster while there are few steps."""
-    share = max(1 - AVERAGE_DECAY, 9 / (step + 9))
-    for mean, value in zip(averaged.parameters(), denoiser.parameters(), strict=True):
-        mean.lerp_(value, share)
+def follow(averaged: Sequence[torch.Tensor], present: Sequence[torch.Tensor], *, step: int) -> None:
+    """Move averaged weights towards the present ones, faster while there are few steps."""
+    torch._foreach_lerp_(averaged, present, max(1 - AVERAGE_DECAY, 9 / (step + 9)))
 
 
 def loss_of(
@@ -185,13 +197,13 @@ def loss_of(
     Cells near a figure weigh more. The prompt alone says which these are, so that what is learned
     is still the mean of the velocity given the prompt.
     """
-    size = len(latents)
-    moments = (torch.arange(size) + torch.rand(size)) / size
-    timesteps = (moments * scheduler.config.num_train_timesteps).long().to(latents.device)
+    size, device = len(latents), latents.device
+    moments = (torch.arange(size, device=device) + torch.rand(size, device=device)) / size
+    timesteps = (moments * scheduler.config.num_train_timesteps).long()
     noise = torch.randn_like(latents)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     wanted = scheduler.get_velocity(latents, noise, timesteps)
-    with torch.autocast(latents.device.type, torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16):
         predicted = denoiser(noisy, timesteps, tokens)
     weights = torch.where(places, FIGURE_WEIGHT, 1.0)
     errors = functional.mse_loss(predicted.float(), wanted, reduction="none").mean(dim=1)

@@ -58,11 +58,32 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs, targets and weights, each [batch, length]."""
+    """Inputs, targets and weights, each [batch, length], and the stage that they are of."""
 
     inputs: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
+    stage: int
+
+    @property
+    def weight(self) -> float:
+        """Weigh the whole batch."""
+        return self.weights.sum().item()
+
+    @property
+    def num_answers(self) -> int:
+        """Count the tokens of answers."""
+        return int((self.weights == ANSWER_WEIGHT).sum())
+
+    def part(self, index: int, num_parts: int, device: torch.device) -> Batch:
+        """Give one of several parts of the rows, on the device."""
+        rows = slice(index, None, num_parts)
+        return Batch(
+            self.inputs[rows].to(device),
+            self.targets[rows].to(device),
+            self.weights[rows].to(device),
+            self.stage,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,29 +105,44 @@ STAGES = (
 )
 
 
-class Teacher:
-    """Make lessons of a mix, from one seed."""
+class Course:
+    """Says which stage training has come to."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int, stage: int = 0) -> None:
-        self.tokenizer = tokenizer
-        self.random = Random(seed)
+    def __init__(self, stage: int = 0) -> None:
         self.stage = stage
         self._loss: float | None = None
-        self._waiting: dict[int, list[Lesson]] = {length: [] for length in LENGTHS}
 
-    @property
-    def mix(self) -> Mix:
-        """Give the mix of the stage that training has come to."""
-        return STAGES[self.stage].mix
+    def hear(self, answer_loss: float, stage: int, progress: float) -> bool:
+        """Take in the loss of a batch; go on to the next stage when this one is learned.
 
-    def hear(self, answer_loss: float, progress: float) -> None:
-        """Take in the loss of a batch, and go on to the next stage when this one is learned."""
-        stage = STAGES[self.stage]
+        Batches of an earlier stage, which were made ahead, say nothing of this one. Return whether
+        the stage is a new one.
+        """
+        if stage != self.stage:
+            return False
         before = answer_loss if self._loss is None else self._loss
         self._loss = 0.95 * before + 0.05 * answer_loss
-        if self._loss < stage.until_loss or progress > stage.until_progress:
-            self.stage = min(self.stage + 1, len(STAGES) - 1)
-            self._loss = None
+        present = STAGES[stage]
+        is_learned = self._loss < present.until_loss or progress > present.until_progress
+        if not is_learned or present is STAGES[-1]:
+            return False
+        self.stage += 1
+        self._loss = None
+        return True
+
+
+class Teacher:
+    """Makes lessons of a stage's mix, from one seed."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int | str, stage: int = 0) -> None:
+        self.tokenizer = tokenizer
+        self.random = Random(seed)
+        self._go_to(stage)
+
+    def _go_to(self, stage: int) -> None:
+        self.stage = stage
+        self.mix = STAGES[stage].mix
+        self._waiting: dict[int, list[Lesson]] = {length: [] for length in LENGTHS}
 
     def lesson(self) -> Lesson:
         """Make one lesson of the current mix."""
@@ -201,8 +237,10 @@ class Teacher:
         weights = [PROMPT_WEIGHT] * (count + 1)
         return Lesson(tokens, weights + [LONG_ANSWER_WEIGHT] * (len(tokens) - count - 1))
 
-    def batch(self, num_tokens: int) -> Batch:
-        """Collect lessons of like length until one batch of about `num_tokens` is full."""
+    def batch(self, num_tokens: int, stage: int) -> Batch:
+        """Collect lessons of a stage and of like length until a batch of `num_tokens` is full."""
+        if stage != self.stage:
+            self._go_to(stage)
         while True:
             lesson = self.lesson()
             length = next((size for size in LENGTHS if len(lesson.tokens) - 1 <= size), None)
@@ -212,10 +250,10 @@ class Teacher:
             waiting.append(lesson)
             if len(waiting) >= num_tokens // length:
                 self._waiting[length] = []
-                return to_batch(waiting, length)
+                return to_batch(waiting, length, stage)
 
 
-def to_batch(lessons: list[Lesson], length: int) -> Batch:
+def to_batch(lessons: list[Lesson], length: int, stage: int) -> Batch:
     """Pad lessons on the right; padding has no weight."""
     inputs = torch.zeros(len(lessons), length, dtype=torch.long)
     targets = torch.zeros(len(lessons), length, dtype=torch.long)
@@ -225,4 +263,4 @@ def to_batch(lessons: list[Lesson], length: int) -> Batch:
         inputs[row, :count] = torch.tensor(lesson.tokens[:-1])
         targets[row, :count] = torch.tensor(lesson.tokens[1:])
         weights[row, :count] = torch.tensor(lesson.weights[1:])
-    return Batch(inputs, targets, weights)
+    return Batch(inputs, targets, weights, stage)

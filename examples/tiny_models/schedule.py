@@ -23,6 +23,8 @@ from rich.progress import (
 
 #: Seconds between two lines where no bar can be drawn, as in a log file.
 LINE_EVERY_S = 30.0
+#: Steps between two losses that a GPU is asked for: asking for each would keep it waiting.
+TELL_EVERY = 10
 
 
 class Clock:
@@ -88,8 +90,8 @@ class Clock:
         return True
 
     def tell(self, loss: float) -> None:
-        """Show the smoothed loss of the step."""
-        self.loss = loss if self.step == 1 else 0.98 * self.loss + 0.02 * loss
+        """Show the smoothed loss, with that of the step."""
+        self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
         note = f"step {self.step}, loss {self.loss:.4f}"
         self._progress.update(self._bar, completed=self.done, note=note)
         if not self._progress.console.is_terminal and self.spent_s > self._printed + LINE_EVERY_S:

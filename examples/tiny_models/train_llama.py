@@ -1,27 +1,20 @@
 """Train the tiny Llama from scratch: `python -m examples.tiny_models.train_llama`.
 
-Owns the model's size, the optimisers and the schedule. What is taught is in `lesson`.
+Owns the model's size, the optimisers, the schedule and the plans. What is taught is in `lesson`.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Annotated
 
 import torch
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console
 from torch import distributed, multiprocessing
 from torch.nn import functional
 from transformers import (
@@ -33,10 +26,13 @@ from transformers import (
 )
 
 from .evaluate import score_answers
-from .lesson import ANSWER_WEIGHT, Batch, Teacher
+from .faculty import Faculty
+from .lesson import ANSWER_WEIGHT, LENGTHS, Batch, Course
 from .passages import make_case
 from .pictures import make_picture_case
+from .plan import Plan, name_of, read_plan
 from .priming import prime
+from .schedule import Clock
 from .tokenizer import MAX_NUMBERED, train_tokenizer
 
 
@@ -46,20 +42,33 @@ MAX_POSITIONS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How long and how fast to train."""
+class LlamaPlan(Plan):
+    """How long and how fast to train the Llama."""
 
-    num_steps: int
-    minutes: float
-    num_tokens: int
-    matrix_rate: float
-    vector_rate: float
-    seed: int
-    score_every: int
-    compiled: bool
-    start: Path | None
-    stage: int
-    num_workers: int
+    folder: Annotated[Path, "where to write the trained folder"] = FOLDER
+    stage: Annotated[int, "the stage of the lessons to begin at"] = 0
+    tokens: Annotated[int, "tokens in a step, however many processes share it"] = 6144
+    matrix_rate: Annotated[float, "learning rate of the matrices between the layers"] = 1.5e-3
+    vector_rate: Annotated[float, "learning rate of embeddings and norms"] = 1.5e-3
+    workers: Annotated[int, "processes that share a step"] = 1
+    makers: Annotated[
+        int, "further processes that make lessons ahead; with 0, each worker does"
+    ] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a step too small for each worker to have a lesson."""
+        if self.tokens < LENGTHS[-1] * self.workers:
+            raise ValueError(
+                f"{self.tokens} tokens are too few for {self.workers} workers:"
+                f" give each at least {LENGTHS[-1]}"
+            )
+
+
+ON_CPU = LlamaPlan(steps=6500, workers=2, score_every=400)
+PLANS = {
+    "cpu": ON_CPU,
+    "cuda": replace(ON_CPU, device="cuda", steps=12_000, workers=1, makers=4, score_every=1500),
+}
 
 
 def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
@@ -95,7 +104,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalL
     )
 
 
-def start(plan: Plan) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
+def start(plan: LlamaPlan) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
     """Make tokenizer and model afresh, or take both from a folder to go on with."""
     if plan.start is not None:
         tokenizer = AutoTokenizer.from_pretrained(plan.start)
@@ -106,7 +115,7 @@ def start(plan: Plan) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
     return tokenizer, model
 
 
-def make_optimizers(model: LlamaForCausalLM, plan: Plan) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: LlamaForCausalLM, plan: LlamaPlan) -> list[torch.optim.Optimizer]:
     """Muon for the matrices between the layers, AdamW for embeddings and norms."""
     matrices, others = [], []
     for name, parameter in model.named_parameters():
@@ -120,7 +129,9 @@ def make_optimizers(model: LlamaForCausalLM, plan: Plan) -> list[torch.optim.Opt
             momentum=0.95,
             adjust_lr_fn="match_rms_adamw",
         ),
-        torch.optim.AdamW(others, lr=plan.vector_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(
+            others, lr=plan.vector_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        ),
     ]
 
 
@@ -133,19 +144,15 @@ def rate_at(progress: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - 0.5) / 0.5))
 
 
-def losses_of(
-    model: Callable[..., object], batch: Batch, device: torch.device
-) -> tuple[torch.Tensor, float]:
-    """Return the weighted loss, and the mean loss over the answers (nan: none)."""
-    with torch.autocast(device.type, torch.bfloat16):
-        logits = model(input_ids=batch.inputs.to(device), use_cache=False).logits
+def losses_of(model: Callable[..., object], batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted sum of the losses, and the sum over the answers alone."""
+    with torch.autocast(batch.inputs.device.type, torch.bfloat16):
+        logits = model(input_ids=batch.inputs, use_cache=False).logits
     losses = functional.cross_entropy(
-        logits.float().flatten(0, 1), batch.targets.to(device).flatten(), reduction="none"
+        logits.float().flatten(0, 1), batch.targets.flatten(), reduction="none"
     )
-    weights = batch.weights.to(device).flatten()
-    answers = losses.detach()[weights == ANSWER_WEIGHT]
-    mean = answers.mean().item()
-    return (losses * weights).sum() / weights.sum(), mean
+    weights = batch.weights.flatten()
+    return (losses * weights).sum(), (losses.detach() * (weights == ANSWER_WEIGHT)).sum()
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -168,121 +175,89 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
             path.replace(folder / path.name)
 
 
-def average(values: list[torch.Tensor]) -> None:
-    """Average tensors over the processes, in place and in one exchange."""
+def add_up(values: list[torch.Tensor]) -> None:
+    """Add up tensors over the processes, in place and in one exchange."""
     if not distributed.is_initialized():
         return
     flat = torch.cat([value.flatten() for value in values])
     distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
     for value, part in zip(values, flat.split([value.numel() for value in values]), strict=True):
         value.copy_(part.view_as(value))
 
 
-def train(plan: Plan, folder: Path, device: torch.device, rank: int) -> None:
+def learn(
+    forward: Callable[..., object], batch: Batch, parameters: list[torch.nn.Parameter], done: float
+) -> tuple[float, float]:
+    """Give the parameters the gradients of a batch, whose rows all processes share.
+
+    Return the mean loss over its answers (nan: none), and `done` as the first process sees it.
+    """
+    rank, num_workers = 0, 1
+    if distributed.is_initialized():
+        rank, num_workers = distributed.get_rank(), distributed.get_world_size()
+    loss, answers = losses_of(forward, batch.part(rank, num_workers, parameters[0].device))
+    (loss / batch.weight).backward()
+    told = torch.stack([answers, answers.new_tensor(0.0 if rank else done)])
+    add_up([*(value.grad for value in parameters if value.grad is not None), told])
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    total, done = told.tolist()
+    return total / batch.num_answers if batch.num_answers else math.nan, done
+
+
+def train(plan: LlamaPlan, rank: int = 0) -> None:
     """Train by the plan; the process of rank 0 shows, scores and saves."""
+    device = torch.device(plan.device)
     tokenizer, model = start(plan)
-    model.to(device)
-    optimizers = make_optimizers(model, plan)
-    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    model.to(device).train()
     # Plain products train 1.4 times as fast as the fused kernel on a CPU, in bf16.
     model.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
-    forward = torch.compile(model, dynamic=False) if plan.compiled else model
-    teacher = Teacher(tokenizer, plan.seed + rank, plan.stage)
-    started, shown, step, done = time.monotonic(), 0.0, 0, 0.0
-    with _progress(disable=rank > 0) as progress:
-        bar = progress.add_task("training", total=1.0, note="")
+    forward = torch.compile(model, dynamic=False) if plan.compile else model
+    parameters, optimizers = list(model.parameters()), make_optimizers(model, plan)
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    course, done = Course(plan.stage), 0.0
+    faculty = Faculty(tokenizer, seed=plan.seed, num_tokens=plan.tokens, num_processes=plan.makers)
+    clock = Clock(
+        "llama", num_steps=plan.steps, minutes=plan.minutes, console=Console(quiet=rank > 0)
+    )
+    with faculty, clock:
         while done < 1.0:
-            step += 1
-            loss, answer_loss = losses_of(forward, teacher.batch(plan.num_tokens), device)
-            loss.backward()
-            minutes = (time.monotonic() - started) / 60
-            done = minutes / plan.minutes if plan.minutes else step / plan.num_steps
-            told = torch.tensor([answer_loss, done], device=device)
-            average([*(p.grad for p in model.parameters() if p.grad is not None), told])
-            answer_loss, done = told.tolist()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            clock.step += 1
+            batch = faculty.take(course.stage)
+            answer_loss, done = learn(forward, batch, parameters, clock.done)
             for optimizer, rate in zip(optimizers, rates, strict=True):
                 optimizer.param_groups[0]["lr"] = rate * rate_at(done)
                 optimizer.step()
                 optimizer.zero_grad()
             if math.isfinite(answer_loss):
-                teacher.hear(answer_loss, done)
-                shown = answer_loss if step == 1 else 0.98 * shown + 0.02 * answer_loss
-            note = f"step {step}, stage {teacher.stage}, answer loss {shown:.3f}"
-            progress.update(bar, completed=min(done, 1.0), note=note)
-            if rank > 0:
-                continue
-            if step % 25 == 0 and not progress.console.is_terminal:
-                progress.console.print(f"{minutes:.1f} min: {note}")
-            if step % plan.score_every == 0 or done >= 1.0:
-                save(model, tokenizer, folder)
-                scores = score_answers(model, tokenizer, num_cases=80, seed=plan.seed + step)
-                progress.console.print(f"step {step}: {scores}")
-    if rank == 0:
-        print(f"trained {step} steps in {minutes:.1f} min on {device}")
+                clock.tell(answer_loss)
+                if course.hear(answer_loss, batch.stage, done):
+                    clock.say(f"step {clock.step}: on to stage {course.stage}")
+            if rank == 0 and (clock.step % plan.score_every == 0 or done >= 1.0):
+                save(model, tokenizer, plan.folder)
+                scores = score_answers(model, tokenizer, num_cases=80, seed=plan.seed + clock.step)
+                clock.say(f"step {clock.step}: {scores}")
+    clock.say(f"{clock.step} steps in {clock.spent_s / 60:.1f} min on {name_of(device)}")
 
 
-def work(rank: int, plan: Plan, folder: Path, device: torch.device, meeting: str) -> None:
-    """Train as one of several processes, each with its own lessons and one thread."""
+def work(rank: int, plan: LlamaPlan, meeting: str) -> None:
+    """Train as one of several processes of one thread each."""
     torch.set_num_threads(1)
     distributed.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=plan.num_workers
+        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=plan.workers
     )
-    train(plan, folder, device, rank)
+    train(plan, rank)
     distributed.destroy_process_group()
-
-
-def _progress(*, disable: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        disable=disable,
-    )
 
 
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--start", type=Path, help="a trained folder to go on with")
-    parser.add_argument("--stage", type=int, default=0, help="the stage of the lessons to begin at")
-    parser.add_argument("--steps", type=int, default=6500)
-    parser.add_argument(
-        "--minutes", type=float, default=0.0, help="stop by the clock, not by steps"
-    )
-    parser.add_argument("--tokens", type=int, default=3072, help="tokens in a batch of one process")
-    parser.add_argument("--matrix-rate", type=float, default=1.5e-3)
-    parser.add_argument("--vector-rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--score-every", type=int, default=400)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--workers", type=int, help="processes; 2 on a CPU, else 1")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
-    device = torch.device(options.device)
-    plan = Plan(
-        num_steps=options.steps,
-        minutes=options.minutes,
-        num_tokens=options.tokens,
-        matrix_rate=options.matrix_rate,
-        vector_rate=options.vector_rate,
-        seed=options.seed,
-        score_every=options.score_every,
-        compiled=options.compile,
-        start=options.start,
-        stage=options.stage,
-        num_workers=options.workers or (2 if device.type == "cpu" else 1),
-    )
-    if plan.num_workers == 1:
-        train(plan, options.folder, device, 0)
+    plan = read_plan(PLANS, __doc__ or "")
+    if plan.workers == 1:
+        train(plan)
         return
     with tempfile.TemporaryDirectory() as folder:
         meeting = str(Path(folder) / "meeting")
-        multiprocessing.spawn(work, (plan, options.folder, device, meeting), plan.num_workers)
+        multiprocessing.spawn(work, (plan, meeting), plan.workers)
 
 
 if __name__ == "__main__":

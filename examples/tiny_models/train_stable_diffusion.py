@@ -1,18 +1,19 @@
 """Train the tiny Stable Diffusion: `python -m examples.tiny_models.train_stable_diffusion`.
 
-Owns the two stages, autoencoder and denoiser, and the folder that they become. The models are in
-`autoencoder` and `denoiser`, what they are taught is in `gallery`.
+Owns the two stages, autoencoder and denoiser, their plans, and the folder that they become. The
+models are in `autoencoder` and `denoiser`, what they are taught is in `gallery`.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from time import monotonic
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -25,38 +26,55 @@ from transformers import CLIPTokenizer
 from .autoencoder import encode, make_autoencoder, score_autoencoder, train_autoencoder
 from .clip_tokenizer import make_tokenizer
 from .denoiser import (
-    RATE,
     Denoiser,
     Lessons,
+    Pace,
     make_denoiser,
     make_scheduler,
     tokenize,
     train_denoiser,
 )
-from .gallery import draw_nudged, make_scene, to_cells, to_pixels
+from .gallery import make_scene, to_cells
 from .painter import FEW_STEPS, FOLDER, load_pipeline, score_pictures
+from .plan import Plan, name_of, read_plan
 from .schedule import Clock
+from .stencil import Stencils
 
 
 #: The autoencoder's part of `--minutes`.
-FIRST_SHARE = 0.1
+FIRST_SHARE = 0.25
 SCORED_PROMPTS = 60
-ENCODED_AT_ONCE = 100
+ENCODED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How long and how fast to train."""
+class StableDiffusionPlan(Plan):
+    """How long and how fast to train the two stages."""
 
-    autoencoder_steps: int
-    num_steps: int
-    minutes: float
-    num_lessons: int
-    rate: float
-    seed: int
-    score_every: int
-    start: Path | None
-    stage: int
+    folder: Annotated[Path, "where to write the trained folder"] = FOLDER
+    autoencoder_steps: Annotated[int, "steps of the first stage; with --start, it is left out"] = (
+        6000
+    )
+    autoencoder_batch: Annotated[int, "drawings in a step of the first stage"] = 16
+    batch: Annotated[int, "lessons in a step of the second stage"] = 32
+    lessons: Annotated[int, "drawings of the second stage"] = 40_000
+    rate: Annotated[float, "learning rate of the second stage"] = 1e-3
+
+
+ON_CPU = StableDiffusionPlan(steps=12_000, compile=False)
+PLANS = {
+    "cpu": ON_CPU,
+    "cuda": replace(
+        ON_CPU,
+        device="cuda",
+        compile=True,
+        autoencoder_batch=64,
+        steps=16_000,
+        batch=128,
+        lessons=200_000,
+        score_every=4000,
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,91 +141,78 @@ def _load_in_float32(file: Path) -> None:
     file.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", "utf-8")
 
 
-def make_lessons(parts: Parts, plan: Plan, device: torch.device) -> Lessons:
+def make_lessons(parts: Parts, stencils: Stencils, *, num_lessons: int, seed: int) -> Lessons:
     """Draw scenes and encode them once, so that the second stage need not."""
-    random = Random(f"lessons {plan.seed}")
-    latents, prompts, places = [], [], []
-    for _ in track(
-        range(plan.num_lessons // ENCODED_AT_ONCE),
+    random, device = Random(f"lessons {seed}"), stencils.masks.device
+    latents, tokens, places = [], [], []
+    for start in track(
+        range(0, num_lessons, ENCODED_AT_ONCE),
         description="drawing",
         console=Console(stderr=True),
     ):
-        scenes = [make_scene(random) for _ in range(ENCODED_AT_ONCE)]
-        pixels = to_pixels([draw_nudged(scene, random) for scene in scenes]).to(device)
-        latents.append(encode(parts.autoencoder, pixels).half().cpu())
-        prompts += [scene.to_prompt() for scene in scenes]
-        places += [to_cells(scene) for scene in scenes]
-    tokens = tokenize(parts.tokenizer, prompts)
-    empty = tokenize(parts.tokenizer, [""])[0]
-    return Lessons(torch.cat(latents), tokens, torch.from_numpy(np.stack(places)), empty)
+        scenes = [make_scene(random) for _ in range(min(ENCODED_AT_ONCE, num_lessons - start))]
+        latents.append(encode(parts.autoencoder, stencils.draw(scenes, random)).half())
+        tokens.append(tokenize(parts.tokenizer, [scene.to_prompt() for scene in scenes]))
+        places.append(torch.from_numpy(np.stack([to_cells(scene) for scene in scenes])))
+    return Lessons(
+        torch.cat(latents),
+        torch.cat(tokens).to(device),
+        torch.cat(places).to(device),
+        tokenize(parts.tokenizer, [""])[0].to(device),
+    )
 
 
-def train(plan: Plan, folder: Path, device: torch.device) -> None:
+def train(plan: StableDiffusionPlan) -> None:
     """Train both stages, or the second from where a folder stands."""
+    started, device = monotonic(), torch.device(plan.device)
     torch.manual_seed(plan.seed)
     parts = load_parts(plan.start) if plan.start else make_parts()
+    stencils = Stencils.cut(Random(f"stencils {plan.seed}"), device)
     minutes = plan.minutes
-    if plan.stage == 1:
-        with Clock(
-            "autoencoder", num_steps=plan.autoencoder_steps, minutes=FIRST_SHARE * minutes
-        ) as clock:
-            train_autoencoder(parts.autoencoder, clock, seed=plan.seed, device=device)
-            scores = score_autoencoder(parts.autoencoder, num_scenes=200, seed=1, device=device)
-            clock.say(f"{clock.step} steps in {clock.spent_s / 60:.1f} min: {scores}")
-        save(parts.to_pipeline(), folder)
+    if plan.start is None:
+        _train_autoencoder(parts, stencils, plan)
         minutes *= 1 - FIRST_SHARE
     parts.autoencoder.to(device).eval()
-    lessons = make_lessons(parts, plan, device)
-    with Clock("denoiser", num_steps=plan.num_steps, minutes=minutes) as clock:
+    lessons = make_lessons(parts, stencils, num_lessons=plan.lessons, seed=plan.seed)
+    pace = Pace(rate=plan.rate, batch_size=plan.batch, compile=plan.compile)
+    with Clock("denoiser", num_steps=plan.steps, minutes=minutes) as clock:
 
         def each_step(averaged: Denoiser) -> None:
             if clock.step % plan.score_every and clock.done < 1.0:
                 return
             pipeline = parts.to_pipeline(averaged)
-            save(pipeline, folder)
+            save(pipeline, plan.folder)
             scores = score_pictures(
                 pipeline, num_prompts=SCORED_PROMPTS, seed=clock.step, num_steps=FEW_STEPS
             )
             clock.say(f"step {clock.step}, {FEW_STEPS} steps a picture: {scores}")
 
-        train_denoiser(
-            parts.denoiser, lessons, clock, rate=plan.rate, device=device, each_step=each_step
+        train_denoiser(parts.denoiser, lessons, clock, pace, each_step)
+        clock.say(f"{clock.step} steps in {clock.spent_s / 60:.1f} min")
+    print(f"trained in {(monotonic() - started) / 60:.1f} min on {name_of(device)}")
+
+
+def _train_autoencoder(parts: Parts, stencils: Stencils, plan: StableDiffusionPlan) -> None:
+    """Train the first stage, score it and save."""
+    with Clock(
+        "autoencoder", num_steps=plan.autoencoder_steps, minutes=FIRST_SHARE * plan.minutes
+    ) as clock:
+        train_autoencoder(
+            parts.autoencoder, stencils, clock, seed=plan.seed, batch_size=plan.autoencoder_batch
         )
-        clock.say(f"{clock.step} steps in {clock.spent_s / 60:.1f} min on {device}")
+        scores = score_autoencoder(
+            parts.autoencoder, num_scenes=200, seed=1, device=stencils.masks.device
+        )
+        clock.say(f"{clock.step} steps in {clock.spent_s / 60:.1f} min: {scores}")
+    save(parts.to_pipeline(), plan.folder)
 
 
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--start", type=Path, help="a folder to go on with")
-    parser.add_argument("--stage", type=int, choices=(1, 2), help="to begin with; 2 with --start")
-    parser.add_argument("--autoencoder-steps", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=12_000)
-    parser.add_argument(
-        "--minutes", type=float, default=0.0, help="stop by the clock, not by steps"
-    )
-    parser.add_argument("--lessons", type=int, default=40_000, help="drawings of the second stage")
-    parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--score-every", type=int, default=500)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
     # Saving in bf16, again and again, is meant; the bars shown are this script's own.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    plan = Plan(
-        autoencoder_steps=options.autoencoder_steps,
-        num_steps=options.steps,
-        minutes=options.minutes,
-        num_lessons=options.lessons,
-        rate=options.rate,
-        seed=options.seed,
-        score_every=options.score_every,
-        start=options.start,
-        stage=options.stage or (2 if options.start else 1),
-    )
-    train(plan, options.folder, torch.device(options.device))
+    train(read_plan(PLANS, __doc__ or ""))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from examples.tiny_models.autoencoder import (  # noqa: E402 - only where diffus
 )
 from examples.tiny_models.gallery import draw_nudged, make_scene, to_pixels  # noqa: E402
 from examples.tiny_models.schedule import Clock  # noqa: E402
+from examples.tiny_models.stencil import Stencils  # noqa: E402
 
 
 pytestmark = pytest.mark.slow
@@ -37,8 +38,9 @@ def test_learns_to_write_what_it_read() -> None:
     with torch.no_grad():
         before = (autoencoder(pixels).sample - pixels).square().mean()
 
+    stencils = Stencils.cut(Random(2), CPU, num_nudged=2)
     with Clock("autoencoder", num_steps=40) as clock:
-        train_autoencoder(autoencoder, clock, seed=1, device=CPU)
+        train_autoencoder(autoencoder, stencils, clock, seed=1, batch_size=16)
 
     with torch.no_grad():
         after = (autoencoder(pixels).sample - pixels).square().mean()

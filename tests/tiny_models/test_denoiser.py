@@ -14,6 +14,7 @@ from examples.tiny_models.clip_tokenizer import MAX_TOKENS, make_tokenizer  # no
 from examples.tiny_models.denoiser import (  # noqa: E402
     Denoiser,
     Lessons,
+    Pace,
     follow,
     loss_of,
     make_denoiser,
@@ -25,7 +26,6 @@ from examples.tiny_models.schedule import Clock  # noqa: E402
 
 
 pytestmark = pytest.mark.slow
-CPU = torch.device("cpu")
 PROMPT = "a small red circle at the top left on a white background"
 
 
@@ -56,7 +56,7 @@ def test_gives_every_prompt_the_same_length() -> None:
 def test_teaches_a_tenth_without_the_prompt(lessons: Lessons) -> None:
     """About one lesson in ten has the empty prompt, with the picture of a real one."""
     torch.manual_seed(3)
-    tokens = torch.cat([lessons.batch(CPU)[1] for _ in range(100)])
+    tokens = torch.cat([lessons.batch(32)[1] for _ in range(100)])
     unprompted = (tokens == lessons.empty).all(dim=1)
 
     assert 0.07 < unprompted.float().mean() < 0.13
@@ -109,9 +109,9 @@ def test_averages_weights(denoiser: Denoiser) -> None:
             value.add_(1)
     before = averaged.parameters()[0].clone()
 
-    follow(averaged, denoiser, step=100_000)
+    follow(averaged.parameters(), denoiser.parameters(), step=100_000)
     late = averaged.parameters()[0] - before
-    follow(averaged, denoiser, step=0)
+    follow(averaged.parameters(), denoiser.parameters(), step=0)
 
     torch.testing.assert_close(late, torch.full_like(late, 0.002), atol=1e-5, rtol=0)
     torch.testing.assert_close(averaged.parameters()[-1], denoiser.parameters()[-1])
@@ -121,12 +121,13 @@ def test_learns(denoiser: Denoiser, lessons: Lessons) -> None:
     """Training brings the loss down, and shows the averaged weights after each step."""
     shown = []
     torch.manual_seed(4)
-    batch = lessons.batch(CPU)
+    batch = lessons.batch(32)
     with torch.no_grad():
         before = loss_of(denoiser, make_scheduler(), *batch)
 
     with Clock("denoiser", num_steps=15) as clock:
-        train_denoiser(denoiser, lessons, clock, rate=1e-3, device=CPU, each_step=shown.append)
+        pace = Pace(rate=1e-3, batch_size=32, compile=False)
+        train_denoiser(denoiser, lessons, clock, pace, shown.append)
 
     with torch.no_grad():
         after = loss_of(shown[-1], make_scheduler(), *batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
 from examples.tiny_models.train_stable_diffusion import (  # noqa: E402 - needs diffusers
-    Plan,
+    StableDiffusionPlan,
     load_parts,
     make_parts,
     save,
@@ -23,25 +24,16 @@ from examples.tiny_models.train_stable_diffusion import (  # noqa: E402 - needs 
 pytestmark = pytest.mark.slow
 
 
-def _plan(start: Path | None = None) -> Plan:
-    return Plan(
-        autoencoder_steps=2,
-        num_steps=2,
-        minutes=0.0,
-        num_lessons=100,
-        rate=1e-3,
-        seed=1,
-        score_every=10,
-        start=start,
-        stage=2 if start else 1,
-    )
+PLAN = StableDiffusionPlan(
+    autoencoder_steps=2, autoencoder_batch=8, steps=2, batch=8, lessons=100, compile=False
+)
 
 
 def test_trains_into_a_folder_and_goes_on_from_it(tmp_path: Path) -> None:
     """Both stages end in a folder; going on from it keeps the autoencoder and moves the rest."""
     torch.set_num_threads(2)
-    train(_plan(), tmp_path / "first", torch.device("cpu"))
-    train(_plan(start=tmp_path / "first"), tmp_path / "second", torch.device("cpu"))
+    train(replace(PLAN, folder=tmp_path / "first"))
+    train(replace(PLAN, folder=tmp_path / "second", start=tmp_path / "first"))
 
     first, second = load_parts(tmp_path / "first"), load_parts(tmp_path / "second")
     vaes = [list(parts.autoencoder.parameters()) for parts in (first, second)]
