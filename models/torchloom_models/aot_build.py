@@ -100,10 +100,11 @@ def main(folder: Path) -> None:
         # One package a build: a header compiled for the next one only takes disk and time.
         "aot_inductor.precompile_headers": False,
     }
+    package = str(folder / AotBuild.PACKAGE)
     with torch.no_grad():
-        _inductor.aoti_compile_and_package(
-            program, package_path=str(folder / AotBuild.PACKAGE), inductor_configs=options
-        )
+        _inductor.aoti_compile_and_package(program, package_path=package, inductor_configs=options)
+    # A toolchain that links badly makes code that ends whoever loads it: better this process.
+    torch._C._aoti.AOTIModelPackageLoader(package, "model", False, 1, -1)  # noqa: SLF001
 
 
 def _filled(tensor: Tensor, place: str) -> Tensor:

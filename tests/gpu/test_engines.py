@@ -204,7 +204,7 @@ def test_runs_modules(compile_: str) -> None:
     """A module gives what it gives on a CPU, at every size of batch, recorded or not."""
     config: dict[str, object] = {
         "class": "torch.nn:Softmax",
-        "functions": ["torch.nn:Softmax"],
+        "functions": ["torch.nn"],
         "arguments": {"dim": 1},
         "inputs": {"input": {"shape": [3], "dtype": "float32"}},
         "compile": COMPILE[compile_],

@@ -32,6 +32,7 @@ class Sampler:
         self._penalty: Penalty | None = None
         self._choices: list[_Limited | _Unlimited] = []
 
+    @torch.inference_mode()
     def sample(self, logits: torch.Tensor, sequences: Rows[Sequence]) -> list[int | None]:
         """Give the next token of each sequence; None where the logits hold NaN or infinity.
 
