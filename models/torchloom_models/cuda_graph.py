@@ -119,8 +119,9 @@ class _Recording:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """Copy a tensor, strides and all."""
-    like = torch.empty_strided(
-        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
-    )
-    return like.copy_(tensor)
+    """Copy a tensor, strides and all; torch.compile has other code for inference tensors."""
+    with torch.inference_mode(mode=tensor.is_inference()):
+        like = torch.empty_strided(
+            tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
+        )
+        return like.copy_(tensor)

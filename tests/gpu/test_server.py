@@ -24,7 +24,7 @@ INPUTS = {"idea": "red circles", "num_images": 3}
 def url(serve: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """Serve the example with its pictures on the GPU, and its words on the GPU and the CPU."""
     text = EXAMPLE.read_text("utf-8").replace("../tiny_models", str(ROOT / "examples/tiny_models"))
-    text = text.replace("kind: llm\n", "kind: llm\n    devices: [cuda, cpu]\n")
+    text = text.replace("kind: llm\n", "kind: llm\n    devices: [cuda, cpu]\n    compile: eager\n")
     text = text.replace("kind: diffusion\n", "kind: diffusion\n    devices: [cuda]\n")
     file = tmp_path_factory.mktemp("workflow") / "multi_image.yaml"
     file.write_text(text, "utf-8")
@@ -33,7 +33,7 @@ def url(serve: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -
 
 def run(url: str) -> dict[str, list[str]]:
     """Draw three pictures; give prompts and pictures."""
-    answer = httpx.post(f"{url}{RUNS}", json={"inputs": INPUTS}, timeout=120)
+    answer = httpx.post(f"{url}{RUNS}", json=INPUTS, timeout=120)
     assert answer.status_code == 200, answer.text
     outputs: dict[str, list[str]] = answer.json()["outputs"]
     return outputs
@@ -51,7 +51,7 @@ def test_draws_on_the_gpu(url: str) -> None:
 
 def test_says_where_models_run_and_how_their_code_stands(url: str) -> None:
     """Both devices of the language model are one pool; each says how its code stands."""
-    models = {model["name"]: model for model in httpx.get(f"{url}/api/models").json()["models"]}
+    models = {model["name"]: model for model in httpx.get(f"{url}/api/models").json()["items"]}
 
     devices = {replica["device"] for replica in models["llama"]["replicas"]}
     states = {part["state"] for part in models["stable_diffusion"]["replicas"][0]["code"]}
@@ -62,7 +62,7 @@ def test_says_where_models_run_and_how_their_code_stands(url: str) -> None:
 
 def test_goes_on_when_a_worker_on_the_gpu_is_killed(url: str) -> None:
     """Its memory is the device's again, a new worker starts, and the next run is drawn."""
-    models = {model["name"]: model for model in httpx.get(f"{url}/api/models").json()["models"]}
+    models = {model["name"]: model for model in httpx.get(f"{url}/api/models").json()["items"]}
     (replica,) = models["stable_diffusion"]["replicas"]
     os.kill(replica["pid"], signal.SIGKILL)
 

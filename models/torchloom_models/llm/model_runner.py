@@ -62,11 +62,10 @@ class ModelRunner:
         num_rows = self._decode_step.padded_rows(num_rows)
         tokens, positions, slots = newest_tokens(sequences, num_rows)
         length = self._decode_step.padded_length(max(positions) + 1)
-        logits = self._decode_step(
-            torch.tensor(tokens, device=self._device),
-            torch.tensor(positions, device=self._device),
-            self._cache.view(num_rows, length),
-        )
+        # No inference tensors, as in the warm-up: torch.compile has other code for those.
+        with torch.inference_mode(mode=False):
+            rows = torch.tensor([tokens, positions], device=self._device)
+        logits = self._decode_step(rows[0], rows[1], self._cache.view(num_rows, length))
         return logits if slots == list(range(num_rows)) else logits[slots]
 
     @torch.inference_mode()
