@@ -29,7 +29,7 @@ from torchloom_workflows.loader import load_document
 #: Name of a side → the `compile:` of its model file.
 COMPILE = {
     "eager": "eager",
-    "inductor": "inductor",
+    "inductor": "{backend: inductor, mode: default}",
     "reduce-overhead": "{backend: inductor, mode: reduce-overhead}",
     "max-autotune": "{backend: inductor, mode: max-autotune}",
 }

@@ -69,10 +69,10 @@ PLANS = {
         device="cuda",
         compile=True,
         autoencoder_batch=64,
-        steps=3000,
+        steps=16_000,
         batch=128,
         lessons=200_000,
-        score_every=1500,
+        score_every=4000,
     ),
 }
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.pt2_archive._package import AOTICompiledModel
@@ -30,7 +30,6 @@ from torchloom_models.compiler import (
 )
 from torchloom_models.export import export_module
 from torchloom_models.fingerprint import MAX_FOLDED, fingerprint_of, named_tensors
-from torchloom_models.machine import COMMON
 from torchloom_models.packed_linear import packed_weights
 
 
@@ -56,10 +55,6 @@ class AotCompiler:
         self._key = key
         self._dims = dims
         self._mode = mode
-        is_on_cpu = key.device == "cpu"
-        #: The facts that code depends on, and the threads that go into it: a GPU's has none.
-        self._needs = COMMON if is_on_cpu else (*COMMON, "triton", key.device)
-        self._threads = torch.get_num_threads() if is_on_cpu else None
         self._base: str | None = None
         self._build: AotBuild | None = None
         self._is_closed = False
@@ -78,14 +73,13 @@ class AotCompiler:
             folder = self._store.find(digest)
             if folder is not None:
                 try:
-                    return _load(folder, self._module, self._key.device)
+                    return _load(folder, self._module)
                 except CompileFailed:
                     self._store.forget(digest)
-            with self._store.making(
-                digest, self._key, needs=self._needs, threads=self._threads
-            ) as folder:
+            threads = torch.get_num_threads()
+            with self._store.making(digest, self._key, threads=threads) as folder:
                 self._make(arguments, folder, is_background=is_background)
-            return _load(self._store.root / digest, self._module, self._key.device)
+            return _load(self._store.root / digest, self._module)
 
     def close(self) -> None:
         """End the child that still compiles."""
@@ -98,10 +92,7 @@ class AotCompiler:
         program = export_module(self._module, arguments, self._dims)
         _save_constants(program, self._module, folder / _CONSTANTS)
         order = BuildOrder(
-            threads=torch.get_num_threads(),
-            niceness=10 if is_background else 0,
-            mode=self._mode,
-            place=self._key.device,
+            threads=torch.get_num_threads(), niceness=10 if is_background else 0, mode=self._mode
         )
         self._build = AotBuild(folder, order, inductor_folder=self._store.root / "inductor")
         if self._is_closed:
@@ -111,10 +102,10 @@ class AotCompiler:
     def _digest(self, arguments: Sequence[Tensor]) -> str:
         if self._base is None:
             self._base = digest_of_text(
-                machine_digest(*self._needs[len(COMMON) :]),
+                machine_digest(),
                 fingerprint_of(self._module),
                 repr((self._key.model, self._key.dtype, self._key.device, self._key.part)),
-                repr((self._mode, self._dims, self._threads)),
+                repr((self._mode, self._dims, torch.get_num_threads())),
             )
         layout = repr(self.layout_of(arguments))
         return f"{self._key.part}-{digest_of_text(self._base, layout)}"
@@ -128,9 +119,7 @@ def _save_constants(program: ExportedProgram, module: nn.Module, path: Path) -> 
         for name, value in program.constants.items()
         if isinstance(value, Tensor) and name not in named
     }
-    places = {name: value.device.type for name, value in made.items()}
-    # Of nothing, not even an empty mapping is written: safetensors could not read it again.
-    save_file({name: value.cpu() for name, value in made.items()}, path, metadata=places or None)
+    save_file(made, path)
 
 
 def _without_weights(program: ExportedProgram) -> ExportedProgram:
@@ -149,17 +138,7 @@ def _hollow(tensor: Tensor) -> Tensor:
     return empty
 
 
-def _read_constants(path: Path, device: str) -> dict[str, Tensor]:
-    """Read what `_save_constants` kept, each to where it was: the CPU, or the device."""
-    with safe_open(path, "pt") as file:
-        places = file.metadata() or {}
-        return {
-            name: file.get_tensor(name).to("cpu" if places.get(name) == "cpu" else device)
-            for name in file.keys()  # noqa: SIM118 - it is no mapping
-        }
-
-
-def _load(folder: Path, module: nn.Module, device: str) -> Code:
+def _load(folder: Path, module: nn.Module) -> Code:
     """Load kept code and bind it to the module's own tensors.
 
     By the loader itself: `aoti_load_package` probes the processor first, which takes seconds and
@@ -167,17 +146,8 @@ def _load(folder: Path, module: nn.Module, device: str) -> Code:
     """
     try:
         path = str(folder / AotBuild.PACKAGE)
-        number = int(device.partition(":")[2] or -1)
-        # Calls come from one thread. On a GPU the lock for several would ask for events, which a
-        # recording of a CUDA graph does not bear.
-        loader = torch._C._aoti.AOTIModelPackageLoader(  # noqa: SLF001
-            path, "model", number >= 0, 1, number
-        )
-        tensors = (
-            _read_constants(folder / _CONSTANTS, device)
-            | named_tensors(module)
-            | packed_weights(module)
-        )
+        loader = torch._C._aoti.AOTIModelPackageLoader(path, "model", False, 1, -1)  # noqa: SLF001
+        tensors = load_file(folder / _CONSTANTS) | named_tensors(module) | packed_weights(module)
         bound = {name: tensors[name] for name in loader.get_constant_fqns()}
         package = AOTICompiledModel(loader)
         package.load_constants(bound, check_full_update=True, user_managed=True)

@@ -29,15 +29,11 @@ _LOG = "build.log"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOrder:
-    """What the child is told. `mode` is one of torch.compile's; `threads` goes into the code.
-
-    `place` is where the weights are: "cpu", or "cuda:0".
-    """
+    """What the child is told. `mode` is one of torch.compile's; `threads` goes into the code."""
 
     threads: int
     niceness: int
     mode: str
-    place: str
 
 
 class AotBuild:
@@ -92,7 +88,7 @@ def main(folder: Path) -> None:
     os.nice(order.niceness)
     torch.set_num_threads(order.threads)
     program = torch.export.load(folder / _PROGRAM)
-    state = {name: _filled(tensor, order.place) for name, tensor in program.state_dict.items()}
+    state = {name: _filled(tensor) for name, tensor in program.state_dict.items()}
     program._state_dict = state  # noqa: SLF001 - the setter forbids what is meant here
     options = {} if order.mode == "default" else _inductor.list_mode_options(order.mode)
     options |= {
@@ -107,11 +103,11 @@ def main(folder: Path) -> None:
     torch._C._aoti.AOTIModelPackageLoader(package, "model", False, 1, -1)  # noqa: SLF001
 
 
-def _filled(tensor: Tensor, place: str) -> Tensor:
-    """Put memory behind a shape. Its values are never read: on a CPU the system never gives it."""
+def _filled(tensor: Tensor) -> Tensor:
+    """Put memory behind a shape. Its values are never read, so the system never gives it."""
     if not tensor.is_meta:
         return tensor
-    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=place)
+    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
     return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 

@@ -249,6 +249,8 @@ class CompiledCallable:
         just_in_time = JitCompiler(
             self._module, folder=self._store.root / "inductor", dims=dims, mode=mode
         )
+        if self._key.device != "cpu":
+            return [just_in_time]
         ahead = AotCompiler(self._module, store=self._store, key=self._key, dims=dims, mode=mode)
         return [ahead, just_in_time]
 

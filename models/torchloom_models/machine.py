@@ -1,7 +1,7 @@
 """Machine: the facts about this machine and its packages that compiled code depends on, by name.
 
 A fact is the version of a package, `system`, `machine`, `processor` (its instructions), or the full
-name of an OpenVINO or CUDA device ("openvino:CPU", "cuda:0"). Knows no artefact.
+name of an OpenVINO device ("openvino:CPU"). Knows no artefact.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ def fact_of(name: str) -> str:
         with contextlib.suppress(DeviceUnavailable, RuntimeError):
             return full_name(name.partition(":")[2])
         return NONE
-    if name.startswith("cuda:"):
-        return _describe_cuda(int(name.partition(":")[2]))
     try:
         return version(name)
     except PackageNotFoundError:
@@ -65,16 +63,6 @@ def _difference(name: str, there: str, here: str) -> str:
     parts = [("lacks", theirs - ours), ("has besides", ours - theirs)]
     words = [f"{verb} {' '.join(sorted(which)[:8])}" for verb, which in parts if which]
     return f"the processor here {' and '.join(words) or 'lists its instructions otherwise'}"
-
-
-def _describe_cuda(number: int) -> str:
-    """Code is compiled and tuned for the very card, by one version of CUDA."""
-    import torch  # noqa: PLC0415 - facts are looked up where models are checked, without torch
-
-    if number >= torch.cuda.device_count():
-        return NONE
-    major, minor = torch.cuda.get_device_capability(number)
-    return f"{torch.cuda.get_device_name(number)}, sm_{major}{minor}, CUDA {torch.version.cuda}"
 
 
 def _processor_features() -> str:

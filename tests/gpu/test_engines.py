@@ -15,7 +15,6 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from torchloom.device import Device
 from torchloom.engine import Engine, Result, Work
-from torchloom_models.aot_build import AotBuild
 from torchloom_models.diffusion.opening import open_engine as open_diffusion
 from torchloom_models.embedder import open_embedder
 from torchloom_models.llm.engine import LlmEngine
@@ -99,26 +98,6 @@ def test_writes_what_transformers_writes(llama: Path, tmp_path: Path, compile_: 
         engine.close()
 
 
-def test_takes_kept_code(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second start builds nothing: code was made ahead of time, and lies in the store."""
-    first = open_llama(llama, "inductor", artefacts=str(tmp_path))
-    written = run_staggered(first, 12)
-    first.close()
-
-    def refuse(_build: AotBuild, _program: object) -> None:
-        raise AssertionError("built again")
-
-    monkeypatch.setattr(AotBuild, "run", refuse)
-    second = open_llama(llama, "inductor", artefacts=str(tmp_path))
-
-    assert run_staggered(second, 12) == written
-    assert {path.parent.name.rpartition("-")[0] for path in tmp_path.glob("*/code.pt2")} == {
-        "decode-one",
-        "decode-many",
-    }
-    second.close()
-
-
 def test_draws_samples_on_the_device(llama: Path) -> None:
     """Seeds, penalties and limits go there too; a seed gives one text, whatever runs beside."""
     engine = open_llama(llama, "eager")
@@ -189,7 +168,8 @@ def test_draws_what_a_cpu_draws(stable_diffusion: Path, tmp_path: Path, compile_
         }
         for number, here in enumerate(expected):
             assert np.abs(drawn[number] - here).mean() < 2
-    assert states_of(engine) <= {"eager" if compile_ == "eager" else "compiled", "none"}
+    allowed = {"eager"} if compile_ == "eager" else {"compiled", "compiling", "none"}
+    assert states_of(engine) <= allowed
     engine.close()
     cpu.close()
 

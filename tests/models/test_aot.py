@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -201,3 +202,21 @@ def test_tells_layouts_apart(tmp_path: Path) -> None:
     assert (
         made.layout_of((x, position, cache.transpose(0, 1).contiguous().transpose(0, 1))) != layout
     )
+
+
+def test_refuses_code_that_ends_whoever_loads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A toolchain whose code aborts when it is loaded ends the build, not this process."""
+    source, part, wrapper = (tmp_path / name for name in ("end.cpp", "end.o", "badly-linking-g++"))
+    source.write_text("#include <cstdlib>\n[[gnu::constructor]] static void end() { abort(); }\n")
+    subprocess.run(["g++", "-fPIC", "-c", source, "-o", part], check=True)
+    wrapper.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -shared "*) exec g++ "$@" {part};; esac\nexec g++ "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("CXX", str(wrapper))
+
+    with pytest.raises(CompileFailed, match="inductor failed"):
+        compile_cell(tmp_path / "artefacts", Cell())
+    assert not list((tmp_path / "artefacts").glob("cell-*/code.pt2"))
