@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,10 @@ def load_program(path: Path) -> ExportedProgram:
 
     try:
         refuse_pickles(path)
-        return torch.export.load(path)
+        with warnings.catch_warnings():
+            # torch 2.11 keeps weights in memory that it holds to be read-only, and warns of that.
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            return torch.export.load(path)
     except ModelLoadError:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, AssertionError) as error:

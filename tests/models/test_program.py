@@ -56,6 +56,21 @@ def keep(_name: str, content: bytes) -> bytes:
     return content
 
 
+def test_keeps_what_torch_says_of_its_own_buffers_to_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older releases of torch warn of how they read weights, which no user can change."""
+    torch_load = torch.export.load
+
+    def load(path: Path) -> torch.export.ExportedProgram:
+        warnings.warn("The given buffer is not writable, and …", UserWarning, stacklevel=2)
+        return torch_load(path)
+
+    monkeypatch.setattr(torch.export, "load", load)
+
+    assert load_program(path).state_dict
+
+
 def test_opens_a_program_with_weights_buffers_and_constants(path: Path) -> None:
     """What torch.export.save writes for a module of tensors is safe, and opened."""
     program = load_program(path)

@@ -5,6 +5,8 @@ All that is random is drawn in the order of diffusers' pipelines: image, noise, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -36,7 +38,7 @@ class Starter:
         factor = self._traits.latent_factor
         size = (request.height // factor, request.width // factor)
         shape = (1, self._traits.latent_channels, *size)
-        noise = torch.randn(shape, generator=picture.generator, dtype=self._dtype)
+        noise = draw_noise(shape, picture.generator, self._dtype)
         if request.mask is not None:
             mask = at_latents(request.mask, size).to(self._device, self._dtype)
         picture.begin(noise.to(self._device), image, None if fills_masks else mask)
@@ -48,6 +50,14 @@ class Starter:
     def _encode(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         moments = self._encoder(pixels.to(self._device))
         return self._encoder.sample(moments, generator).to(self._dtype)
+
+
+def draw_noise(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Draw noise on the CPU, in float32 and then rounded: a seed is one picture in every dtype.
+
+    Asked for a smaller dtype, torch 2.11 draws other numbers altogether, and 2.13 other last ones.
+    """
+    return torch.randn(tuple(shape), generator=generator).to(dtype)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
