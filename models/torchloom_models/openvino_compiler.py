@@ -33,7 +33,7 @@ from torchloom_models.export import export_module
 from torchloom_models.fingerprint import fingerprint_of, named_tensors, values_digest
 from torchloom_models.machine import COMMON, fact_of
 from torchloom_models.openvino_device import core, keep_to_itself
-from torchloom_models.openvino_weights import compressed
+from torchloom_models.openvino_weights import compressed, narrow
 
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class OpenvinoCompiler:
     def _make(self, arguments: Sequence[Tensor], folder: Path) -> None:
         import openvino  # noqa: PLC0415 - takes a fifth of a second, and kept code needs no torch
 
+        from torchloom_models.openvino_paged import is_paged  # noqa: PLC0415 - imports openvino
+
         if any(tensor.dtype == torch.float64 for tensor in named_tensors(self._module).values()):
             raise CompileFailed("its weights are float64, which OpenVINO calculates in float32")
         program = export_module(self._module, arguments, self._dims)
@@ -117,6 +119,9 @@ class OpenvinoCompiler:
         model.reshape(_shapes(model, arguments, self._dims))
         if self._weights != "full":
             model = compressed(model, self._weights)
+        elif is_paged(model):
+            # A language model reads all weights for few tokens.
+            narrow(model)
         openvino.save_model(model, folder / _MODEL, compress_to_fp16=False)
         spec = program.call_spec.out_spec
         assert spec is not None
