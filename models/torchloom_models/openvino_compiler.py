@@ -33,7 +33,7 @@ from torchloom_models.export import export_module
 from torchloom_models.fingerprint import fingerprint_of, named_tensors, values_digest
 from torchloom_models.machine import COMMON, fact_of
 from torchloom_models.openvino_device import core, keep_to_itself
-from torchloom_models.openvino_weights import compressed
+from torchloom_models.openvino_weights import compressed, narrow
 
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class OpenvinoCompiler:
     def _make(self, arguments: Sequence[Tensor], folder: Path) -> None:
         import openvino  # noqa: PLC0415 - takes a fifth of a second, and kept code needs no torch
 
+        from torchloom_models.openvino_paged import is_paged  # noqa: PLC0415 - imports openvino
+
         if any(tensor.dtype == torch.float64 for tensor in named_tensors(self._module).values()):
             raise CompileFailed("its weights are float64, which OpenVINO calculates in float32")
         program = export_module(self._module, arguments, self._dims)
@@ -117,21 +119,32 @@ class OpenvinoCompiler:
         model.reshape(_shapes(model, arguments, self._dims))
         if self._weights != "full":
             model = compressed(model, self._weights)
+        elif is_paged(model):
+            # A language model reads all weights for few tokens.
+            narrow(model)
         openvino.save_model(model, folder / _MODEL, compress_to_fp16=False)
         spec = program.call_spec.out_spec
         assert spec is not None
         (folder / _OUTPUTS).write_text(pytree.treespec_dumps(spec), encoding="utf-8")
-        kept = core().read_model(folder / _MODEL)
-        _hold_wide_numbers(kept)
-        compiled = self._compile_for_device(kept)
         if "EXPORT_IMPORT" in core().get_property(self._unit, "OPTIMIZATION_CAPABILITIES"):
-            (folder / _BLOB).write_bytes(compiled.export_model().getvalue())
+            self._keep_blob(folder)
+
+    def _keep_blob(self, folder: Path) -> None:
+        """Keep the device's code. Of attention over pages OpenVINO would read none back."""
+        from torchloom_models.openvino_paged import read_model  # noqa: PLC0415 - as above
+
+        kept, is_paged = read_model(folder / _MODEL)
+        if is_paged:
+            return
+        _hold_wide_numbers(kept)
+        compiled = self._compile_for_device(kept, is_paged=False)
+        (folder / _BLOB).write_bytes(compiled.export_model().getvalue())
 
     def _load(self, folder: Path) -> Code:
         try:
-            compiled = self._import_blob(folder) or self._compile_for_device(folder / _MODEL)
+            compiled = self._import_blob(folder) or self._compile_kept(folder)
             spec = pytree.treespec_loads((folder / _OUTPUTS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise CompileFailed(f"the kept code does not load: {first_lines(error)}") from error
         return _Request(compiled.create_infer_request(), spec.unflatten)
 
@@ -146,9 +159,21 @@ class OpenvinoCompiler:
         except RuntimeError:
             return None
 
-    def _compile_for_device(self, model: openvino.Model | Path) -> openvino.CompiledModel:
+    def _compile_kept(self, folder: Path) -> openvino.CompiledModel:
+        from torchloom_models.openvino_paged import read_model  # noqa: PLC0415 - as above
+
+        model, is_paged = read_model(folder / _MODEL)
+        return self._compile_for_device(model, is_paged=is_paged)
+
+    def _compile_for_device(
+        self, model: openvino.Model, *, is_paged: bool
+    ) -> openvino.CompiledModel:
+        """Compile it. A cache in pages is kept in the type that is calculated in."""
+        options = self._options()
+        if is_paged:
+            options = {**options, "KV_CACHE_PRECISION": options["INFERENCE_PRECISION_HINT"]}
         try:
-            return core().compile_model(model, self._unit, self._options())
+            return core().compile_model(model, self._unit, options)
         except RuntimeError as error:
             message = f"OpenVINO does not compile it for {self._key.device}: {first_lines(error)}"
             raise CompileFailed(message) from error
@@ -197,12 +222,14 @@ def dtype_within(module: nn.Module) -> torch.dtype:
 def _convert(program: ExportedProgram) -> openvino.Model:
     import openvino  # noqa: PLC0415 - as above
 
+    from torchloom_models.openvino_paged import extensions  # noqa: PLC0415 - as above
+
     keep_to_itself()
     try:
         with _log_level_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the two packages find deprecated in another
             _check_writes(program)
-            model = openvino.convert_model(program)
+            model = openvino.convert_model(program, extension=extensions())
     except CompileFailed:
         raise
     except Exception as error:
@@ -276,20 +303,27 @@ def _check_writes(program: ExportedProgram) -> None:
 class _Request:
     """Compiled code with the one request that runs it. Arguments are read where they lie."""
 
-    __slots__ = ("_request", "_unflatten")
+    __slots__ = ("_lent", "_request", "_unflatten")
 
     def __init__(
         self, request: openvino.InferRequest, unflatten: Callable[[list[Tensor]], object]
     ) -> None:
         self._request = request
         self._unflatten = unflatten
+        #: OpenVINO keeps nothing alive of what it is lent. The buffers of a cache stay lent.
+        self._lent: list[Tensor] = []
 
     def __call__(self, arguments: Sequence[Tensor]) -> object:
-        # OpenVINO keeps nothing alive of what it is lent: these must live until it is done.
         lent = [tensor.contiguous() for tensor in arguments]
+        # Where it fails half way, nothing counts as lent.
+        before, self._lent = self._lent, []
         for number, tensor in enumerate(lent):
-            self._request.set_input_tensor(number, _to_openvino(tensor))
-        self._request.infer()
+            if not before or tensor is not before[number]:
+                self._request.set_input_tensor(number, _to_openvino(tensor))
+        self._lent = lent
+        # `infer` would copy all outputs once more.
+        self._request.start_async()
+        self._request.wait()
         return self._unflatten([_to_torch(output) for output in self._request.output_tensors])
 
 

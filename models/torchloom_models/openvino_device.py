@@ -56,6 +56,11 @@ def check_unit(unit: str) -> None:
     raise DeviceUnavailable(f"There is no device 'openvino:{unit}' here: OpenVINO sees {there}.")
 
 
+def is_native(unit: str, precision: str) -> bool:
+    """Say whether a unit calculates in `BF16` or `FP16` itself, and not in float32 in its place."""
+    return precision in core().get_property(unit, "OPTIMIZATION_CAPABILITIES")
+
+
 def full_name(unit: str) -> str:
     """Give the name that the maker of a unit gave it. Raises DeviceUnavailable, or RuntimeError."""
     return str(core().get_property(unit, "FULL_DEVICE_NAME"))

@@ -1,21 +1,56 @@
 """Weights of few bits: an OpenVINO model whose large constants NNCF has compressed.
 
-The numbers that flow between layers stay as they are. What is lost is measured by each kind.
+The numbers that flow between layers stay as they are. What is lost is measured by each kind;
+nothing is where float32 weights go into 16 bits as they are.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from torchloom_models.backend import WeightFormat
 from torchloom_models.compiler import CompileFailed, first_lines
-from torchloom_models.openvino_device import keep_to_itself
+from torchloom_models.openvino_device import core, keep_to_itself
 
 
 if TYPE_CHECKING:
     import openvino
+
+#: Weights of fewer numbers stay as they are.
+_LEAST_NARROWED = 2**16
+
+#: The bits that float32 has beyond bfloat16.
+_BEYOND = 2**16 - 1
+
+#: From Python a node can be marked as one that widens weights, which OpenVINO then does not carry
+#: out beforehand, only by reading it.
+_WIDENING = b"""<?xml version="1.0"?>
+<net name="widening" version="11">
+  <layers>
+    <layer id="0" name="narrow" type="Parameter" version="opset1">
+      <data shape="?" element_type="bf16"/>
+      <output><port id="0" precision="BF16"><dim>-1</dim></port></output>
+    </layer>
+    <layer id="1" name="wide" type="Convert" version="opset1">
+      <data destination_type="f32"/>
+      <rt_info><attribute name="decompression" version="0"/></rt_info>
+      <input><port id="0" precision="BF16"><dim>-1</dim></port></input>
+      <output><port id="1" precision="FP32"><dim>-1</dim></port></output>
+    </layer>
+    <layer id="2" name="result" type="Result" version="opset1">
+      <input><port id="0" precision="FP32"><dim>-1</dim></port></input>
+    </layer>
+  </layers>
+  <edges>
+    <edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
+    <edge from-layer="1" from-port="1" to-layer="2" to-port="0"/>
+  </edges>
+</net>"""
 
 #: So many int4 weights share a scale and a zero point; fewer where a row is no multiple of it.
 _GROUP_SIZE = 64
@@ -46,3 +81,34 @@ def compressed(model: openvino.Model, weights: WeightFormat) -> openvino.Model:
         )
     except (RuntimeError, ValueError, nncf.errors.NncfError) as error:
         raise CompileFailed(f"NNCF does not compress it: {first_lines(error)}") from error
+
+
+def narrow(model: openvino.Model) -> None:
+    """Keep float32 weights in 16 bits where bfloat16 holds each exactly, as it was in a checkpoint.
+
+    Widened as they are read, they take half the time to come from memory, and nothing is lost. It
+    pays where there are few numbers to multiply them with.
+    """
+    for node in model.get_ops():
+        shape = list(node.get_output_shape(0)) if node.get_type_name() == "Constant" else []
+        is_weight = len(shape) > 1 and math.prod(shape) >= _LEAST_NARROWED
+        if is_weight and node.get_element_type().to_string() == "f32":
+            _narrow_weight(node, shape)
+    model.validate_nodes_and_infer_types()
+
+
+def _narrow_weight(node: openvino.op.Constant, shape: list[int]) -> None:
+    import openvino  # noqa: PLC0415 - whoever has a model of it has imported it
+
+    bits = node.data.view(np.uint32)
+    if (bits & _BEYOND).any():
+        return
+    high = np.right_shift(bits, 16).astype(np.uint16).view(np.int16)
+    lent = openvino.Tensor(high, openvino.Shape(shape), openvino.Type.bf16)
+    narrow = openvino.op.Constant(lent, shared_memory=False)
+    readers = node.output(0).get_target_inputs()
+    widening = core().read_model(_WIDENING)
+    (wide,) = (each for each in widening.get_ops() if each.get_type_name() == "Convert")
+    wide.input(0).replace_source_output(narrow.output(0))
+    for reader in readers:
+        reader.replace_source_output(wide.output(0))

@@ -188,6 +188,19 @@ def test_converts_again_for_what_has_changed(
     torch.testing.assert_close(code((x,)), module(x), rtol=1e-5, atol=1e-5)
 
 
+def test_reads_what_an_argument_holds_now(kept: Path) -> None:
+    """One that was lent before and is written to since; another; and again after one failed."""
+    code, net = compile_net(kept, Net()), Net()
+    first, second = (torch.randn(4, 8, 32) for _ in range(2))
+
+    for argument in (first, first, second, first):
+        argument.mul_(1.5)
+        torch.testing.assert_close(code((argument,)), net(argument), rtol=1e-5, atol=1e-5)
+    with pytest.raises(RuntimeError):
+        code((torch.randn(4, 8, 31),))
+    torch.testing.assert_close(code((first,)), net(first), rtol=1e-5, atol=1e-5)
+
+
 def test_makes_code_again_where_the_kept_one_is_broken(
     tmp_path: Path, conversions: list[ExportedProgram]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from torchloom.errors import DeviceUnavailable
 from torchloom_models import openvino_device
-from torchloom_models.openvino_device import check_unit, core, describe_units
+from torchloom_models.openvino_device import check_unit, core, describe_units, is_native
 
 
 class FakeCore:
@@ -17,7 +17,9 @@ class FakeCore:
     available_devices = ("CPU", "GPU.0", "GPU.1", "NPU")
 
     def get_property(self, unit: str, name: str) -> object:
-        """Give a name or a size."""
+        """Give a name, what it can do, or a size."""
+        if name == "OPTIMIZATION_CAPABILITIES":
+            return ["FP32", "FP16"] if unit == "GPU.0" else ["FP32", "BF16"]
         return f"the {unit}" if name == "FULL_DEVICE_NAME" else 1 << 30
 
 
@@ -40,6 +42,15 @@ def test_describes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
         {"device": "openvino:CPU", "name": "the CPU"},
         {"device": "openvino:GPU.0", "name": "the GPU.0", "memory": 1 << 30},
     ]
+
+
+def test_says_what_a_unit_calculates_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does not calculate in, OpenVINO would take float32 for."""
+    monkeypatch.setattr(openvino_device, "core", FakeCore)
+
+    assert is_native("CPU", "BF16")
+    assert not is_native("GPU.0", "BF16")
+    assert is_native("GPU.0", "FP16")
 
 
 def test_says_what_is_missing_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 KEY = ArtefactKey(model="m", dtype="float32", device="openvino:CPU", part="forward")
 
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
+
 X = torch.randn(4, 96, generator=torch.Generator().manual_seed(1))
 
 
@@ -64,3 +66,29 @@ def test_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(CompileFailed, match=r"pip install 'torchloom\[openvino\]'"):
         compile_net(tmp_path, "int8")
+
+
+@pytest.mark.parametrize(("stored", "size"), [(torch.bfloat16, 2), (torch.float32, 4)])
+def test_keeps_float32_in_16_bits_where_nothing_is_lost(
+    stored: torch.dtype, size: int, tmp_path: Path
+) -> None:
+    """Weights of a checkpoint in bfloat16 take half the room, and give the same; others stay."""
+    openvino = pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    weight = torch.randn(256, 512).to(stored).float()
+    x = openvino.opset13.parameter([-1, 512], openvino.Type.f32)
+    matrix = openvino.opset13.constant(weight.numpy())
+    model = openvino.Model(
+        [openvino.opset13.matmul(x, matrix, transpose_a=False, transpose_b=True)], [x]
+    )
+    before = openvino.Core().compile_model(model.clone(), "CPU", EXACT)
+
+    openvino_weights.narrow(model)
+    openvino.save_model(model, tmp_path / "model.xml", compress_to_fp16=False)
+    after = openvino.Core().compile_model(tmp_path / "model.xml", "CPU", EXACT)
+
+    values = torch.randn(3, 512).numpy()
+    found, wanted = (torch.from_numpy(code(values)[0]) for code in (after, before))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert (tmp_path / "model.bin").stat().st_size == size * weight.numel()
+    assert ('name="decompression"' in (tmp_path / "model.xml").read_text()) == (size == 2)

@@ -22,8 +22,28 @@ from torchloom_models.llm.kv_cache import LayerShape
 #: The name under which transformers finds what is below.
 IMPLEMENTATION = "torchloom"
 
+#: Says of the indexes of row, head, query and key whether that query attends to that key.
+MaskFunction = Callable[..., torch.Tensor]
+
 #: Extras of attention that some models ask for and `attend` does not do.
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
+
+
+class OwnAttention:
+    """Takes the place of masks and of attention, for a cache that does without either.
+
+    Such a cache gives it from `get_mask_sizes`, in place of where keys are.
+    """
+
+    def with_mask(self, mask_function: MaskFunction) -> OwnAttention:
+        """Give what attends to these keys. Raises NotImplementedError where none does."""
+        raise NotImplementedError
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Attend in the layer that was updated last; shapes as of the function `attend`."""
+        raise NotImplementedError
 
 
 def register() -> None:
@@ -37,7 +57,7 @@ def attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: torch.Tensor | OwnAttention | None,
     *,
     scaling: float | None = None,
     **extras: object,
@@ -52,6 +72,9 @@ def attend(
             message = f"{type(module).__name__} wants attention with {name!r}, which is not served"
             raise NotImplementedError(message)
     batch, num_heads, length, dim = query.shape
+    if isinstance(attention_mask, OwnAttention):
+        scale = dim**-0.5 if scaling is None else scaling
+        return attention_mask.attend(query, key, value, scale), None
     num_kv_heads = key.shape[1]
     if length == 1:
         # The heads that share keys become queries of one head: no copy of the keys for each head.
@@ -73,19 +96,21 @@ def make_mask(
     q_length: int,
     kv_length: int,
     q_offset: int | torch.Tensor = 0,
-    kv_offset: int | torch.Tensor = 0,
+    kv_offset: int | torch.Tensor | OwnAttention = 0,
     *,
-    mask_function: Callable[..., torch.Tensor],
+    mask_function: MaskFunction,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     **options: Any,  # what else transformers knows of the mask
-) -> torch.Tensor | None:
+) -> torch.Tensor | OwnAttention | None:
     """Build a mask from a model's index function, for a query that starts at `q_offset`.
 
     A tensor [batch] of offsets gives each row its own, and an additive mask
     [batch, 1, q_length, kv_length] of 0 and -inf; a number gives what transformers makes of it.
     Keys lie at positions 0 and on, or where `kv_offset` [batch, kv_length] says.
     """
+    if isinstance(kv_offset, OwnAttention):
+        return kv_offset.with_mask(mask_function)
     if not isinstance(q_offset, torch.Tensor):
         assert not isinstance(kv_offset, torch.Tensor), "keys by place need queries by place"
         mask: torch.Tensor | None = sdpa_mask(

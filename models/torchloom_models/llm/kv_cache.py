@@ -28,6 +28,15 @@ class LayerShape:
         return self.num_heads * (self.key_dim + self.value_dim)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a cache must hold: so many sequences of so many tokens, in these layers."""
+
+    layers: Sequence[LayerShape]
+    num_slots: int
+    max_length: int
+
+
 def token_bytes(layers: Sequence[LayerShape], dtype: torch.dtype) -> int:
     """Give the bytes that one token of one sequence takes in the cache."""
     return sum(layer.width for layer in layers) * dtype.itemsize
@@ -50,7 +59,7 @@ class KvCache:
         # One position more than is ever used keeps every view strided, never contiguous: code
         # that is compiled for one view's strides then serves them all.
         self._buffers = tuple(
-            _zeros((num_slots, layer.num_heads, max_length + 1, dim), dtype, device)
+            make_zeros((num_slots, layer.num_heads, max_length + 1, dim), dtype, device)
             for layer in layers
             for dim in (layer.key_dim, layer.value_dim)
         )
@@ -102,7 +111,7 @@ class KvCache:
         )
 
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> torch.Tensor:
+def make_zeros(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> torch.Tensor:
     """Make zeros; on the CPU through calloc, which takes no memory before it is written to."""
     if device != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from torchloom.code_status import CodeStatus
+from torchloom.deployment import Report
 from torchloom_models.llm.attention import PrefillCache, ProbeCache
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.kv_cache import KvCache, LayerShape
@@ -97,6 +98,10 @@ class ModelRunner:
     def clear(self, slot: int) -> None:
         """Wipe a slot that may hold NaN."""
         self._cache.clear(slot)
+
+    def warm_up(self, report: Report) -> None:
+        """Compile before the first request."""
+        self._decode_step.warm_up(report)
 
     def code_status(self) -> list[CodeStatus]:
         """Say how the code of each part stands."""

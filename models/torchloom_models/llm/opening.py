@@ -22,9 +22,11 @@ from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.engine import LlmEngine
-from torchloom_models.llm.kv_cache import KvCache, token_bytes
+from torchloom_models.llm.kv_cache import KvCache, Room, token_bytes
 from torchloom_models.llm.model_runner import ModelRunner, probe_layers
+from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
+from torchloom_models.llm.paged_runner import PagedRunner
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
@@ -99,39 +101,38 @@ class Opening:
         model = checkpoint.load_model(dtype, place)
         if label == "cpu":
             pack_linears(model)
-        cache = _make_cache(model, checkpoint, config, place)
-        passes = self._passes(model, cache, label)
+        room = _room(model, checkpoint, config, place)
+        runner = self._runner(model, room, label, place)
         if config.get("warmup", True):
-            passes.warm_up(self._report)
-        runner = (
-            passes
-            if isinstance(passes, OpenvinoRunner)
-            else ModelRunner(model, cache, passes, device=place)
-        )
+            runner.warm_up(self._report)
         return _assemble(checkpoint, config, runner, label)
 
-    def _passes(
-        self, model: PreTrainedModel, cache: KvCache, label: str
-    ) -> OpenvinoRunner | DecodeStep:
-        """Make what is compiled of a model on a device."""
-        make = OpenvinoRunner if label.startswith("openvino:") else DecodeStep
-        return make(
-            model,
-            cache,
-            settings=CompileSettings.of_model(self._config).on(label),
-            key=ArtefactKey(
-                model=self._checkpoint.digest,
-                dtype=str(model.dtype),
-                device=label,
-                name=str(self._config.get("name", "")),
-            ),
-            folder=self.artefacts,
+    def _runner(self, model: PreTrainedModel, room: Room, label: str, place: str) -> Runner:
+        """Make what runs a model's passes on a device."""
+        settings = CompileSettings.of_model(self._config).on(label)
+        key = ArtefactKey(
+            model=self._checkpoint.digest,
+            dtype=str(model.dtype),
+            device=label,
+            name=str(self._config.get("name", "")),
         )
+        if label.startswith("openvino:"):
+            return open_openvino(model, room, settings=settings, key=key, folder=self.artefacts)
+        cache = KvCache(
+            room.layers,
+            num_slots=room.num_slots,
+            max_length=room.max_length,
+            dtype=model.dtype,
+            device=place,
+        )
+        step = DecodeStep(model, cache, settings=settings, key=key, folder=self.artefacts)
+        return ModelRunner(model, cache, step, device=place)
 
 
-def _make_cache(
+def _room(
     model: PreTrainedModel, checkpoint: Checkpoint, config: Mapping[str, object], place: str
-) -> KvCache:
+) -> Room:
+    """Say what a cache must hold."""
     try:
         layers = probe_layers(model)
     except (NotImplementedError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -148,9 +149,7 @@ def _make_cache(
         num_slots=num_slots,
         device=place,
     )
-    return KvCache(
-        layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device=place
-    )
+    return Room(layers=layers, num_slots=num_slots, max_length=max_length)
 
 
 def _assemble(
@@ -196,7 +195,7 @@ def _place_of(device: str) -> str:
 def _notes(config: Mapping[str, object], runner: Runner, tokenizer: Tokenizer) -> list[str]:
     """Say what compressed weights lose, where there are any."""
     weights = cast("WeightFormat", config.get("weights", "full"))
-    if weights == "full" or not isinstance(runner, OpenvinoRunner):
+    if weights == "full" or not isinstance(runner, OpenvinoRunner | PagedRunner):
         return []
     if not config.get("warmup", True):
         return [unknown_loss(weights, "there is no warm-up")]

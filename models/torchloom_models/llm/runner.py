@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from torchloom.code_status import CodeStatus
+from torchloom.deployment import Report
 from torchloom_models.llm.sequence import Sequence
 
 
@@ -42,6 +43,10 @@ class Runner(Protocol):
 
     def clear(self, slot: int) -> None:
         """Wipe a slot that may hold NaN."""
+        ...
+
+    def warm_up(self, report: Report) -> None:
+        """Compile before the first request. Raises ModelLoadError."""
         ...
 
     def code_status(self) -> list[CodeStatus]:

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_model import LAYOUTS, drain, generate, load_reference, make_tokenizer, save_model
+from tiny_model import LAYOUTS, drain, ends, generate, load_reference, make_tokenizer, save_model
 
 from torchloom.device import Device
-from torchloom.engine import Result, Work
+from torchloom.engine import Failure, Result, Work
 from torchloom.errors import ModelLoadError
 from torchloom_models import openvino_compiler
+from torchloom_models.llm import openvino_opening
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.opening import open_engine
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
+from torchloom_models.llm.paged_runner import PagedRunner
+from torchloom_models.openvino_device import is_native
 
 
 pytestmark = pytest.mark.slow
@@ -91,12 +94,27 @@ def test_writes_what_transformers_writes(llama: Path, engine: LlmEngine) -> None
     assert write_together(engine) == expected(llama)
 
 
+@pytest.fixture(params=[PagedRunner, OpenvinoRunner])
+def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
+    """Give the runner that is taken: that of the kernel, or that of what the kernel lacks."""
+    if request.param is OpenvinoRunner:
+
+        def refuse(*_: object) -> list[int]:
+            raise NotImplementedError("the test wants the other")
+
+        monkeypatch.setattr(openvino_opening, "probe_windows", refuse)
+    return request.param
+
+
 @pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - {"llama", "mixtral"}))
-def test_writes_what_transformers_writes_in_every_layout(layout: str, tmp_path: Path) -> None:
+def test_writes_what_transformers_writes_in_every_layout(
+    layout: str, route: type, tmp_path: Path
+) -> None:
     """Windows, shared heads, learned positions: token for token, alone and beside others."""
     folder = save_model(tmp_path / "model", layout)
     wanted = expected(folder)
     engine = open_it(folder, tmp_path / "code", max_sequences=4)
+    assert isinstance(engine._runner, route)
 
     assert write_together(engine) == wanted
     assert [write_alone(engine, number) for number in range(len(PROMPTS))] == wanted
@@ -124,11 +142,13 @@ def test_says_what_to_do_where_a_model_does_not_convert(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_writes_in_bfloat16(tmp_path: Path) -> None:
+def test_writes_in_bfloat16(route: type, tmp_path: Path) -> None:
     """OpenVINO calculates in the dtype that is asked for, and foresees a text as well."""
+    if not is_native("CPU", "BF16") and route is PagedRunner:
+        pytest.skip("this processor does not calculate in bfloat16")
     engine = open_it(SCENES, tmp_path, dtype="bfloat16", max_sequences=2)
     runner = engine._runner
-    assert isinstance(runner, OpenvinoRunner)
+    assert isinstance(runner, route)
     tokens = engine._reader._tokenizer.encode("a red circle and a blue square on a white ground")
 
     full, found = runner.perplexities(tokens)
@@ -172,13 +192,14 @@ def test_answers_as_the_example_model_does(tmp_path: Path) -> None:
     assert sequence.tokens == output[0, ids.shape[1] :].tolist()
 
 
-def test_tells_what_compressed_weights_lose(tmp_path: Path) -> None:
+def test_tells_what_compressed_weights_lose(route: type, tmp_path: Path) -> None:
     """The perplexity of a text of our own, beside that of full weights; `auto` takes OpenVINO."""
     pytest.importorskip("nncf")
     losses = []
     for weights in ("int8", "int4"):
         engine = open_it(SCENES, tmp_path, "auto", max_sequences=2, weights=weights)
         assert engine.device == "openvino:CPU"
+        assert isinstance(engine._runner, route)
         (note,) = engine.notes
         assert note.startswith(f"{weights} weights: perplexity ")
         found, full = (
@@ -189,6 +210,31 @@ def test_tells_what_compressed_weights_lose(tmp_path: Path) -> None:
         engine.close()
 
     assert 0 < losses[0] < losses[1] < 0.5
+
+
+def test_fails_a_sequence_with_nan_alone(engine: LlmEngine) -> None:
+    """NaN fails its own row; a neighbour, and the slot's next owner, write what they would."""
+    params = {"max_tokens": 12, "ignore_eos": True}
+    good = generate(engine, PROMPTS[0], **params)
+    for number in (1, 0):
+        engine.admit(Work(number, {"prompt": PROMPTS[number]}, params))
+    while engine._scheduler._waiting:
+        engine.step()
+    cache = engine._runner._cache
+    slot = engine._sequences[1].slot
+    for buffer in cache.buffers:
+        buffer[cache.blocks(slot, cache.max_length)] = float("nan")
+
+    ended = ends(drain(engine))
+    for number in (2, 3, 4, 5):
+        engine.admit(Work(number, {"prompt": PROMPTS[0]}, params))
+    later = ends(drain(engine))
+
+    assert isinstance(ended[1], Failure)
+    assert isinstance(good, Result)
+    for end in (ended[0], *later.values()):
+        assert isinstance(end, Result)
+        assert end.outputs == good.outputs
 
 
 def test_measures_which_device_writes_faster(llama: Path, tmp_path: Path) -> None:

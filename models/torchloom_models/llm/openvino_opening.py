@@ -1,0 +1,62 @@
+"""Chooses how OpenVINO runs a language model's passes: by its kernel for pages, or our own pass.
+
+The kernel is the faster. It knows causal masks and sliding windows, and is used on the CPU alone:
+other devices lay out their pages in ways of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from torchloom_models.artefact import ArtefactKey
+from torchloom_models.compile import CompileSettings
+from torchloom_models.llm.kv_cache import KvCache, Room
+from torchloom_models.llm.openvino_runner import OpenvinoRunner
+from torchloom_models.llm.paged_cache import PagedCache
+from torchloom_models.llm.paged_pass import probe_windows
+from torchloom_models.llm.paged_runner import PagedRunner
+from torchloom_models.openvino_device import is_native
+
+
+_log = logging.getLogger(__name__)
+
+#: What OpenVINO calls the dtypes that a processor may lack: it would take float32 in their place,
+#: and its kernel another cache.
+_NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16"}
+
+
+def open_openvino(
+    model: PreTrainedModel,
+    room: Room,
+    *,
+    settings: CompileSettings,
+    key: ArtefactKey,
+    folder: Path | None,
+) -> OpenvinoRunner | PagedRunner:
+    """Make the runner: of the kernel where it serves the model, else of a cache that is read."""
+    num_slots, max_length = room.num_slots, room.max_length
+    try:
+        windows = _windows(model, room, key.device)
+    except NotImplementedError as error:
+        _log.info("%s: not by OpenVINO's attention in pages: %s", key.name or "llm", error)
+        cache = KvCache(
+            room.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device="cpu"
+        )
+        return OpenvinoRunner(model, cache, settings=settings, key=key, folder=folder)
+    pages = PagedCache(room.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype)
+    return PagedRunner(model, pages, windows=windows, settings=settings, key=key, folder=folder)
+
+
+def _windows(model: PreTrainedModel, room: Room, device: str) -> list[int]:
+    """Give the window of each layer. Raises NotImplementedError where the kernel will not do."""
+    unit = device.partition(":")[2]
+    if unit != "CPU":
+        raise NotImplementedError(f"it is the CPU's, not that of {unit}")
+    name = _NAMES.get(model.dtype)
+    if name is not None and not is_native(unit, name):
+        raise NotImplementedError(f"this processor does not calculate in {name}")
+    return probe_windows(model, len(room.layers), room.max_length)
