@@ -169,7 +169,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
             do_sample=False,
         )
         copy.save_pretrained(written)
-        tokenizer.backend_tokenizer.no_padding()  # scoring pads; whoever loads it says so for himself
+        tokenizer.backend_tokenizer.no_padding()  # scoring has it pad
         tokenizer.save_pretrained(written)
         for path in Path(written).iterdir():
             path.chmod(0o644)
