@@ -29,7 +29,7 @@ class LayerShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class CacheSize:
     """What a cache must hold: so many sequences of so many tokens, in these layers."""
 
     layers: Sequence[LayerShape]

@@ -22,7 +22,7 @@ from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.engine import LlmEngine
-from torchloom_models.llm.kv_cache import KvCache, Room, token_bytes
+from torchloom_models.llm.kv_cache import CacheSize, KvCache, token_bytes
 from torchloom_models.llm.model_runner import ModelRunner, probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
@@ -101,13 +101,13 @@ class Opening:
         model = checkpoint.load_model(dtype, place)
         if label == "cpu":
             pack_linears(model)
-        room = _room(model, checkpoint, config, place)
-        runner = self._runner(model, room, label, place)
+        size = _cache_size(model, checkpoint, config, place)
+        runner = self._runner(model, size, label, place)
         if config.get("warmup", True):
             runner.warm_up(self._report)
         return _assemble(checkpoint, config, runner, label)
 
-    def _runner(self, model: PreTrainedModel, room: Room, label: str, place: str) -> Runner:
+    def _runner(self, model: PreTrainedModel, size: CacheSize, label: str, place: str) -> Runner:
         """Make what runs a model's passes on a device."""
         settings = CompileSettings.of_model(self._config).on(label)
         key = ArtefactKey(
@@ -117,11 +117,11 @@ class Opening:
             name=str(self._config.get("name", "")),
         )
         if label.startswith("openvino:"):
-            return open_openvino(model, room, settings=settings, key=key, folder=self.artefacts)
+            return open_openvino(model, size, settings=settings, key=key, folder=self.artefacts)
         cache = KvCache(
-            room.layers,
-            num_slots=room.num_slots,
-            max_length=room.max_length,
+            size.layers,
+            num_slots=size.num_slots,
+            max_length=size.max_length,
             dtype=model.dtype,
             device=place,
         )
@@ -129,9 +129,9 @@ class Opening:
         return ModelRunner(model, cache, step, device=place)
 
 
-def _room(
+def _cache_size(
     model: PreTrainedModel, checkpoint: Checkpoint, config: Mapping[str, object], place: str
-) -> Room:
+) -> CacheSize:
     """Say what a cache must hold."""
     try:
         layers = probe_layers(model)
@@ -149,7 +149,7 @@ def _room(
         num_slots=num_slots,
         device=place,
     )
-    return Room(layers=layers, num_slots=num_slots, max_length=max_length)
+    return CacheSize(layers=layers, num_slots=num_slots, max_length=max_length)
 
 
 def _assemble(

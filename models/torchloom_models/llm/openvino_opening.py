@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from torchloom_models.artefact import ArtefactKey
 from torchloom_models.compile import CompileSettings
-from torchloom_models.llm.kv_cache import KvCache, Room
+from torchloom_models.llm.kv_cache import CacheSize, KvCache
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
 from torchloom_models.llm.paged_cache import PagedCache
 from torchloom_models.llm.paged_pass import probe_windows
@@ -31,27 +31,27 @@ _NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16"}
 
 def open_openvino(
     model: PreTrainedModel,
-    room: Room,
+    size: CacheSize,
     *,
     settings: CompileSettings,
     key: ArtefactKey,
     folder: Path | None,
 ) -> OpenvinoRunner | PagedRunner:
     """Make the runner: of the kernel where it serves the model, else of a cache that is read."""
-    num_slots, max_length = room.num_slots, room.max_length
+    num_slots, max_length = size.num_slots, size.max_length
     try:
-        windows = _windows(model, room, key.device)
+        windows = _windows(model, size, key.device)
     except NotImplementedError as error:
         _log.info("%s: not by OpenVINO's attention in pages: %s", key.name or "llm", error)
         cache = KvCache(
-            room.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device="cpu"
+            size.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device="cpu"
         )
         return OpenvinoRunner(model, cache, settings=settings, key=key, folder=folder)
-    pages = PagedCache(room.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype)
+    pages = PagedCache(size.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype)
     return PagedRunner(model, pages, windows=windows, settings=settings, key=key, folder=folder)
 
 
-def _windows(model: PreTrainedModel, room: Room, device: str) -> list[int]:
+def _windows(model: PreTrainedModel, size: CacheSize, device: str) -> list[int]:
     """Give the window of each layer. Raises NotImplementedError where the kernel will not do."""
     unit = device.partition(":")[2]
     if unit != "CPU":
@@ -59,4 +59,4 @@ def _windows(model: PreTrainedModel, room: Room, device: str) -> list[int]:
     name = _NAMES.get(model.dtype)
     if name is not None and not is_native(unit, name):
         raise NotImplementedError(f"this processor does not calculate in {name}")
-    return probe_windows(model, len(room.layers), room.max_length)
+    return probe_windows(model, len(size.layers), size.max_length)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from torchloom_models.artefact import ArtefactKey
 from torchloom_models.compile import CompileSettings
 from torchloom_models.llm import attention, openvino_opening
-from torchloom_models.llm.kv_cache import Room
+from torchloom_models.llm.kv_cache import CacheSize
 from torchloom_models.llm.model_runner import probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
@@ -40,7 +40,7 @@ def open_it(
     """Make a runner of two slots; nothing is compiled yet."""
     return open_openvino(
         model,
-        Room(layers=probe_layers(model), num_slots=2, max_length=64),
+        CacheSize(layers=probe_layers(model), num_slots=2, max_length=64),
         settings=CompileSettings(),
         key=ArtefactKey(model="llama", dtype=str(model.dtype), device=device, name="tiny"),
         folder=folder,
