@@ -353,3 +353,16 @@ def test_stops_the_start_without_weights(tmp_path: Path) -> None:
 
     with pytest.raises(ModelLoadError, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
         open_tiny(folder)
+
+
+def test_penalises_beside_others(engine: LlmEngine) -> None:
+    """Penalties write to the logits of their own rows, in whatever mode the model gave them."""
+    alone = generate(engine, PROMPTS[0], max_tokens=12)
+    penalties = {"max_tokens": 12, "repetition_penalty": 1.5, "presence_penalty": 1.0}
+    engine.admit(Work(1, {"prompt": PROMPTS[0]}, penalties))
+    engine.admit(Work(2, {"prompt": PROMPTS[0]}, {"max_tokens": 12}))
+    results = {event.task_id: event for event in drain(engine) if isinstance(event, Result)}
+
+    assert isinstance(alone, Result)
+    assert results[2].outputs["text"] == alone.outputs["text"]
+    assert results[1].outputs["text"] != alone.outputs["text"]
