@@ -1,4 +1,4 @@
-"""What compilation brings to each kind: `python -m benchmarks.compilation`.
+"""What compilation brings to each kind: `python -m benchmarks.compilation [KIND…]`.
 
 The same engine opened eager, with inductor and on OpenVINO, each in a process of its own, in turn;
 and how long each takes to be ready for the first time.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -123,14 +124,16 @@ def main() -> None:
         title="Backends: tasks/s of the engine in process, over eager, and seconds until ready",
         columns=("", "dtype", "backend", "tasks/s", "over eager", "until ready, s"),
     )
-    for kind, case in CASES.items():
+    for kind in sys.argv[1:] or CASES:
         for dtype in DTYPES[kind]:
             with tempfile.TemporaryDirectory() as folder:
                 findings = measure(kind, dtype, Path(folder))
             for name, finding in findings.items():
                 median = statistics.median(finding.per_s)
                 ratio = paired_ratio(finding.per_s, findings["eager"].per_s)
-                report.add(f"{kind}: {case.__doc__}", dtype, name, median, ratio, finding.ready_s)
+                report.add(
+                    f"{kind}: {CASES[kind].__doc__}", dtype, name, median, ratio, finding.ready_s
+                )
     report.finish()
 
 
