@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -78,16 +79,12 @@ class NetworkMaker:
         self,
         *,
         settings: CompileSettings,
-        model: str,
-        name: str,
-        device: str,
+        key: ArtefactKey,
         folder: Path | None,
         max_rows: int,
     ) -> None:
         self._settings = settings
-        self._model = model
-        self._name = name
-        self._device = device
+        self._key = key
         self._folder = folder
         self._max_rows = max_rows
 
@@ -96,13 +93,7 @@ class NetworkMaker:
         return Network(
             module,
             settings=self._settings,
-            key=ArtefactKey(
-                model=self._model,
-                dtype=str(dtype),
-                device=self._device,
-                part=part,
-                name=self._name,
-            ),
+            key=replace(self._key, dtype=str(dtype), part=part),
             folder=self._folder,
             max_rows=self._max_rows,
             num_arguments=num_arguments,
