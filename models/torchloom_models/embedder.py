@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -22,7 +21,7 @@ from torchloom.engine import BatchEngine, Values, Work
 from torchloom.errors import InvalidInput, nearest
 from torchloom_models.backend import WeightFormat
 from torchloom_models.buckets import bucket_of, powers_of_two
-from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.compile import CompiledCallable, CompileSettings, Dim
 from torchloom_models.encoder import Encoder, load_encoder
 from torchloom_models.encoder_folder import EncoderFolder, read_encoder_folder
 from torchloom_models.hardware import reserved_bytes
@@ -97,8 +96,10 @@ class EmbedderOpening(Opening[BatchEngine]):
             is_lower_case=self._folder.is_lower_case,
         )
         packing = _packing(config, settings, tokenizer.max_length, place)
-        key = self._key(label, str(encoder.dtype), part="encode")
-        compiled = _compiled(encoder, settings, packing, key, self._artefacts)
+        rows = Dim("rows", max=packing.max_rows)
+        length = Dim("length", max=packing.lengths[-1])
+        recipe = self._recipe(label, str(encoder.dtype)).of_part("encode")
+        compiled = recipe.compile(encoder, dims=[{0: rows, 1: length}] * 2)
         if self._has_warm_up:
             compiled.warm_up(_examples(settings, packing, place), self._report)
         full, embedder = (
@@ -291,24 +292,6 @@ def _packing(
         max_tokens=max_tokens,
         max_rows=max(max_tokens // lengths[0], 1),
         pass_tokens=_PASS_TOKENS[kind],
-    )
-
-
-def _compiled(
-    encoder: Encoder,
-    settings: CompileSettings,
-    packing: Packing,
-    key: ArtefactKey,
-    artefacts: Path | None,
-) -> CompiledCallable:
-    rows = Dim("rows", max=packing.max_rows)
-    length = Dim("length", max=packing.lengths[-1])
-    return CompiledCallable(
-        encoder,
-        settings=settings,
-        key=key,
-        folder=artefacts,
-        dims=[{0: rows, 1: length}, {0: rows, 1: length}],
     )
 
 

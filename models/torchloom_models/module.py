@@ -96,12 +96,8 @@ class ModuleOpening(Opening[ModuleEngine]):
         program = self._program_at(place)
         has_dims = self._is_batched and program.fixed_batch is None and self._max_tasks > 1
         batch = Dim("batch", max=self._max_tasks)
-        forward = CompiledCallable(
-            _Positional(program),
-            settings=self._settings(label),
-            key=self._key(label, "mixed"),
-            folder=self._artefacts,
-            dims=[{0: batch} for _ in program.inputs] if has_dims else None,
+        forward = self._recipe(label, "mixed").compile(
+            _Positional(program), dims=[{0: batch}] * len(program.inputs) if has_dims else None
         )
         engine = ModuleEngine(
             forward,

@@ -22,6 +22,7 @@ from torchloom_models.choice import Contest, EngineT, candidates_of, run_togethe
 from torchloom_models.compile_settings import CompileSettings
 from torchloom_models.hardware import DtypeName, label_of, place_of
 from torchloom_models.loss import unknown_loss
+from torchloom_models.recipe import Recipe
 
 
 _log = logging.getLogger(__name__)
@@ -91,10 +92,11 @@ class Opening(ABC, Generic[EngineT]):
     def _settings(self, label: str) -> CompileSettings:
         return CompileSettings.of_model(self._config).on(label)
 
-    def _key(self, label: str, dtype: str, *, part: str = "forward") -> ArtefactKey:
-        """Say what code on a device depends on."""
+    def _recipe(self, label: str, dtype: str) -> Recipe:
+        """Give what all code on a device has in common."""
         name = str(self._config.get("name", ""))
-        return ArtefactKey(model=self._model, dtype=dtype, device=label, part=part, name=name)
+        key = ArtefactKey(model=self._model, dtype=dtype, device=label, name=name)
+        return Recipe(settings=self._settings(label), key=key, folder=self._artefacts)
 
     def _losses(self, compare: Callable[[WeightFormat], str], *, obstacle: str = "") -> list[str]:
         """Say what compressed weights lose, where there are any; `compare` runs them and full ones.

@@ -40,7 +40,7 @@ class Echo(Opening[BatchEngine]):
         assert place == "cpu"
         self.dtypes += (self._dtype,)
         self._settle(torch.bfloat16)
-        notes = [repr(self._key(label, self._dtype)), *self._losses(lambda _: "less")]
+        notes = [repr(self._recipe(label, self._dtype).key), *self._losses(lambda _: "less")]
         return BatchEngine(lambda _: [{}], max_tasks=1, device=label, notes=notes)
 
 

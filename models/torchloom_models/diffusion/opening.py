@@ -34,6 +34,7 @@ from torchloom_models.diffusion.vae import VaeDecoder, VaeEncoder
 from torchloom_models.loss import shade_loss
 from torchloom_models.opening import Opening
 from torchloom_models.packed_linear import pack_linears
+from torchloom_models.recipe import Recipe
 from torchloom_models.source import resolve_source
 
 
@@ -90,19 +91,20 @@ class DiffusionOpening(Opening[DiffusionEngine]):
         if label == "cpu":
             for network in (family.denoiser, family.vae, *(each.encoder for each in family.towers)):
                 pack_linears(network)
-        settings = self._settings(label)
-        runner = self._runner(family, settings, label, place)
+        recipe = self._recipe(label, str(family.dtype))
+        runner = self._runner(family, recipe, place)
         limits = _limits(config, family)
         reader = RequestReader(family.traits, limits)
         schedule = partial(_schedule, family, SchedulerMaker(self._folder.path / "scheduler"))
         typical = [
             _inputs(size, fills_masks=family.traits.fills_masks)
-            for size in _sizes(settings, family, limits)
+            for size in _sizes(recipe.settings, family, limits)
         ]
         self._trial = {**typical[0], "num_steps": min(_TRIAL_STEPS, limits.max_steps)}
         if self._has_warm_up:
             runner.warm_up([_picture(reader, schedule, inputs) for inputs in typical], report)
-        eager = partial(self._runner, family, replace(settings, backend="eager"), label, place)
+        eager = replace(recipe, settings=replace(recipe.settings, backend="eager"))
+        make_eager = partial(self._runner, family, eager, place)
         make = partial(_picture, reader, schedule)
         return DiffusionEngine(
             reader=reader,
@@ -110,7 +112,7 @@ class DiffusionOpening(Opening[DiffusionEngine]):
             runner=runner,
             max_pictures=_max_pictures(config),
             device=label,
-            notes=self._losses(partial(self._loss, eager, runner, make)),
+            notes=self._losses(partial(self._loss, make_eager, runner, make)),
         )
 
     def _settings(self, label: str) -> CompileSettings:
@@ -120,13 +122,8 @@ class DiffusionOpening(Opening[DiffusionEngine]):
             return replace(settings, backend="eager")
         return settings
 
-    def _runner(self, family: Family, settings: CompileSettings, label: str, place: str) -> Runner:
-        maker = NetworkMaker(
-            settings=settings,
-            key=self._key(label, str(family.dtype)),
-            folder=self._artefacts,
-            max_rows=2 * _max_pictures(self._config),
-        )
+    def _runner(self, family: Family, recipe: Recipe, place: str) -> Runner:
+        maker = NetworkMaker(recipe, max_rows=2 * _max_pictures(self._config))
         return _make_runner(family, maker, place)
 
     def _loss(

@@ -88,9 +88,9 @@ class LlmOpening(Opening[LlmEngine]):
 
     def _runner(self, model: PreTrainedModel, size: CacheSize, label: str, place: str) -> Runner:
         """Make what runs a model's passes on a device."""
-        settings, key = self._settings(label), self._key(label, str(model.dtype))
+        recipe = self._recipe(label, str(model.dtype))
         if label.startswith("openvino:"):
-            return open_openvino(model, size, settings=settings, key=key, folder=self._artefacts)
+            return open_openvino(model, size, recipe)
         cache = KvCache(
             size.layers,
             num_slots=size.num_slots,
@@ -98,8 +98,7 @@ class LlmOpening(Opening[LlmEngine]):
             dtype=model.dtype,
             device=place,
         )
-        step = DecodeStep(model, cache, settings=settings, key=key, folder=self._artefacts)
-        return ModelRunner(model, cache, step, device=place)
+        return ModelRunner(model, cache, DecodeStep(model, cache, recipe), device=place)
 
     def _assemble(self, runner: Runner, label: str, place: str) -> LlmEngine:
         checkpoint = self._checkpoint

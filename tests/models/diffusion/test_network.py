@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchloom_models.compile import ArtefactKey, CompileSettings
 from torchloom_models.diffusion.network import MAX_SIZES, Network, NetworkMaker
 from torchloom_models.diffusion.stable_diffusion import UnetStep
+from torchloom_models.recipe import Recipe
 
 
 class Scale(nn.Module):
@@ -31,7 +32,7 @@ def maker(folder: Path, backend: str) -> NetworkMaker:
     """Give a maker of networks of up to four rows."""
     settings = CompileSettings.from_config(backend)
     key = ArtefactKey(model="m", dtype="float32", device="cpu")
-    return NetworkMaker(settings=settings, key=key, folder=folder, max_rows=4)
+    return NetworkMaker(Recipe(settings=settings, key=key, folder=folder), max_rows=4)
 
 
 @pytest.fixture
