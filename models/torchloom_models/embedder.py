@@ -6,10 +6,9 @@ empty text has a vector as well: that of the model's special tokens.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -20,15 +19,14 @@ from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Values, Work
 from torchloom.errors import InvalidInput, nearest
-from torchloom_models.artefact import digest_of_text
 from torchloom_models.backend import WeightFormat
 from torchloom_models.buckets import bucket_of, powers_of_two
-from torchloom_models.choice import Contest, candidates_of
-from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.compile import CompiledCallable, CompileSettings, Dim
 from torchloom_models.encoder import Encoder, load_encoder
 from torchloom_models.encoder_folder import EncoderFolder, read_encoder_folder
-from torchloom_models.hardware import DtypeName, label_of, place_of, reserved_bytes
-from torchloom_models.loss import cosine_loss, unknown_loss
+from torchloom_models.hardware import reserved_bytes
+from torchloom_models.loss import cosine_loss
+from torchloom_models.opening import Opening
 from torchloom_models.packed_linear import pack_linears
 from torchloom_models.sample import SAMPLES
 from torchloom_models.source import resolve_source
@@ -36,8 +34,6 @@ from torchloom_models.text_batch import Packing, Pass
 from torchloom_models.text_tokenizer import TextTokenizer
 from torchloom_models.weights import digest_of_folder
 
-
-_log = logging.getLogger(__name__)
 
 Vectors = NDArray[np.float32]
 
@@ -69,90 +65,57 @@ def open_embedder(config: Mapping[str, object], device: Device, report: Report) 
 
     Raises ModelLoadError, InvalidModel or DeviceUnavailable.
     """
-    opening = Opening(config, report)
-    if device.kind != "auto":
-        return opening.open_on(device)
-    contest = Contest(
-        candidates=candidates_of(config),
-        works=[Work(number, {"text": text}) for number, text in enumerate(SAMPLES[:_MEASURED])],
-        model=opening.digest,
-        artefacts=opening.artefacts,
-    )
-    return contest.open_fastest(opening.open_on)
+    return EmbedderOpening(config, report).open(device)
 
 
-class Opening:
-    """What is read once of a model's folder, whichever devices it is opened on."""
+class EmbedderOpening(Opening[BatchEngine]):
+    """What is read once of a text encoder's folder."""
+
+    timed_by = ("dtype", "compile", "weights", "max_length", "max_batch_tokens", "pooling")
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
-        self._config = config
-        self._report = report
-        self._source = resolve_source(str(config["source"]), report)
-        self._folder = _configured(read_encoder_folder(self._source), config)
-        self._model = digest_of_folder(self._source)
-        #: The device that is opened first says what `auto` means; all others do as it does.
-        self._dtype = cast("DtypeName", config.get("dtype", "auto"))
+        super().__init__(config, report)
+        source = resolve_source(str(config["source"]), report)
+        self._folder = _configured(read_encoder_folder(source), config)
+        self._digest = digest_of_folder(source)
         self._encoders: dict[str, Encoder] = {}
-        artefacts = config.get("artefacts")
-        self.artefacts = Path(str(artefacts)) if artefacts else None
 
     @property
-    def digest(self) -> str:
-        """A digest of the model, and of all that its file says which time may depend on."""
-        keys = ("dtype", "compile", "weights", "max_length", "max_batch_tokens", "pooling")
-        return digest_of_text(self._model, *(repr(self._config.get(key)) for key in keys))
+    def _model(self) -> str:
+        return self._digest
 
-    def open_on(self, device: Device) -> BatchEngine:
-        """Open it on one device."""
-        config, report = self._config, self._report
-        place = place_of(device)
-        label = label_of(device, place)
+    def _works(self) -> list[Work]:
+        return [Work(number, {"text": text}) for number, text in enumerate(SAMPLES[:_MEASURED])]
+
+    def _open_at(self, label: str, place: str) -> BatchEngine:
+        config, settings = self._config, self._settings(label)
         encoder = self._load(label, place)
         tokenizer = TextTokenizer.from_folder(
             self._folder.transformer,
             max_lengths=_lengths(self._folder, encoder),
             is_lower_case=self._folder.is_lower_case,
         )
-        settings = CompileSettings.of_model(config).on(label)
         packing = _packing(config, settings, tokenizer.max_length, place)
-        key = ArtefactKey(
-            model=self._model,
-            dtype=str(encoder.dtype),
-            device=label,
-            part="encode",
-            name=str(config.get("name", "")),
+        rows = Dim("rows", max=packing.max_rows)
+        length = Dim("length", max=packing.lengths[-1])
+        recipe = self._recipe(label, str(encoder.dtype)).of_part("encode")
+        compiled = recipe.compile(encoder, dims=[{0: rows, 1: length}] * 2)
+        if self._has_warm_up:
+            compiled.warm_up(_examples(settings, packing, place), self._report)
+        full, embedder = (
+            Embedder(encode, tokenizer, packing, self._folder, settings=settings, place=place)
+            for encode in (torch.inference_mode()(encoder), compiled)
         )
-        compiled = _compiled(encoder, settings, packing, key, self.artefacts)
-        if config.get("warmup", True):
-            compiled.warm_up(_examples(settings, packing, place), report)
-        parts = (tokenizer, packing, self._folder)
-        embedder = Embedder(compiled, *parts, settings=settings, place=place)
-        notes = []
-        if settings.weights != "full":
-            eager = Embedder(
-                torch.inference_mode()(encoder), *parts, settings=settings, place=place
-            )
-            notes = [self._loss(settings.weights, eager, embedder)]
         return BatchEngine(
             embedder.embed,
             max_tasks=cast("int", config.get("max_size", _MAX_TASKS)),
             device=label,
             validate=embedder.validate,
             close=compiled.close,
-            notes=notes,
+            notes=self._losses(partial(_loss, full, embedder)),
             measure=lambda: reserved_bytes(label),
             code=lambda: [compiled.status()],
         )
-
-    def _loss(self, weights: WeightFormat, eager: Embedder, embedder: Embedder) -> str:
-        """Compare the vectors of the sample texts."""
-        if not self._config.get("warmup", True):
-            return unknown_loss(weights, "there is no warm-up")
-        work = Work(0, {"texts": SAMPLES})
-        full, found = (each.embed([work])[0]["embeddings"] for each in (eager, embedder))
-        note = cosine_loss(weights, cast("Vectors", full), cast("Vectors", found))
-        _log.info("%s: %s", self._folder.transformer, note)
-        return note
 
     def _load(self, label: str, place: str) -> Encoder:
         """Load the weights, once for all of OpenVINO's devices."""
@@ -160,7 +123,7 @@ class Opening:
         if kept not in self._encoders:
             self._report("loading the weights", None)
             encoder = load_encoder(self._folder, dtype=self._dtype, place=place)
-            self._dtype = cast("DtypeName", str(encoder.dtype).removeprefix("torch."))
+            self._settle(encoder.dtype)
             if label == "cpu":
                 pack_linears(encoder)
             self._encoders[kept] = encoder
@@ -282,6 +245,12 @@ def larger_buckets(
     return sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape[1]))
 
 
+def _loss(full: Embedder, embedder: Embedder, weights: WeightFormat) -> str:
+    """Compare the vectors of the sample texts."""
+    vectors = (each.embed([Work(0, {"texts": SAMPLES})])[0] for each in (full, embedder))
+    return cosine_loss(weights, *(cast("Vectors", each["embeddings"]) for each in vectors))
+
+
 def _is_unicode(text: str) -> bool:
     """Say whether a text can be tokenised: JSON may hold surrogates that stand alone."""
     try:
@@ -323,24 +292,6 @@ def _packing(
         max_tokens=max_tokens,
         max_rows=max(max_tokens // lengths[0], 1),
         pass_tokens=_PASS_TOKENS[kind],
-    )
-
-
-def _compiled(
-    encoder: Encoder,
-    settings: CompileSettings,
-    packing: Packing,
-    key: ArtefactKey,
-    artefacts: Path | None,
-) -> CompiledCallable:
-    rows = Dim("rows", max=packing.max_rows)
-    length = Dim("length", max=packing.lengths[-1])
-    return CompiledCallable(
-        encoder,
-        settings=settings,
-        key=key,
-        folder=artefacts,
-        dims=[{0: rows, 1: length}, {0: rows, 1: length}],
     )
 
 

@@ -6,8 +6,8 @@ What it does with tasks is ModuleEngine's.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,22 +20,19 @@ from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import Work
 from torchloom.errors import InvalidModel, ModelLoadError
-from torchloom_models.artefact import ArtefactKey, digest_of_text
+from torchloom_models.artefact import digest_of_text
 from torchloom_models.backend import WeightFormat
-from torchloom_models.choice import Contest, candidates_of
-from torchloom_models.compile import CompiledCallable, CompileSettings, Dim
+from torchloom_models.compile import CompiledCallable, Dim
 from torchloom_models.function import find_function
-from torchloom_models.hardware import label_of, place_of
-from torchloom_models.loss import difference_loss, unknown_loss
+from torchloom_models.loss import difference_loss
 from torchloom_models.module_engine import Input, ModuleEngine, Program
+from torchloom_models.opening import Opening
 from torchloom_models.program import load_program
 from torchloom_models.source import resolve_source
 
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
-
-_log = logging.getLogger(__name__)
 
 #: How many tasks go into one batch, unless the model file says.
 MAX_TASKS = 32
@@ -56,36 +53,38 @@ def open_module(config: Mapping[str, object], device: Device, report: Report) ->
     source = config.get("source")
     if isinstance(source, str):
         config = {**config, "source": str(resolve_source(source, report))}
-    opening = Opening(config, report)
-    if device.kind != "auto":
-        return opening.open_on(device)
-    contest = Contest(
-        candidates=candidates_of(config),
-        works=_examples(opening.program_at("cpu"), config),
-        model=opening.digest,
-        artefacts=opening.artefacts,
-    )
-    return contest.open_fastest(opening.open_on)
+    return ModuleOpening(config, report).open(device)
 
 
-class Opening:
-    """What is read once of a module, whichever devices it is opened on."""
+class ModuleOpening(Opening[ModuleEngine]):
+    """What is read once of a module."""
+
+    timed_by = ("compile", "weights", "inputs", "max_size", "batch_dim")
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
-        self._config = config
-        self._report = report
+        super().__init__(config, report)
+        self._is_batched = config.get("batch_dim", 0) == 0
         self._max_tasks = cast("int", config.get("max_size", MAX_TASKS))
         self._programs: dict[str, Program] = {}
-        artefacts = config.get("artefacts")
-        self.artefacts = Path(str(artefacts)) if artefacts else None
 
     @property
-    def digest(self) -> str:
-        """A digest of the model, and of all that its file says which time may depend on."""
-        keys = ("compile", "weights", "inputs", "max_size", "batch_dim")
-        return digest_of_text(_digest(self._config), *(repr(self._config.get(key)) for key in keys))
+    def _model(self) -> str:
+        """Tell modules apart, but not folders: code is found wherever the files are carried."""
+        return digest_of_text(*(repr(self._config.get(key)) for key in ("class", "arguments")))
 
-    def program_at(self, place: str) -> Program:
+    def _works(self) -> list[Work]:
+        """Make a batch of tasks of zeros; none where a shape is known from requests only."""
+        program = self._program_at("cpu")
+        if not program.is_known:
+            return []
+        zeros = {
+            each.name: np.zeros(cast("tuple[int, ...]", each.shape), np.float32)
+            for each in program.inputs
+        }
+        most = self._max_tasks if self._is_batched else 1
+        return [Work(number, zeros) for number in range(min(_MEASURED, most))]
+
+    def _program_at(self, place: str) -> Program:
         """Load it once a place: OpenVINO's devices share that of the CPU."""
         if place not in self._programs:
             program = _open_program(self._config)
@@ -93,69 +92,35 @@ class Opening:
             self._programs[place] = program
         return self._programs[place]
 
-    def open_on(self, device: Device) -> ModuleEngine:
-        """Open it on one device."""
-        config = self._config
-        place = place_of(device)
-        label = label_of(device, place)
-        program = self.program_at(place)
-        is_batched = config.get("batch_dim", 0) == 0
-        has_dims = is_batched and program.fixed_batch is None and self._max_tasks > 1
+    def _open_at(self, label: str, place: str) -> ModuleEngine:
+        program = self._program_at(place)
+        has_dims = self._is_batched and program.fixed_batch is None and self._max_tasks > 1
         batch = Dim("batch", max=self._max_tasks)
-        settings = CompileSettings.of_model(config).on(label)
-        forward = CompiledCallable(
-            _Positional(program),
-            settings=settings,
-            key=ArtefactKey(
-                model=_digest(config),
-                dtype="mixed",
-                device=label,
-                name=str(config.get("name", "")),
-            ),
-            folder=self.artefacts,
-            dims=[{0: batch} for _ in program.inputs] if has_dims else None,
+        forward = self._recipe(label, "mixed").compile(
+            _Positional(program), dims=[{0: batch}] * len(program.inputs) if has_dims else None
         )
         engine = ModuleEngine(
             forward,
             program,
-            outputs=cast("Sequence[str]", config.get("outputs", ())),
+            outputs=cast("Sequence[str]", self._config.get("outputs", ())),
             max_tasks=self._max_tasks,
-            is_batched=is_batched,
+            is_batched=self._is_batched,
             device=label,
             place=place,
         )
-        if config.get("warmup", True):
+        if self._has_warm_up:
             engine.warm_up(self._report)
-        if settings.weights != "full":
-            engine.notes = (self._loss(settings.weights, program, forward),)
+        unknown = "" if program.is_known else "the shapes of `inputs` are not in the model file"
+        engine.notes = tuple(self._losses(partial(self._loss, program, forward), obstacle=unknown))
         return engine
 
-    def _loss(self, weights: WeightFormat, program: Program, forward: CompiledCallable) -> str:
+    def _loss(self, program: Program, forward: CompiledCallable, weights: WeightFormat) -> str:
         """Compare what random inputs give."""
-        if not all(each.is_known for each in program.inputs):
-            return unknown_loss(weights, "the shapes of `inputs` are not in the model file")
-        if not self._config.get("warmup", True):
-            return unknown_loss(weights, "there is no warm-up")
-        is_batched = self._config.get("batch_dim", 0) == 0
-        batch = (program.fixed_batch or min(2, self._max_tasks),) if is_batched else ()
+        batch = (program.fixed_batch or min(2, self._max_tasks),) if self._is_batched else ()
         arguments = tuple(_random(each, batch) for each in program.inputs)
         with torch.inference_mode():
             full, found = _Positional(program)(*arguments), forward(*arguments)
-        note = difference_loss(weights, pytree.tree_leaves(full), pytree.tree_leaves(found))
-        _log.info("%s: %s", self._config.get("name", "module"), note)
-        return note
-
-
-def _examples(program: Program, config: Mapping[str, object]) -> list[Work]:
-    """Make a batch of tasks of zeros; none where a shape is known from requests only."""
-    if not all(each.is_known for each in program.inputs):
-        return []
-    zeros = {
-        each.name: np.zeros(cast("tuple[int, ...]", each.shape), np.float32)
-        for each in program.inputs
-    }
-    most = cast("int", config.get("max_size", MAX_TASKS)) if config.get("batch_dim", 0) == 0 else 1
-    return [Work(number, zeros) for number in range(min(_MEASURED, most))]
+        return difference_loss(weights, pytree.tree_leaves(full), pytree.tree_leaves(found))
 
 
 def _random(each: Input, batch: tuple[int, ...]) -> torch.Tensor:
@@ -165,12 +130,6 @@ def _random(each: Input, batch: tuple[int, ...]) -> torch.Tensor:
     drawn = torch.randn(shape, generator=source)
     assert each.dtype is not None
     return drawn.to(each.dtype) if each.dtype.is_floating_point else (drawn > 0).to(each.dtype)
-
-
-def _digest(config: Mapping[str, object]) -> str:
-    """Tell modules apart, but not folders: code is found again wherever the files are carried."""
-    keys = ("class", "arguments")
-    return digest_of_text(*(repr(config.get(key)) for key in keys))
 
 
 def _open_program(config: Mapping[str, object]) -> Program:

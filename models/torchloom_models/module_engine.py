@@ -52,6 +52,11 @@ class Program:
     fixed_batch: int | None = None
     num_positional: int = 0
 
+    @property
+    def is_known(self) -> bool:
+        """Whether examples can be made up before there is a request."""
+        return all(each.is_known for each in self.inputs)
+
 
 class ModuleEngine:
     """An Engine: one step runs all that was admitted, in groups of equal shapes and dtypes."""
@@ -127,9 +132,7 @@ class ModuleEngine:
     def warm_up(self, report: Report) -> None:
         """Compile for the shapes that are known beforehand, if all of them are."""
         inputs = self._program.inputs
-        if not isinstance(self._forward, CompiledCallable) or not all(
-            each.is_known for each in inputs
-        ):
+        if not isinstance(self._forward, CompiledCallable) or not self._program.is_known:
             return
         rows = self._program.fixed_batch or min(2, self._room.max_tasks)
         batch = (rows,) if self._is_batched else ()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from torchloom.deployment import Report
-from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.compile import CompiledCallable, Dim
+from torchloom_models.recipe import Recipe
 
 
 #: Sizes of pictures that get code of their own; each takes minutes to compile.
@@ -18,31 +18,15 @@ MAX_SIZES = 8
 
 
 class Network:
-    """Runs one module; the first dimension of every argument is the batch, up to `max_rows`.
+    """Runs one module; the first dimension of every argument is the batch.
 
     What the other dimensions are is a size: the first MAX_SIZES of them are compiled.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        *,
-        settings: CompileSettings,
-        key: ArtefactKey,
-        folder: Path | None,
-        max_rows: int,
-        num_arguments: int,
-    ) -> None:
+    def __init__(self, module: nn.Module, compiled: CompiledCallable) -> None:
         self._module = module
+        self.compiled = compiled
         self._sizes: set[tuple[torch.Size, ...]] = set()
-        rows = Dim("rows", max=max(max_rows, 2))
-        self.compiled = CompiledCallable(
-            module,
-            settings=settings,
-            key=key,
-            folder=folder,
-            dims=[{0: rows}] * num_arguments,
-        )
 
     def __call__(self, *arguments: Tensor) -> object:
         """Run it in inference mode."""
@@ -74,36 +58,12 @@ class Network:
 class NetworkMaker:
     """Makes the networks of one model: what they have in common is said once."""
 
-    def __init__(
-        self,
-        *,
-        settings: CompileSettings,
-        model: str,
-        name: str,
-        device: str,
-        folder: Path | None,
-        max_rows: int,
-    ) -> None:
-        self._settings = settings
-        self._model = model
-        self._name = name
-        self._device = device
-        self._folder = folder
-        self._max_rows = max_rows
+    def __init__(self, recipe: Recipe, *, max_rows: int) -> None:
+        self._recipe = recipe
+        self._rows = Dim("rows", max=max(max_rows, 2))
 
     def make(self, module: nn.Module, part: str, dtype: torch.dtype, num_arguments: int) -> Network:
         """Make a network whose forward takes so many tensors."""
-        return Network(
-            module,
-            settings=self._settings,
-            key=ArtefactKey(
-                model=self._model,
-                dtype=str(dtype),
-                device=self._device,
-                part=part,
-                name=self._name,
-            ),
-            folder=self._folder,
-            max_rows=self._max_rows,
-            num_arguments=num_arguments,
-        )
+        recipe = self._recipe.of_part(part, dtype=dtype)
+        compiled = recipe.compile(module, dims=[{0: self._rows}] * num_arguments)
+        return Network(module, compiled)

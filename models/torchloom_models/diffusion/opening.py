@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -18,8 +16,7 @@ from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import Engine, Work
 from torchloom.errors import InvalidInput, ModelLoadError
-from torchloom_models.artefact import digest_of_text
-from torchloom_models.choice import Contest, candidates_of, run_together
+from torchloom_models.backend import WeightFormat
 from torchloom_models.compile import CompileSettings
 from torchloom_models.diffusion.engine import DiffusionEngine, ScheduleMaker
 from torchloom_models.diffusion.family import Family, load_family
@@ -34,13 +31,12 @@ from torchloom_models.diffusion.schedule import Schedule, SchedulerMaker
 from torchloom_models.diffusion.start import Starter
 from torchloom_models.diffusion.text import TextEncoder
 from torchloom_models.diffusion.vae import VaeDecoder, VaeEncoder
-from torchloom_models.hardware import DtypeName, label_of, place_of
-from torchloom_models.loss import shade_loss, unknown_loss
+from torchloom_models.loss import shade_loss
+from torchloom_models.opening import Opening
 from torchloom_models.packed_linear import pack_linears
+from torchloom_models.recipe import Recipe
 from torchloom_models.source import resolve_source
 
-
-_log = logging.getLogger(__name__)
 
 #: What a picture is asked for with.
 Inputs = Mapping[str, object]
@@ -63,120 +59,90 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     `config` holds what a model file says, and where compiled code is kept. Raises ModelLoadError,
     InvalidModel or DeviceUnavailable.
     """
-    opening = Opening(config, report)
-    if device.kind != "auto":
-        return opening.open_on(device)
-    contest = Contest(
-        candidates=candidates_of(config),
-        works=[Work(0, {})],
-        model=opening.digest,
-        artefacts=opening.artefacts,
-        measure=opening.measure,
-    )
-    return contest.open_fastest(opening.open_on)
+    return DiffusionOpening(config, report).open(device)
 
 
-class Opening:
-    """What is read once of a pipeline's folder, whichever devices it is opened on."""
+class DiffusionOpening(Opening[DiffusionEngine]):
+    """What is read once of a pipeline's folder."""
+
+    timed_by = ("dtype", "compile", "weights", "params")
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
-        self._config = config
-        self._report = report
+        super().__init__(config, report)
         self._folder = PipelineFolder(resolve_source(str(config["source"]), report))
-        #: The device that is opened first says what `auto` means; all others do as it does.
-        self._dtype = cast("DtypeName", config.get("dtype", "auto"))
         self._trial: Inputs = {}
-        artefacts = config.get("artefacts")
-        self.artefacts = Path(str(artefacts)) if artefacts else None
 
     @property
-    def digest(self) -> str:
-        """A digest of the model, and of all that its file says which time may depend on."""
-        keys = ("dtype", "compile", "weights", "params")
-        return digest_of_text(self._folder.digest, *(repr(self._config.get(key)) for key in keys))
+    def _model(self) -> str:
+        return self._folder.digest
 
-    def open_on(self, device: Device) -> DiffusionEngine:
-        """Open it on one device."""
+    def _works(self) -> list[Work]:
+        return [Work(0, {})]
+
+    def _measure(self, engine: Engine, works: Sequence[Work]) -> float:
+        """Give the seconds that an engine takes for a few steps of as many typical pictures."""
+        return super()._measure(engine, [Work(work.task_id, self._trial) for work in works])
+
+    def _open_at(self, label: str, place: str) -> DiffusionEngine:
         config, report = self._config, self._report
-        place = place_of(device)
-        label = label_of(device, place)
         report("loading the weights", None)
         family = load_family(self._folder, dtype_name=self._dtype, place=place)
-        self._dtype = cast("DtypeName", str(family.dtype).removeprefix("torch."))
+        self._settle(family.dtype)
         if label == "cpu":
             for network in (family.denoiser, family.vae, *(each.encoder for each in family.towers)):
                 pack_linears(network)
-        settings = _settings(config, label)
-        runner = self._runner(family, settings, label)
+        recipe = self._recipe(label, str(family.dtype))
+        runner = self._runner(family, recipe, place)
         limits = _limits(config, family)
         reader = RequestReader(family.traits, limits)
         schedule = partial(_schedule, family, SchedulerMaker(self._folder.path / "scheduler"))
         typical = [
             _inputs(size, fills_masks=family.traits.fills_masks)
-            for size in _sizes(settings, family, limits)
+            for size in _sizes(recipe.settings, family, limits)
         ]
         self._trial = {**typical[0], "num_steps": min(_TRIAL_STEPS, limits.max_steps)}
-        if config.get("warmup", True):
+        if self._has_warm_up:
             runner.warm_up([_picture(reader, schedule, inputs) for inputs in typical], report)
+        eager = replace(recipe, settings=replace(recipe.settings, backend="eager"))
+        make_eager = partial(self._runner, family, eager, place)
+        make = partial(_picture, reader, schedule)
         return DiffusionEngine(
             reader=reader,
             schedule=schedule,
             runner=runner,
             max_pictures=_max_pictures(config),
             device=label,
-            notes=self._loss(family, runner, label, partial(_picture, reader, schedule)),
+            notes=self._losses(partial(self._loss, make_eager, runner, make)),
         )
 
-    def _runner(self, family: Family, settings: CompileSettings, label: str) -> Runner:
-        maker = _make_maker(self._config, settings, model=self._folder.digest, label=label)
-        return _make_runner(family, maker, place_of(Device.parse(label)))
+    def _settings(self, label: str) -> CompileSettings:
+        """On a CPU, `auto` is eager: see docs/diffusion.md for what was measured."""
+        settings = super()._settings(label).preferring("reduce-overhead")
+        if settings.backend == "auto" and label == "cpu":
+            return replace(settings, backend="eager")
+        return settings
+
+    def _runner(self, family: Family, recipe: Recipe, place: str) -> Runner:
+        maker = NetworkMaker(recipe, max_rows=2 * _max_pictures(self._config))
+        return _make_runner(family, maker, place)
 
     def _loss(
-        self, family: Family, runner: Runner, label: str, make: Callable[[Inputs], Picture]
-    ) -> list[str]:
-        """Say what compressed weights lose, where there are any: draw one picture with either."""
-        settings = _settings(self._config, label)
-        if settings.weights == "full":
-            return []
-        if not self._config.get("warmup", True):
-            return [unknown_loss(settings.weights, "there is no warm-up")]
+        self,
+        make_eager: Callable[[], Runner],
+        runner: Runner,
+        make: Callable[[Inputs], Picture],
+        weights: WeightFormat,
+    ) -> str:
+        """Draw one picture with either."""
         self._report("comparing with full weights", None)
-        eager = self._runner(family, replace(settings, backend="eager"), label)
+        eager = make_eager()
         full, found = (each.draw(make(self._trial)) for each in (eager, runner))
         eager.close()
-        note = shade_loss(settings.weights, full, found)
-        _log.info("%s: %s", self._config.get("name", "diffusion"), note)
-        return [note]
-
-    def measure(self, engine: Engine, works: Sequence[Work]) -> float:
-        """Give the seconds that an engine takes for a few steps of as many typical pictures."""
-        return run_together(engine, [Work(work.task_id, self._trial) for work in works])
-
-
-def _settings(config: Mapping[str, object], label: str) -> CompileSettings:
-    """Read `compile:`. On a CPU, `auto` is eager: see docs/diffusion.md for what was measured."""
-    settings = CompileSettings.of_model(config).on(label).preferring("reduce-overhead")
-    if settings.backend == "auto" and label == "cpu":
-        return replace(settings, backend="eager")
-    return settings
+        return shade_loss(weights, full, found)
 
 
 def _max_pictures(config: Mapping[str, object]) -> int:
     return cast("int", config.get("max_pictures") or config.get("max_size") or _MAX_PICTURES)
-
-
-def _make_maker(
-    config: Mapping[str, object], settings: CompileSettings, *, model: str, label: str
-) -> NetworkMaker:
-    artefacts = config.get("artefacts")
-    return NetworkMaker(
-        settings=settings,
-        model=model,
-        name=str(config.get("name", "")),
-        device=label,
-        folder=Path(str(artefacts)) if artefacts else None,
-        max_rows=2 * _max_pictures(config),
-    )
 
 
 def _make_runner(family: Family, maker: NetworkMaker, place: str) -> Runner:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -14,9 +13,10 @@ from transformers import PreTrainedModel
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import bucket_of, powers_of_two, rounded_up
-from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.compile import Dim
 from torchloom_models.llm.attention import DecodeCache
 from torchloom_models.llm.kv_cache import KvCache
+from torchloom_models.recipe import Recipe
 
 
 #: Passes attend to a multiple of so many positions; the shortest, where each length is compiled.
@@ -55,19 +55,12 @@ class DecodeStep:
     recorded, as it is on CUDA unless the model file says another mode, each size is one recording.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        cache: KvCache,
-        *,
-        settings: CompileSettings,
-        key: ArtefactKey,
-        folder: Path | None,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, cache: KvCache, recipe: Recipe) -> None:
         module = DecodeModule(model)
-        settings = settings.preferring("reduce-overhead")
+        settings = recipe.settings.preferring("reduce-overhead")
+        recipe = replace(recipe, settings=settings)
         self._cache = cache
-        self._is_recorded = settings.records_on(key.device)
+        self._is_recorded = settings.records_on(recipe.key.device)
         self._is_padded = self._is_recorded or not settings.dynamic
         self._row_buckets = powers_of_two(1, cache.num_slots)
         self._length_buckets = settings.buckets or powers_of_two(
@@ -78,11 +71,8 @@ class DecodeStep:
         many = {0: Dim("rows", min=2, max=cache.num_slots)} if cache.num_slots > 2 else {}  # noqa: PLR2004
         num_buffers = 2 * cache.num_layers
         self._one, self._many = (
-            CompiledCallable(
+            recipe.of_part(f"decode-{part}").compile(
                 module,
-                settings=settings,
-                key=replace(key, part=f"decode-{part}"),
-                folder=folder,
                 dims=[batch, batch, *[{**batch, 2: length}] * num_buffers],
                 num_held=num_buffers,
             )

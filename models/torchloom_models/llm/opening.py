@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import cast
 
 from transformers import GenerationConfig, PreTrainedModel
@@ -13,11 +12,7 @@ from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import Work
 from torchloom.errors import ModelLoadError
-from torchloom_models.artefact import digest_of_text
 from torchloom_models.backend import WeightFormat
-from torchloom_models.choice import Contest, candidates_of
-from torchloom_models.compile import ArtefactKey, CompileSettings
-from torchloom_models.hardware import DtypeName, label_of, place_of
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
@@ -33,13 +28,12 @@ from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.scheduler import Scheduler
 from torchloom_models.llm.tokenizer import Tokenizer
-from torchloom_models.loss import perplexity_loss, unknown_loss
+from torchloom_models.loss import perplexity_loss
+from torchloom_models.opening import Opening
 from torchloom_models.packed_linear import pack_linears
 from torchloom_models.sample import SAMPLES
 from torchloom_models.source import resolve_source
 
-
-_log = logging.getLogger(__name__)
 
 #: How many sequences an engine holds where the model file does not say.
 _MAX_SEQUENCES = 16
@@ -59,65 +53,44 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
     `config` holds what a model file says, and where compiled code is kept. Raises ModelLoadError,
     InvalidModel or DeviceUnavailable.
     """
-    opening = Opening(config, report)
-    if device.kind != "auto":
-        return opening.open_on(device)
-    contest = Contest(
-        candidates=candidates_of(config),
-        works=[Work(n, {"prompt": "a"}, _TRIAL) for n in range(_NUM_TRIALS)],
-        model=opening.digest,
-        artefacts=opening.artefacts,
-    )
-    return contest.open_fastest(opening.open_on)
+    return LlmOpening(config, report).open(device)
 
 
-class Opening:
-    """What is read once of a model's folder, whichever devices it is opened on."""
+class LlmOpening(Opening[LlmEngine]):
+    """What is read once of a language model's folder."""
+
+    timed_by = ("dtype", "compile", "weights", "max_sequences", "max_size", "max_length")
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
-        self._config = config
-        self._report = report
+        super().__init__(config, report)
         self._checkpoint = Checkpoint(resolve_source(str(config["source"]), report))
-        #: The device that is opened first says what `auto` means; all others do as it does.
-        self._dtype = cast("DtypeName", config.get("dtype", "auto"))
-        artefacts = config.get("artefacts")
-        self.artefacts = Path(str(artefacts)) if artefacts else None
 
     @property
-    def digest(self) -> str:
-        """A digest of the model, and of all that its file says which time may depend on."""
-        keys = ("dtype", "compile", "weights", "max_sequences", "max_size", "max_length")
-        values = (repr(self._config.get(key)) for key in keys)
-        return digest_of_text(self._checkpoint.digest, *values)
+    def _model(self) -> str:
+        return self._checkpoint.digest
 
-    def open_on(self, device: Device) -> LlmEngine:
-        """Open it on one device."""
+    def _works(self) -> list[Work]:
+        return [Work(n, {"prompt": "a"}, _TRIAL) for n in range(_NUM_TRIALS)]
+
+    def _open_at(self, label: str, place: str) -> LlmEngine:
         config, checkpoint = self._config, self._checkpoint
-        place = place_of(device)
-        label = label_of(device, place)
         self._report("loading the weights", None)
         dtype = checkpoint.dtype(self._dtype, place)
-        self._dtype = cast("DtypeName", str(dtype).removeprefix("torch."))
+        self._settle(dtype)
         model = checkpoint.load_model(dtype, place)
         if label == "cpu":
             pack_linears(model)
         size = _cache_size(model, checkpoint, config, place)
         runner = self._runner(model, size, label, place)
-        if config.get("warmup", True):
+        if self._has_warm_up:
             runner.warm_up(self._report)
-        return _assemble(checkpoint, config, runner, label)
+        return self._assemble(runner, label, place)
 
     def _runner(self, model: PreTrainedModel, size: CacheSize, label: str, place: str) -> Runner:
         """Make what runs a model's passes on a device."""
-        settings = CompileSettings.of_model(self._config).on(label)
-        key = ArtefactKey(
-            model=self._checkpoint.digest,
-            dtype=str(model.dtype),
-            device=label,
-            name=str(self._config.get("name", "")),
-        )
+        recipe = self._recipe(label, str(model.dtype))
         if label.startswith("openvino:"):
-            return open_openvino(model, size, settings=settings, key=key, folder=self.artefacts)
+            return open_openvino(model, size, recipe)
         cache = KvCache(
             size.layers,
             num_slots=size.num_slots,
@@ -125,8 +98,39 @@ class Opening:
             dtype=model.dtype,
             device=place,
         )
-        step = DecodeStep(model, cache, settings=settings, key=key, folder=self.artefacts)
-        return ModelRunner(model, cache, step, device=place)
+        return ModelRunner(model, cache, DecodeStep(model, cache, recipe), device=place)
+
+    def _assemble(self, runner: Runner, label: str, place: str) -> LlmEngine:
+        checkpoint = self._checkpoint
+        tokenizer = Tokenizer.from_folder(
+            checkpoint.folder, chat_template=cast("str | None", self._config.get("chat_template"))
+        )
+        generation = checkpoint.load_generation()
+        end_tokens = _end_tokens(generation, tokenizer)
+        return LlmEngine(
+            reader=RequestReader(
+                tokenizer,
+                defaults=_defaults(generation),
+                max_length=runner.max_length,
+                vocabulary_size=checkpoint.vocabulary_size,
+                end_tokens=end_tokens,
+            ),
+            scheduler=Scheduler(num_slots=runner.num_slots, bucket_of_rows=runner.padded_rows),
+            runner=runner,
+            sampler=Sampler(
+                vocabulary_size=checkpoint.vocabulary_size,
+                end_tokens=sorted(end_tokens),
+                device=place,
+            ),
+            max_prefill_tokens=_MAX_PREFILL_TOKENS[place.partition(":")[0]],
+            device=label,
+            notes=self._notes(runner, tokenizer),
+        )
+
+    def _notes(self, runner: Runner, tokenizer: Tokenizer) -> list[str]:
+        if not isinstance(runner, OpenvinoRunner | PagedRunner):
+            return []
+        return self._losses(partial(_loss, runner, tokenizer))
 
 
 def _cache_size(
@@ -152,57 +156,9 @@ def _cache_size(
     return CacheSize(layers=layers, num_slots=num_slots, max_length=max_length)
 
 
-def _assemble(
-    checkpoint: Checkpoint, config: Mapping[str, object], runner: Runner, device: str
-) -> LlmEngine:
-    tokenizer = Tokenizer.from_folder(
-        checkpoint.folder, chat_template=cast("str | None", config.get("chat_template"))
-    )
-    generation = checkpoint.load_generation()
-    end_tokens = _end_tokens(generation, tokenizer)
-    reader = RequestReader(
-        tokenizer,
-        defaults=_defaults(generation),
-        max_length=runner.max_length,
-        vocabulary_size=checkpoint.vocabulary_size,
-        end_tokens=end_tokens,
-    )
-    scheduler = Scheduler(
-        num_slots=runner.num_slots,
-        bucket_of_rows=runner.padded_rows,
-    )
-    sampler = Sampler(
-        vocabulary_size=checkpoint.vocabulary_size,
-        end_tokens=sorted(end_tokens),
-        device=_place_of(device),
-    )
-    return LlmEngine(
-        reader=reader,
-        scheduler=scheduler,
-        runner=runner,
-        sampler=sampler,
-        max_prefill_tokens=_MAX_PREFILL_TOKENS[_place_of(device).partition(":")[0]],
-        device=device,
-        notes=_notes(config, runner, tokenizer),
-    )
-
-
-def _place_of(device: str) -> str:
-    """Give where a device's tensors are."""
-    return "cpu" if device.startswith("openvino:") else device
-
-
-def _notes(config: Mapping[str, object], runner: Runner, tokenizer: Tokenizer) -> list[str]:
-    """Say what compressed weights lose, where there are any."""
-    weights = cast("WeightFormat", config.get("weights", "full"))
-    if weights == "full" or not isinstance(runner, OpenvinoRunner | PagedRunner):
-        return []
-    if not config.get("warmup", True):
-        return [unknown_loss(weights, "there is no warm-up")]
-    tokens = tokenizer.encode(" ".join(SAMPLES))
-    note = perplexity_loss(weights, *runner.perplexities(tokens))
-    _log.info("%s: %s", config.get("name", "llm"), note)
-    return [note]
+def _loss(runner: OpenvinoRunner | PagedRunner, tokenizer: Tokenizer, weights: WeightFormat) -> str:
+    """Compare the perplexities of the sample texts."""
+    return perplexity_loss(weights, *runner.perplexities(tokenizer.encode(" ".join(SAMPLES))))
 
 
 def _end_tokens(generation: GenerationConfig, tokenizer: Tokenizer) -> frozenset[int]:

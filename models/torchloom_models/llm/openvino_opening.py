@@ -7,19 +7,17 @@ other devices lay out their pages in ways of their own.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
-from torchloom_models.artefact import ArtefactKey
-from torchloom_models.compile import CompileSettings
 from torchloom_models.llm.kv_cache import CacheSize, KvCache
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
 from torchloom_models.llm.paged_cache import PagedCache
 from torchloom_models.llm.paged_pass import probe_windows
 from torchloom_models.llm.paged_runner import PagedRunner
 from torchloom_models.openvino_device import is_native
+from torchloom_models.recipe import Recipe
 
 
 _log = logging.getLogger(__name__)
@@ -30,25 +28,20 @@ _NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16"}
 
 
 def open_openvino(
-    model: PreTrainedModel,
-    size: CacheSize,
-    *,
-    settings: CompileSettings,
-    key: ArtefactKey,
-    folder: Path | None,
+    model: PreTrainedModel, size: CacheSize, recipe: Recipe
 ) -> OpenvinoRunner | PagedRunner:
     """Make the runner: of the kernel where it serves the model, else of a cache that is read."""
     num_slots, max_length = size.num_slots, size.max_length
     try:
-        windows = _windows(model, size, key.device)
+        windows = _windows(model, size, recipe.key.device)
     except NotImplementedError as error:
-        _log.info("%s: not by OpenVINO's attention in pages: %s", key.name or "llm", error)
+        _log.info("%s: not by OpenVINO's attention in pages: %s", recipe.key.name or "llm", error)
         cache = KvCache(
             size.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device="cpu"
         )
-        return OpenvinoRunner(model, cache, settings=settings, key=key, folder=folder)
+        return OpenvinoRunner(model, cache, recipe)
     pages = PagedCache(size.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype)
-    return PagedRunner(model, pages, windows=windows, settings=settings, key=key, folder=folder)
+    return PagedRunner(model, pages, recipe, windows=windows)
 
 
 def _windows(model: PreTrainedModel, size: CacheSize, device: str) -> list[int]:

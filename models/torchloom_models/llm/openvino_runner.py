@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence as Group
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -19,11 +18,12 @@ from transformers import PreTrainedModel
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import rounded_up
-from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.compile import Dim
 from torchloom_models.llm.functional_pass import FunctionalPass
 from torchloom_models.llm.kv_cache import KvCache
 from torchloom_models.llm.runner import newest_tokens
 from torchloom_models.llm.sequence import Sequence
+from torchloom_models.recipe import Recipe
 
 
 #: Passes attend to a multiple of so many positions, and prompts are padded to one of so many
@@ -40,15 +40,7 @@ _MAX_KEPT = 256
 class OpenvinoRunner:
     """A model over a cache: a Runner."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        cache: KvCache,
-        *,
-        settings: CompileSettings,
-        key: ArtefactKey,
-        folder: Path | None,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, cache: KvCache, recipe: Recipe) -> None:
         self._cache = cache
         self._eager = FunctionalPass(model)
         rows = {0: Dim("rows", max=cache.num_slots)} if cache.num_slots > 1 else {}
@@ -56,13 +48,8 @@ class OpenvinoRunner:
         length = Dim("length", min=_MIN_LENGTH, max=cache.max_length)
         kept = Dim("kept", max=max(_MAX_KEPT, cache.num_slots))
         buffers = [{**rows, 2: length}] * (2 * cache.num_layers)
-        self._pass = CompiledCallable(
-            self._eager,
-            settings=settings,
-            key=key,
-            folder=folder,
-            dims=[{**rows, 1: new}, rows, {0: kept}, *buffers],
-        )
+        dims = [{**rows, 1: new}, rows, {0: kept}, *buffers]
+        self._pass = recipe.compile(self._eager, dims=dims)
 
     @property
     def num_slots(self) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence as Group
 from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
@@ -19,10 +18,11 @@ from transformers import PreTrainedModel
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
-from torchloom_models.compile import ArtefactKey, CompiledCallable, CompileSettings, Dim
+from torchloom_models.compile import Dim
 from torchloom_models.llm.paged_cache import PagedCache
 from torchloom_models.llm.paged_pass import PagedPass
 from torchloom_models.llm.sequence import Sequence
+from torchloom_models.recipe import Recipe
 
 
 #: The most tokens after which one pass gives logits, unless there are more slots.
@@ -49,17 +49,13 @@ class PagedRunner:
         self,
         model: PreTrainedModel,
         cache: PagedCache,
+        recipe: Recipe,
         *,
         windows: Group[int],
-        settings: CompileSettings,
-        key: ArtefactKey,
-        folder: Path | None,
     ) -> None:
         self._cache = cache
         self._eager = PagedPass(model, windows)
-        self._pass = CompiledCallable(
-            self._eager, settings=settings, key=key, folder=folder, dims=_dims(cache)
-        )
+        self._pass = recipe.compile(self._eager, dims=_dims(cache))
 
     @property
     def num_slots(self) -> int:

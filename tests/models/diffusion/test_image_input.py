@@ -28,7 +28,7 @@ from tiny_pipeline import (
     save_filler,
 )
 
-from torchloom.engine import Work
+from torchloom.engine import Result, Work
 from torchloom.errors import InvalidInput
 from torchloom_models.diffusion.schedule import SchedulerMaker
 
@@ -41,7 +41,7 @@ PIPELINES: dict[str, tuple[type[DiffusionPipeline], type[DiffusionPipeline]]] = 
     "stable_diffusion_xl": (StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline),
 }
 
-COMMON: dict[str, object] = {"prompt": "a red circle"}
+PROMPT = "a red circle"
 
 
 @pytest.fixture(params=PIPELINES)
@@ -58,13 +58,21 @@ def folder(layout: str, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
+def drawn(folder: Path, **inputs: object) -> Result:
+    """Draw from the photo with seed 5 in ten steps."""
+    common = {"prompt": PROMPT, "image": png_of(photo()), "seed": 5, "num_steps": 10, "guidance": 4}
+    return draw(open_tiny(folder), **common, **inputs)
+
+
 def reference(
-    folder: Path, of: type[DiffusionPipeline], *, scheduler: str | None = None, **options: object
+    folder: Path, of: type[DiffusionPipeline], *, scheduler: str, **options: object
 ) -> NDArray[np.int16]:
-    """Give the pixels that a pipeline of diffusers draws with seed 5 in ten steps."""
+    """Give the pixels that a pipeline of diffusers draws from the photo, likewise."""
     pipeline = load_reference(folder, of)
     pipeline.scheduler = SchedulerMaker(folder / "scheduler").make(scheduler)
     output = pipeline(
+        PROMPT,
+        image=photo(),
         **options,
         num_inference_steps=10,
         guidance_scale=4.0,
@@ -74,29 +82,30 @@ def reference(
     return (output.images[0] * 255).round().astype(np.int16)
 
 
+def check_filling(
+    folder: Path, of: type[DiffusionPipeline], *, strength: float, scheduler: str
+) -> None:
+    """Compare what is drawn into half of the photo."""
+    result = drawn(folder, mask=png_of(half_mask()), strength=strength, scheduler=scheduler)
+    wanted = reference(
+        folder,
+        of,
+        mask_image=half_mask(),
+        width=16,
+        height=16,
+        strength=strength,
+        scheduler=scheduler,
+    )
+    assert np.abs(pixels_of(result) - wanted).max() <= 1
+
+
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "euler_a"])
 @pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
 def test_starts_from_an_image(layout: str, folder: Path, strength: float, scheduler: str) -> None:
     """The picture is that of diffusers' image-to-image, whatever the strength and scheduler."""
-    result = draw(
-        open_tiny(folder),
-        **COMMON,
-        image=png_of(photo()),
-        strength=strength,
-        scheduler=scheduler,
-        seed=5,
-        num_steps=10,
-        guidance=4,
-    )
+    result = drawn(folder, strength=strength, scheduler=scheduler)
 
-    wanted = reference(
-        folder,
-        PIPELINES[layout][0],
-        **COMMON,
-        image=photo(),
-        strength=strength,
-        scheduler=scheduler,
-    )
+    wanted = reference(folder, PIPELINES[layout][0], strength=strength, scheduler=scheduler)
     assert np.abs(pixels_of(result) - wanted).max() <= 1
     assert result.counts["steps"] == int(10 * strength)
 
@@ -105,30 +114,7 @@ def test_starts_from_an_image(layout: str, folder: Path, strength: float, schedu
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 def test_fills_a_mask(layout: str, folder: Path, strength: float, scheduler: str) -> None:
     """The picture is that of diffusers' inpainting: the black part of the mask stays."""
-    result = draw(
-        open_tiny(folder),
-        **COMMON,
-        image=png_of(photo()),
-        mask=png_of(half_mask()),
-        strength=strength,
-        scheduler=scheduler,
-        seed=5,
-        num_steps=10,
-        guidance=4,
-    )
-
-    wanted = reference(
-        folder,
-        PIPELINES[layout][1],
-        **COMMON,
-        image=photo(),
-        mask_image=half_mask(),
-        width=16,
-        height=16,
-        strength=strength,
-        scheduler=scheduler,
-    )
-    assert np.abs(pixels_of(result) - wanted).max() <= 1
+    check_filling(folder, PIPELINES[layout][1], strength=strength, scheduler=scheduler)
 
 
 def test_draws_beside_pictures_from_nothing(folder: Path) -> None:
@@ -172,30 +158,7 @@ def test_fills_a_mask_with_a_network_made_for_it(
 ) -> None:
     """A UNet that sees mask and image beside the latents draws what diffusers' inpainting does."""
     folder = save_filler(tmp_path)
-    result = draw(
-        open_tiny(folder),
-        **COMMON,
-        image=png_of(photo()),
-        mask=png_of(half_mask()),
-        strength=strength,
-        scheduler=scheduler,
-        seed=5,
-        num_steps=10,
-        guidance=4,
-    )
-
-    wanted = reference(
-        folder,
-        StableDiffusionInpaintPipeline,
-        **COMMON,
-        image=photo(),
-        mask_image=half_mask(),
-        width=16,
-        height=16,
-        strength=strength,
-        scheduler=scheduler,
-    )
-    assert np.abs(pixels_of(result) - wanted).max() <= 1
+    check_filling(folder, StableDiffusionInpaintPipeline, strength=strength, scheduler=scheduler)
 
 
 def test_refuses_to_draw_without_the_mask_that_it_fills(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import torch
 from tiny_pipeline import make_unet
 from torch import Tensor, nn
 
-from torchloom_models.compile import CompileSettings
+from torchloom_models.compile import ArtefactKey, CompileSettings
 from torchloom_models.diffusion.network import MAX_SIZES, Network, NetworkMaker
 from torchloom_models.diffusion.stable_diffusion import UnetStep
+from torchloom_models.recipe import Recipe
 
 
 class Scale(nn.Module):
@@ -30,9 +31,8 @@ class Scale(nn.Module):
 def maker(folder: Path, backend: str) -> NetworkMaker:
     """Give a maker of networks of up to four rows."""
     settings = CompileSettings.from_config(backend)
-    return NetworkMaker(
-        settings=settings, model="m", name="", device="cpu", folder=folder, max_rows=4
-    )
+    key = ArtefactKey(model="m", dtype="float32", device="cpu")
+    return NetworkMaker(Recipe(settings=settings, key=key, folder=folder), max_rows=4)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from torchloom_models.llm.model_runner import probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
 from torchloom_models.llm.paged_runner import PagedRunner
+from torchloom_models.recipe import Recipe
 
 
 pytestmark = pytest.mark.slow
@@ -38,13 +39,9 @@ def open_it(
     model: PreTrainedModel, folder: Path, device: str = "openvino:CPU"
 ) -> OpenvinoRunner | PagedRunner:
     """Make a runner of two slots; nothing is compiled yet."""
-    return open_openvino(
-        model,
-        CacheSize(layers=probe_layers(model), num_slots=2, max_length=64),
-        settings=CompileSettings(),
-        key=ArtefactKey(model="llama", dtype=str(model.dtype), device=device, name="tiny"),
-        folder=folder,
-    )
+    size = CacheSize(layers=probe_layers(model), num_slots=2, max_length=64)
+    key = ArtefactKey(model="llama", dtype=str(model.dtype), device=device, name="tiny")
+    return open_openvino(model, size, Recipe(settings=CompileSettings(), key=key, folder=folder))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
