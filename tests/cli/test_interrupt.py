@@ -46,9 +46,13 @@ def test_ends_a_run_of_a_file_with_130(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     assert run.stdout is not None
-    run.stdout.read(1)  # it has begun to answer
-    run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=60)
+    try:
+        run.stdout.read(1)  # it has begun to answer
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    finally:
+        run.kill()  # nothing where it has ended
+        run.wait()
     assert run.returncode == ExitCode.INTERRUPTED
     assert b"Cancelled." in errors
     assert b"Traceback" not in errors
