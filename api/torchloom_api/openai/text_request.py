@@ -33,7 +33,11 @@ _PASSED: Final = (
     "top_p",
 )
 
-Positive = Annotated[int, Meta(ge=1)]
+#: Numbers of tokens beyond this mean nothing, and do not fit where they are sent.
+_MAX_NUMBER: Final = 2**31 - 1
+
+Positive = Annotated[int, Meta(ge=1, le=_MAX_NUMBER)]
+Count = Annotated[int, Meta(ge=0, le=_MAX_NUMBER)]
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +64,10 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop: str | list[str] | None = None
     user: str | None = None
     # Not OpenAI's, but usual (`extra_body` of its client).
-    top_k: int | None = None
+    top_k: Count | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    min_tokens: int | None = None
+    min_tokens: Count | None = None
     ignore_eos: bool | None = None
 
     @property

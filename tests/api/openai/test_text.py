@@ -228,6 +228,9 @@ async def test_streams_a_completion(client: httpx.AsyncClient, register: Registe
         ({"n": 1_000_000}, "n", "invalid_value"),
         ({"n": 1.5}, "n", "invalid_value"),
         ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+        ({"max_tokens": 10**30}, "max_tokens", "invalid_value"),
+        ({"min_tokens": 2**63}, "min_tokens", "invalid_value"),
+        ({"top_k": -1}, "top_k", "invalid_value"),
         ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens", "invalid_value"),
         ({"stop": [1]}, "stop[0]", "invalid_value"),
         ({"stop": ""}, "stop", None),
@@ -341,6 +344,19 @@ async def test_tells_a_failure_in_a_stream(client: httpx.AsyncClient, register: 
 
     assert json.loads(events[1])["choices"][0]["delta"] == {"content": "break "}
     assert json.loads(events[-1])["error"]["message"] == "The model broke."
+
+
+async def test_refuses_what_finds_no_place_in_the_queue(
+    client: httpx.AsyncClient, register: Register
+) -> None:
+    """503 with Retry-After, and the choices that had found one are cancelled."""
+    await register(ENDLESS_WRITER + "queue: 1")
+    body = {**chat(n=128), "model": "endless"}
+    response = await client.post(CHAT, json=body)
+
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.json()["error"]["code"] == "queue_full"
 
 
 async def test_says_when_to_come_back(client: httpx.AsyncClient, service: Service) -> None:
