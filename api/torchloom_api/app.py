@@ -17,13 +17,14 @@ from torchloom.pool import OnProgress
 from torchloom.store import Store
 from torchloom_api.budget import find_budgets
 from torchloom_api.document_page import create_assets_router, create_openapi_config
-from torchloom_api.errors import PROBLEM, Problem
 from torchloom_api.exchange import GONE, ClientGone
 from torchloom_api.machine import find_memories
 from torchloom_api.native import devices, health, models, runs, workflows
 from torchloom_api.native.access import guard_listener
 from torchloom_api.native.request import to_exchange
+from torchloom_api.openai import routes as openai
 from torchloom_api.reader import Reader
+from torchloom_api.refusal import to_refusal
 from torchloom_api.registrar import Registrar
 from torchloom_api.restoration import Restoration
 from torchloom_api.service import Service
@@ -62,8 +63,9 @@ def create_app(service: Service) -> Litestar:
             *health.ROUTES,
         ],
     )
+    v1 = Router("/v1", route_handlers=openai.ROUTES)
     return Litestar(
-        route_handlers=[api, health.get_metrics, create_assets_router()],
+        route_handlers=[api, v1, health.get_metrics, create_assets_router()],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         guards=[guard_listener],
         exception_handlers={Exception: _to_response},
@@ -74,20 +76,19 @@ def create_app(service: Service) -> Litestar:
 
 
 def _to_response(request: Request[object, object, State], error: Exception) -> Response[bytes]:
-    """Answer with a problem document, as Edge does for what does not come through Litestar."""
+    """Answer in the shape of the API that was asked, as Edge does for what passes Litestar by."""
     if isinstance(error, ClientGone):
         return Response(b"", status_code=GONE)
     path = request.scope["path"]
     if isinstance(error, NotFoundException):
         known = {route.path for route in request.app.routes if "{" not in route.path}
         error = NotFoundException(detail=f"There is no route {path!r}.{nearest(path, known)}")
-    exchange = to_exchange(request)
-    problem = Problem.from_error(error, instance=exchange.path, request_id=exchange.id)
+    refusal = to_refusal(error, to_exchange(request))
     allowed = error.headers if isinstance(error, HTTPException) else None
-    headers = {name.decode(): value.decode() for name, value in problem.headers}
+    headers = {name.decode(): value.decode() for name, value in refusal.headers}
     return Response(
-        problem.encode(),
-        status_code=problem.status,
-        media_type=PROBLEM.decode(),
+        refusal.body,
+        status_code=refusal.status,
+        media_type=refusal.media_type.decode(),
         headers={**headers, **(allowed or {})},
     )

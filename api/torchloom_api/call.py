@@ -32,7 +32,7 @@ async def run_workflow(service: Service, exchange: Exchange, label: str) -> None
     """Start a run, and answer with its outputs, its events, or (in the background) its address."""
     service.require_started()
     graph = service.orchestrator.pick_workflow(*split_label(label))
-    options = _read_options(service, exchange, is_background=_is_background(exchange))
+    options = read_options(service, exchange, is_background=_is_background(exchange))
     values, is_form = await _read_values(service, exchange)
     check = service.checks.of(f"workflow {graph.label}", graph.signature)
     inputs = graph.with_defaults(check.check(values, is_form=is_form))
@@ -50,7 +50,7 @@ async def predict(service: Service, exchange: Exchange, label: str) -> None:
     """Ask one model, and answer with its outputs or its chunks as they come."""
     service.require_started()
     deployment = service.orchestrator.pick_model(*split_label(label))
-    options = _read_options(service, exchange)
+    options = read_options(service, exchange)
     values, is_form = await _read_values(service, exchange)
     inputs, params = _split_call(values, is_form=is_form)
     check = service.checks.of(f"model {deployment.label}", deployment.signature)
@@ -182,9 +182,10 @@ def _split_call(values: object, *, is_form: bool) -> tuple[object, object]:
     return values["inputs"], values.get("params", {})
 
 
-def _read_options(
+def read_options(
     service: Service, exchange: Exchange, *, is_background: bool = False
 ) -> RunOptions:
+    """Read what headers say of a call: deadline, priority, trace. Raises BadRequest."""
     headers = exchange.headers
     return RunOptions(
         timeout_s=_read_timeout(headers, service.settings.max_run_s),

@@ -1,6 +1,6 @@
 """Edge: where every request comes in and every error goes out. Pure ASGI, in front of Litestar.
 
-The two hot routes are answered here; Litestar has them too, for its documents and odd spellings.
+Hot routes are answered here; Litestar has them too, for its documents and odd spellings.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, cast
 
 from litestar.enums import ScopeType
@@ -15,8 +16,10 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from torchloom.errors import QueueFull
 from torchloom_api.call import predict, run_workflow
-from torchloom_api.errors import PROBLEM, ElsewhereServed, Problem
+from torchloom_api.errors import ElsewhereServed
 from torchloom_api.exchange import GONE, SCOPE_KEY, ClientGone, Exchange
+from torchloom_api.openai.hot_call import HOT_CALLS
+from torchloom_api.refusal import to_refusal
 from torchloom_api.service import Service
 
 
@@ -26,6 +29,9 @@ _log = logging.getLogger(__name__)
 LISTENER_KEY: Final = "torchloom.scopes"
 
 Call = Callable[[Service, Exchange, str], Awaitable[None]]
+
+#: What answers one request.
+Answer = Callable[[], Awaitable[None]]
 
 #: The hot routes by the second and fourth part of `/api/KIND/LABEL/VERB`.
 _HOT: Final[Mapping[tuple[str, str], tuple[str, Call]]] = {
@@ -67,13 +73,10 @@ class Edge:
             requests.observe(scope["method"], exchange.route, exchange.status, seconds)
 
     async def _route(self, scope: HTTPScope, exchange: Exchange) -> None:
-        parts = scope["path"].split("/")
-        if len(parts) == _NUM_PARTS and parts[1] == "api" and scope["method"] == "POST":
-            hot = _HOT.get((parts[2], parts[4]))
-            if hot is not None and parts[3]:
-                exchange.route, call = hot
-                await self._answer_hot(exchange, call, parts[3])
-                return
+        hot = self._find_hot(exchange) if scope["method"] == "POST" else None
+        if hot is not None:
+            await self._answer_hot(exchange, hot)
+            return
         # ASGI lets applications add keys, which no type of a scope can know.
         extended = cast("dict[str, object]", scope)
         extended[SCOPE_KEY] = exchange
@@ -83,7 +86,21 @@ class Edge:
         if exchange.failure is not None:
             raise exchange.failure
 
-    async def _answer_hot(self, exchange: Exchange, call: Call, label: str) -> None:
+    def _find_hot(self, exchange: Exchange) -> Answer | None:
+        """Give what answers this path, if it is hot, and note its route."""
+        path = exchange.path
+        call = HOT_CALLS.get(path)
+        if call is not None:
+            exchange.route = path
+            return partial(call, self._service, exchange)
+        parts = path.split("/")
+        hot = _HOT.get((parts[2], parts[4])) if len(parts) == _NUM_PARTS else None
+        if hot is None or parts[1] != "api" or not parts[3]:
+            return None
+        exchange.route, call_label = hot
+        return partial(call_label, self._service, exchange, parts[3])
+
+    async def _answer_hot(self, exchange: Exchange, answer: Answer) -> None:
         if "inference" not in self._scopes:
             message = f"{exchange.path} is served by the inference listener."
             raise ElsewhereServed(message)
@@ -91,11 +108,11 @@ class Edge:
         if self._service.requests.num_in_hand > max_requests:
             message = f"The server has {max_requests} requests in hand. Try again later."
             raise QueueFull(message, retry_after_s=1.0)
-        await call(self._service, exchange, label)
+        await answer()
 
     async def _refuse(self, exchange: Exchange, error: Exception) -> None:
         if exchange.has_begun:
             _log.error("request %s broke off", exchange.id, exc_info=error)
             raise error
-        problem = Problem.from_error(error, instance=exchange.path, request_id=exchange.id)
-        await exchange.respond(problem.status, problem.encode(), PROBLEM, problem.headers)
+        answer = to_refusal(error, exchange)
+        await exchange.respond(answer.status, answer.body, answer.media_type, answer.headers)

@@ -11,6 +11,7 @@ from typing import cast
 
 from torchloom.signature import Signature
 from torchloom_api.input import to_object_schema
+from torchloom_api.openai.document import complete_operation, component_schemas
 from torchloom_api.openapi_part import BACKGROUND, BODIES, EVENTS, HEADERS, PROBLEM, TIMINGS, Json
 from torchloom_api.service import Service
 
@@ -22,6 +23,9 @@ def describe(base: Mapping[str, object], service: Service) -> Json:
     for item in paths.values():
         for operation in item.values():
             _complete(cast("Json", operation))
+            complete_operation(cast("Json", operation))
+    components = cast("dict[str, Json]", document.setdefault("components", {}))
+    components.setdefault("schemas", {}).update(component_schemas())
     paths.update(_workflow_paths(service))
     paths.update(_model_paths(service))
     return document

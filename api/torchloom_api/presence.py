@@ -67,7 +67,9 @@ class Presence:
                 async with asyncio.timeout(self._keepalive_s):
                     await self._exchange.closed()
             except TimeoutError:
-                await self._exchange.write(_COMMENT)
+                # An answer whose status is not sent yet may still become another than a stream.
+                if self._exchange.has_begun:
+                    await self._exchange.write(_COMMENT)
             else:
                 self.has_left = True
         self._on_leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ class Service:
     requests: RequestMeter = field(default_factory=RequestMeter)
     metrics: MetricsPage = field(init=False)
     is_started: bool = False
+    #: When it was made, in seconds since 1970.
+    created_at: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         """Point the metrics page at what it reads."""

@@ -12,7 +12,7 @@ from torchloom_api.media import EVENT_STREAM, to_json
 
 
 #: Proxies must neither store nor gather a stream.
-_HEADERS: Final = (
+STREAM_HEADERS: Final = (
     (b"content-type", EVENT_STREAM + b"; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -43,7 +43,7 @@ async def send_events(exchange: Exchange, events: AsyncIterator[StreamEvent]) ->
     Never holds more than one event of its own: while the client reads slowly, it reads no events.
     An event that has no JSON form is told as `run.failed`, and nothing follows it.
     """
-    await exchange.begin(200, _HEADERS)
+    await exchange.begin(200, STREAM_HEADERS)
     async for event in events:
         try:
             encoded = encode_event(event)

@@ -166,14 +166,18 @@ class Embedder:
                 raise InvalidInput(message)
 
     def embed(self, works: Sequence[Work]) -> list[Values]:
-        """Give each task's `embedding` [dim] or `embeddings` [texts, dim], in float32."""
+        """Give each task `embedding` [dim] or `embeddings` [texts, dim] in float32, and `usage`."""
         texts = [self._texts(work) for work in works]
         ids = self._tokenizer.encode([text for of_task in texts for text in of_task])
         vectors = self._vectors(ids)
         ends = np.cumsum([len(of_task) for of_task in texts])[:-1]
+        sizes = np.split(np.array([len(text) for text in ids], np.int64), ends)
         return [
-            {"embedding": part[0]} if "text" in work.inputs else {"embeddings": part}
-            for work, part in zip(works, np.split(vectors, ends), strict=True)
+            {
+                **({"embedding": part[0]} if "text" in work.inputs else {"embeddings": part}),
+                "usage": {"prompt": int(size.sum())},
+            }
+            for work, part, size in zip(works, np.split(vectors, ends), sizes, strict=True)
         ]
 
     def _texts(self, work: Work) -> list[str]:

@@ -191,7 +191,16 @@ _EMBEDDER = Kind(
                 "description": "Which of the model's own prompts goes before each text.",
             },
         },
-        outputs={"embedding": VECTOR, "embeddings": {"type": "array", "items": VECTOR}},
+        outputs={
+            "embedding": VECTOR,
+            "embeddings": {"type": "array", "items": VECTOR},
+            "usage": {
+                "type": "object",
+                "properties": {"prompt": COUNT},
+                "required": ["prompt"],
+                "description": "The tokens of its texts, special ones included.",
+            },
+        },
     ),
     fields={
         "max_length": {**POSITIVE, "description": "The longest text, in tokens."},

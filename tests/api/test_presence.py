@@ -90,9 +90,23 @@ async def test_watches_no_more_after_the_block() -> None:
 async def test_says_that_it_is_still_there() -> None:
     """A silent stream gets a comment line, which readers of events leave out, again and again."""
     wire = Wire()
-    with Presence(wire.exchange(), lambda: None, keepalive_s=0.001):
+    exchange = wire.exchange()
+    exchange.status = 200
+    with Presence(exchange, lambda: None, keepalive_s=0.001):
         await wire.wrote.wait()
         wire.wrote.clear()
         await wire.wrote.wait()
 
     assert set(wire.sent) == {b": still here\n\n"}
+
+
+async def test_says_nothing_before_the_answer_has_begun() -> None:
+    """A comment before the status would break the answer; that the client leaves is still seen."""
+    wire, left = Wire(), asyncio.Event()
+    with Presence(wire.exchange(), left.set, keepalive_s=0.001):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wire.wrote.wait(), 0.05)
+        wire.gone.set()
+        await left.wait()
+
+    assert wire.sent == []

@@ -125,6 +125,17 @@ def test_takes_one_text_or_many_in_a_task(minilm: BatchEngine) -> None:
     np.testing.assert_allclose(vector, cast("Vectors", many["embeddings"])[0], atol=2e-6)
 
 
+def test_counts_the_tokens_of_each_task(minilm: BatchEngine) -> None:
+    """`usage` has the tokens of a task's own texts, [CLS] and [SEP] included, also in one batch."""
+    minilm.admit(Work(1, {"texts": ["a cat", "a"]}))
+    minilm.admit(Work(2, {"text": "a"}))
+    minilm.admit(Work(3, {"texts": []}))
+
+    usages = [cast("Result", event).outputs["usage"] for event in minilm.step()]
+
+    assert usages == [{"prompt": 7}, {"prompt": 3}, {"prompt": 0}]
+
+
 def test_cuts_long_texts_unless_told_not_to(minilm: BatchEngine) -> None:
     """The model takes 256 tokens: what is behind them does not count, or is refused."""
     text = "long " * 300

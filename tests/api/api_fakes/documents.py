@@ -44,5 +44,23 @@ stream: [forever]
 models: {endless: {factory: endless}}
 """
 
+WRITER = """
+name: writer
+kind: llm
+factory: writer
+"""
+
+EMBEDDER = """
+name: vectors
+kind: embedder
+factory: embedder
+"""
+
+ENDLESS_WRITER = """
+name: endless
+kind: llm
+factory: endless
+"""
+
 #: Registers models and workflows from their texts.
 Register = Callable[..., Awaitable[None]]

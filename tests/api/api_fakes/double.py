@@ -16,6 +16,7 @@ from torchloom.orchestrator import Orchestrator
 from torchloom.policy import QueuePolicy
 from torchloom.signature import Signature
 from torchloom_api.reader import Draft
+from torchloom_models.kind import KINDS
 from torchloom_workflows.loader import load_document
 
 
@@ -71,7 +72,7 @@ class DoubleReader:
 
     def _to_model(self, document: Document, name: str = "") -> Deployment:
         data = document.data
-        known = ("name", "version", "factory", "signature", "queue")
+        known = ("name", "version", "factory", "kind", "params", "signature", "queue")
         faults = (
             [
                 document.fault(f"Unknown key {k!r}.{nearest(k, known)}", k, at_key=True)
@@ -84,12 +85,16 @@ class DoubleReader:
         if faults:
             raise InvalidModel(f"The model file is not valid: {faults[0]}", faults=faults)
         assert isinstance(data, dict)
+        kind = data.get("kind", "test")
+        known_kind = KINDS[kind].signature if kind in KINDS else ANY
+        module = "text_engines" if kind in KINDS else "engines"
         return Deployment(
             name=data.get("name", name),
             version=data.get("version", 1),
-            kind="test",
-            factory=f"api_fakes.engines:open_{data['factory']}",
-            signature=to_signature(data["signature"]) if "signature" in data else ANY,
+            kind=kind,
+            factory=f"api_fakes.{module}:open_{data['factory']}",
+            signature=to_signature(data["signature"]) if "signature" in data else known_kind,
+            params=data.get("params", {}),
             queue=QueuePolicy(max_size=data.get("queue", 1000)),
             is_inline=True,
         )

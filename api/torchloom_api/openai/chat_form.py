@@ -1,0 +1,122 @@
+"""ChatForm: chat completions, and their chunks, as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from torchloom_api.media import to_json
+from torchloom_api.openai.answer_form import AnswerHead
+from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.usage import Usage
+
+
+class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model said."""
+
+    content: str
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+
+
+class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer."""
+
+    index: int
+    message: ChatAnswer
+    finish_reason: str
+    logprobs: None = None
+
+
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """All answers."""
+
+    id: str
+    created: int
+    model: str
+    choices: Sequence[ChatChoice]
+    usage: Usage
+    object: Literal["chat.completion"] = "chat.completion"
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is new."""
+
+    role: str | None = None
+    content: str | None = None
+
+
+class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """What is new in one answer."""
+
+    index: int
+    delta: Delta
+    logprobs: None = None
+    finish_reason: str | None = None
+
+
+class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a stream."""
+
+    id: str
+    created: int
+    model: str
+    choices: Sequence[ChatChunkChoice]
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    usage: Usage | UnsetType | None = UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatForm:
+    """The AnswerForm of chat completions."""
+
+    head: AnswerHead
+    has_usage: bool
+
+    def whole(self, answers: Sequence[Answer], usage: Usage) -> bytes:
+        """Write all answers in one document."""
+        choices = [
+            ChatChoice(
+                index=index,
+                message=ChatAnswer(content=answer.text),
+                finish_reason=answer.finish_reason,
+            )
+            for index, answer in enumerate(answers)
+        ]
+        head = self.head
+        return to_json(
+            ChatCompletion(
+                id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
+            )
+        )
+
+    def opening(self, index: int) -> bytes:
+        """Write who speaks."""
+        return self._chunk(ChatChunkChoice(index=index, delta=Delta(role="assistant", content="")))
+
+    def piece(self, index: int, text: str) -> bytes:
+        """Write a chunk with more text."""
+        return self._chunk(ChatChunkChoice(index=index, delta=Delta(content=text)))
+
+    def finish(self, index: int, reason: str) -> bytes:
+        """Write the chunk that ends an answer."""
+        return self._chunk(ChatChunkChoice(index=index, delta=Delta(), finish_reason=reason))
+
+    def usage(self, usage: Usage) -> bytes:
+        """Write the chunk that follows the last answer."""
+        return self._write([], usage)
+
+    def _chunk(self, choice: ChatChunkChoice) -> bytes:
+        return self._write([choice], None if self.has_usage else UNSET)
+
+    def _write(self, choices: Sequence[ChatChunkChoice], usage: Usage | UnsetType | None) -> bytes:
+        head = self.head
+        return to_json(
+            ChatChunk(
+                id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
+            )
+        )

@@ -1,0 +1,99 @@
+"""Chunk stream: a generation as server-sent events, to one client. Knows no form of chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from torchloom.errors import TorchLoomError
+from torchloom_api.errors import Problem
+from torchloom_api.exchange import ClientGone, Exchange
+from torchloom_api.media import to_json
+from torchloom_api.openai.answer_form import AnswerForm
+from torchloom_api.openai.error import to_document
+from torchloom_api.openai.generation import Answer, Finish, Generation, Piece
+from torchloom_api.openai.usage import Usage
+from torchloom_api.presence import Presence
+from torchloom_api.streaming import STREAM_HEADERS
+
+
+_DONE: Final = b"[DONE]"
+
+#: Pieces and ends as they come; None once the generation is over.
+Events = asyncio.Queue[Piece | Finish | None]
+
+
+async def stream_answers(
+    exchange: Exchange,
+    generation: Generation,
+    form: AnswerForm,
+    *,
+    has_usage: bool,
+    keepalive_s: float | None,
+) -> None:
+    """Write every piece as it comes. What fails before the first is answered with its own status.
+
+    What fails later is told as the last event, without `[DONE]`. A client that leaves cancels.
+    """
+    events: Events = asyncio.Queue()
+    work = asyncio.create_task(generation.run(events.put_nowait))
+    work.add_done_callback(lambda _: events.put_nowait(None))
+    with Presence(exchange, work.cancel, keepalive_s=keepalive_s):
+        try:
+            first = await events.get()
+            if first is None:
+                _result(work)
+            await exchange.begin(200, STREAM_HEADERS)
+            await _write_events(exchange, first, events, form, len(generation.prompts))
+            await _write_end(exchange, work, form, generation.num_choices, has_usage=has_usage)
+        finally:
+            work.cancel()
+
+
+async def _write_events(
+    exchange: Exchange,
+    event: Piece | Finish | None,
+    events: Events,
+    form: AnswerForm,
+    num_answers: int,
+) -> None:
+    for index in range(num_answers):
+        opening = form.opening(index)
+        if opening is not None:
+            await _write(exchange, opening)
+    while event is not None:
+        if isinstance(event, Piece):
+            await _write(exchange, form.piece(event.index, event.text))
+        else:
+            await _write(exchange, form.finish(event.index, event.answer.finish_reason))
+        event = await events.get()
+
+
+async def _write_end(
+    exchange: Exchange,
+    work: asyncio.Task[list[Answer]],
+    form: AnswerForm,
+    num_choices: int,
+    *,
+    has_usage: bool,
+) -> None:
+    try:
+        answers = _result(work)
+    except TorchLoomError as error:
+        problem = Problem.from_error(error, instance=exchange.path, request_id=exchange.id)
+        await _write(exchange, to_json(to_document(error, problem)), is_last=True)
+        return
+    if has_usage:
+        await _write(exchange, form.usage(Usage.of(answers, num_choices)))
+    await _write(exchange, _DONE, is_last=True)
+
+
+def _result(work: asyncio.Task[list[Answer]]) -> list[Answer]:
+    """Give the answers of a generation that is over; raises what it raised, or ClientGone."""
+    if work.cancelled():
+        raise ClientGone
+    return work.result()
+
+
+async def _write(exchange: Exchange, data: bytes, *, is_last: bool = False) -> None:
+    await exchange.write(b"data: %s\n\n" % data, is_last=is_last)

@@ -1,0 +1,77 @@
+"""CompletionForm: completions, and their chunks, as documents. Both have the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from torchloom_api.media import to_json
+from torchloom_api.openai.answer_form import AnswerHead
+from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.usage import Usage
+
+
+class CompletionChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer, or what is new in it."""
+
+    index: int
+    text: str
+    logprobs: None = None
+    finish_reason: str | None = None
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """All answers, or a piece of a stream."""
+
+    id: str
+    created: int
+    model: str
+    choices: Sequence[CompletionChoice]
+    object: Literal["text_completion"] = "text_completion"
+    usage: Usage | UnsetType | None = UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionForm:
+    """The AnswerForm of completions."""
+
+    head: AnswerHead
+    has_usage: bool
+
+    def whole(self, answers: Sequence[Answer], usage: Usage) -> bytes:
+        """Write all answers in one document."""
+        choices = [
+            CompletionChoice(index=index, text=answer.text, finish_reason=answer.finish_reason)
+            for index, answer in enumerate(answers)
+        ]
+        return self._write(choices, usage)
+
+    def opening(self, index: int) -> None:
+        """Write nothing: a completion begins with its text."""
+
+    def piece(self, index: int, text: str) -> bytes:
+        """Write a chunk with more text."""
+        return self._chunk(CompletionChoice(index=index, text=text))
+
+    def finish(self, index: int, reason: str) -> bytes:
+        """Write the chunk that ends an answer."""
+        return self._chunk(CompletionChoice(index=index, text="", finish_reason=reason))
+
+    def usage(self, usage: Usage) -> bytes:
+        """Write the chunk that follows the last answer."""
+        return self._write([], usage)
+
+    def _chunk(self, choice: CompletionChoice) -> bytes:
+        return self._write([choice], None if self.has_usage else UNSET)
+
+    def _write(self, choices: Sequence[CompletionChoice], usage: Usage | UnsetType | None) -> bytes:
+        head = self.head
+        return to_json(
+            Completion(
+                id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
+            )
+        )

@@ -1,0 +1,72 @@
+"""What the OpenAPI document says of this API's calls, whose bodies are read by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import msgspec
+
+from torchloom_api.openai.chat_form import ChatChunk, ChatCompletion
+from torchloom_api.openai.chat_request import ChatRequest
+from torchloom_api.openai.completion_form import Completion
+from torchloom_api.openai.completion_request import CompletionRequest
+from torchloom_api.openai.embedding import EmbeddingRequest, Embeddings
+from torchloom_api.openai.error import ErrorDocument
+from torchloom_api.openai.served_model import ModelCard
+from torchloom_api.openapi_part import HEADERS, Json
+
+
+#: Request, answer, and chunk of a stream, by the operation's id.
+_CALLS: Final[Mapping[str, tuple[type, type, type | None]]] = {
+    "completeChat": (ChatRequest, ChatCompletion, ChatChunk),
+    "complete": (CompletionRequest, Completion, Completion),
+    "embed": (EmbeddingRequest, Embeddings, None),
+}
+
+#: Calls whose errors alone are told here.
+_READS: Final = ("listOpenaiModels", "getOpenaiModel")
+
+_TYPES: Final = [ErrorDocument, ModelCard, *(t for call in _CALLS.values() for t in call if t)]
+
+_ROOT: Final = "#/components/schemas/{name}"
+
+
+def complete_operation(operation: Json) -> None:
+    """Add body, answers and errors to one of this API's operations; leave others as they are."""
+    name = str(operation.get("operationId"))
+    call = _CALLS.get(name)
+    if call is None and name not in _READS:
+        return
+    responses = cast("Json", operation["responses"])
+    errors = {"application/json": {"schema": _refer(ErrorDocument)}}
+    responses["default"] = {"description": "What went wrong.", "content": errors}
+    if call is None:
+        return
+    request, answer, chunk = call
+    content: Json = {"application/json": {"schema": _refer(answer)}}
+    if chunk is not None:
+        content["text/event-stream"] = {"schema": _refer(chunk)}
+    responses["200"] = {"description": "The answer", "content": content}
+    body = {"application/json": {"schema": _refer(request)}}
+    operation["requestBody"] = {"required": True, "content": body}
+    operation["parameters"] = HEADERS
+
+
+def component_schemas() -> Json:
+    """Give the schemas that those refer to, by name."""
+    _, components = msgspec.json.schema_components(
+        _TYPES, ref_template=_ROOT, schema_hook=_to_schema
+    )
+    return dict(components)
+
+
+def _to_schema(kind: type) -> Json:
+    """Describe what is checked by hand."""
+    if kind is object:
+        return {"description": "Checked when it is read."}
+    raise NotImplementedError
+
+
+def _refer(kind: type) -> Json:
+    return {"$ref": _ROOT.format(name=kind.__name__)}

@@ -1,0 +1,49 @@
+"""Request body: JSON as a struct, with errors that name the field. Knows no route and no model."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar
+
+import msgspec
+
+from torchloom_api.body import BodyLimit, parse_json, read_body, to_form
+from torchloom_api.errors import UnsupportedMedia
+from torchloom_api.exchange import Exchange
+from torchloom_api.openai.error import InvalidRequest
+from torchloom_api.openai.unserved_field import Table, refuse_unserved
+
+
+_MISSING: Final = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+async def read_request(exchange: Exchange, limit: BodyLimit, kind: type[S], unserved: Table) -> S:
+    """Read the body. Raises InvalidRequest for what does not fit, or is not served."""
+    if to_form(exchange.headers.get(b"content-type")) != "json":
+        raise UnsupportedMedia("Send application/json.")
+    values = parse_json(await read_body(exchange, limit))
+    if not isinstance(values, dict):
+        raise InvalidRequest('The body must be an object, such as {"model": "…"}.')
+    refuse_unserved(values, unserved)
+    return to_struct(values, kind)
+
+
+def to_struct(values: object, kind: type[S], place: str = "") -> S:
+    """Read plain values as a struct; `place` is where they stand in the body."""
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        param = f"{place}{path.strip('`').removeprefix('$')}".removeprefix(".")
+        raise _to_error(message, param) from None
+
+
+def _to_error(message: str, param: str) -> InvalidRequest:
+    missing = _MISSING.match(message)
+    if missing is None:
+        return InvalidRequest(f"{param!r}: {message}.", param=param, code="invalid_value")
+    name = f"{param}.{missing['name']}".removeprefix(".")
+    text = f"The field {name!r} is missing."
+    return InvalidRequest(text, param=name, code="missing_required_parameter")

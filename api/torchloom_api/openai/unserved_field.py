@@ -1,0 +1,77 @@
+"""Unserved fields: what OpenAI's requests may hold and is not served here, so that it is refused.
+
+A field may stand at a value that asks for nothing; null always is one. Fields that are in no table
+and no request are unknown, and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from torchloom_api.openai.error import InvalidRequest
+
+
+#: By field, the values that ask for nothing.
+Table = Mapping[str, Sequence[object]]
+
+_SHARED: Final[Table] = {
+    "service_tier": ("auto", "default"),
+}
+
+CHAT: Final[Table] = {
+    **_SHARED,
+    "audio": (),
+    "function_call": ("none",),
+    "functions": (),
+    "logprobs": (False,),
+    "metadata": ({},),
+    "modalities": (["text"],),
+    "parallel_tool_calls": (),
+    "prediction": (),
+    "reasoning_effort": (),
+    "response_format": ({"type": "text"},),
+    "store": (False,),
+    "tool_choice": ("none",),
+    "tools": (),
+    "top_logprobs": (0,),
+    "verbosity": (),
+    "web_search_options": (),
+}
+
+COMPLETION: Final[Table] = {
+    **_SHARED,
+    "best_of": (1,),
+    "echo": (False,),
+    "logprobs": (),
+    "suffix": ("",),
+}
+
+EMBEDDING: Final[Table] = {}
+
+#: Keys of a message.
+MESSAGE: Final[Table] = {
+    "audio": (),
+    "function_call": (),
+    "name": (),
+    "refusal": (),
+    "tool_call_id": (),
+    "tool_calls": ([],),
+}
+
+
+def refuse_unserved(values: Mapping[str, object], table: Table, place: str = "") -> None:
+    """Raise InvalidRequest, by name, for the first field that asks for what is not served."""
+    for name, neutral in table.items():
+        value = values.get(name)
+        if value is None or any(_is_same(value, each) for each in neutral):
+            continue
+        param = f"{place}{name}"
+        asked = f" other than {', '.join(map(repr, neutral))}" if neutral else ""
+        message = f"{param!r}{asked} is not served by this server: leave it out."
+        raise InvalidRequest(message, param=param, code="unsupported_parameter")
+
+
+def _is_same(value: object, neutral: object) -> bool:
+    """Compare as JSON does: `false` is not 0."""
+    return type(value) is type(neutral) and value == neutral

