@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from torchloom_api.openai.error import InvalidRequest
+from torchloom_api.openai.request_body import to_text
 from torchloom_api.openai.text_request import TextRequest
 
 
@@ -13,6 +14,9 @@ DEFAULT_MAX_TOKENS: Final = 16
 
 #: The most answers to one request, over all of its prompts.
 _MAX_ANSWERS: Final = 256
+
+#: What OpenAI takes besides text.
+_OF_TOKENS: Final = "prompts of tokens"
 
 
 class CompletionRequest(TextRequest, frozen=True, kw_only=True):
@@ -23,7 +27,7 @@ class CompletionRequest(TextRequest, frozen=True, kw_only=True):
     def to_prompts(self) -> list[str]:
         """Give the prompts. Raises InvalidRequest."""
         if isinstance(self.prompt, str):
-            return [_checked("prompt", self.prompt)]
+            return [to_text(self.prompt, "prompt", of_tokens=_OF_TOKENS)]
         if not self.prompt:
             message = "'prompt' must hold at least one text."
             raise InvalidRequest(message, param="prompt", code="invalid_value")
@@ -33,14 +37,7 @@ class CompletionRequest(TextRequest, frozen=True, kw_only=True):
                 f"{_MAX_ANSWERS} answers: send them in several requests."
             )
             raise InvalidRequest(message, param="prompt", code="invalid_value")
-        return [_checked(f"prompt[{i}]", prompt) for i, prompt in enumerate(self.prompt)]
-
-
-def _checked(place: str, prompt: object) -> str:
-    if isinstance(prompt, int | list):
-        message = f"{place!r}: prompts of tokens are not served by this server: send text."
-        raise InvalidRequest(message, param="prompt", code="unsupported_value")
-    if not isinstance(prompt, str) or not prompt:
-        message = f"{place!r} must be a text that is not empty."
-        raise InvalidRequest(message, param="prompt", code="invalid_value")
-    return prompt
+        return [
+            to_text(prompt, f"prompt[{i}]", of_tokens=_OF_TOKENS)
+            for i, prompt in enumerate(self.prompt)
+        ]

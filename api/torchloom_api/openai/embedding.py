@@ -15,7 +15,7 @@ from torchloom_api.call import read_options
 from torchloom_api.exchange import Exchange
 from torchloom_api.media import JSON, to_json
 from torchloom_api.openai.error import InvalidRequest
-from torchloom_api.openai.request_body import read_request
+from torchloom_api.openai.request_body import read_request, to_text
 from torchloom_api.openai.served_model import pick_model
 from torchloom_api.openai.unserved_field import EMBEDDING
 from torchloom_api.openai.usage import EmbeddingUsage
@@ -27,6 +27,9 @@ from torchloom_api.service import Service
 _MAX_TEXTS: Final = 2048
 
 Vectors = NDArray[np.float32]
+
+#: What OpenAI takes besides text.
+_OF_TOKENS: Final = "arrays of tokens"
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +44,13 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     def to_texts(self) -> list[str]:
         """Give the texts. Raises InvalidRequest."""
         if isinstance(self.input, str):
-            return [_checked("input", self.input)]
+            return [to_text(self.input, "input", of_tokens=_OF_TOKENS)]
         if not 1 <= len(self.input) <= _MAX_TEXTS:
             message = f"'input' must hold 1 to {_MAX_TEXTS} texts, not {len(self.input)}."
             raise InvalidRequest(message, param="input", code="invalid_value")
-        return [_checked(f"input[{i}]", text) for i, text in enumerate(self.input)]
+        return [
+            to_text(text, f"input[{i}]", of_tokens=_OF_TOKENS) for i, text in enumerate(self.input)
+        ]
 
 
 class Embedding(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,13 +107,3 @@ def _to_answer(request: EmbeddingRequest, vectors: Vectors, num_tokens: int) -> 
     ]
     usage = EmbeddingUsage(prompt_tokens=num_tokens, total_tokens=num_tokens)
     return Embeddings(data=data, model=request.model, usage=usage)
-
-
-def _checked(place: str, text: object) -> str:
-    if isinstance(text, int | list):
-        message = f"{place!r}: arrays of tokens are not served by this server: send text."
-        raise InvalidRequest(message, param="input", code="unsupported_value")
-    if not isinstance(text, str) or not text:
-        message = f"{place!r} must be a text that is not empty."
-        raise InvalidRequest(message, param="input", code="invalid_value")
-    return text

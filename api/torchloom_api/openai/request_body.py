@@ -40,6 +40,21 @@ def to_struct(values: object, kind: type[S], place: str = "") -> S:
         raise _to_error(message, param) from None
 
 
+def to_text(value: object, place: str, *, of_tokens: str) -> str:
+    """Read a text that is not empty; `of_tokens` names what OpenAI takes besides, in the plural.
+
+    Raises InvalidRequest, which names the field that `place` begins with.
+    """
+    param = place.partition("[")[0]
+    if isinstance(value, int | list):
+        message = f"{place!r}: {of_tokens} are not served by this server: send text."
+        raise InvalidRequest(message, param=param, code="unsupported_value")
+    if not isinstance(value, str) or not value:
+        message = f"{place!r} must be a text that is not empty."
+        raise InvalidRequest(message, param=param, code="invalid_value")
+    return value
+
+
 def _to_error(message: str, param: str) -> InvalidRequest:
     missing = _MISSING.match(message)
     if missing is None:
