@@ -1,16 +1,14 @@
 """AotBuild: the child process that turns an exported program into a package. Knows no engine.
 
 Run as `python -m torchloom_models.aot_build FOLDER`: reads program.pt2 and order.json in FOLDER,
-writes code.pt2. It ends by itself when its parent goes away.
+writes code.pt2.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, _inductor, nn
 from torch.export import ExportedProgram
 
+from torchloom_models.child import Child, leave_with_parent
 from torchloom_models.compiler import CompileFailed
 
 
@@ -46,7 +45,7 @@ class AotBuild:
         self._folder = folder
         self._order = order
         self._inductor_folder = inductor_folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def run(self, program: ExportedProgram) -> None:
         """Write what the child needs, run it, and tidy up. Raises CompileFailed."""
@@ -61,20 +60,18 @@ class AotBuild:
 
     def stop(self) -> None:
         """End the child, if it runs. The build then fails."""
-        if self._process is not None:
-            self._process.terminate()
+        if self._child is not None:
+            self._child.stop()
 
     def _run_child(self) -> int:
-        command = [sys.executable, "-m", "torchloom_models.aot_build", str(self._folder)]
-        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(self._inductor_folder)}
+        environment = {"TORCHINDUCTOR_CACHE_DIR": str(self._inductor_folder)}
         with (
             (self._folder / _LOG).open("wb") as log,
-            # stdin stays open as long as this process lives: that is how the child knows.
-            subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
-            ) as self._process,
+            Child(
+                "torchloom_models.aot_build", str(self._folder), log=log, environment=environment
+            ) as self._child,
         ):
-            return self._process.wait()
+            return self._child.wait()
 
     def _last_words(self) -> str:
         lines = (self._folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -83,7 +80,7 @@ class AotBuild:
 
 def main(folder: Path) -> None:
     """Build the package. Whatever goes wrong ends the process with a traceback in its log."""
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     order = BuildOrder(**json.loads((folder / _ORDER).read_text(encoding="utf-8")))
     os.nice(order.niceness)
     torch.set_num_threads(order.threads)
@@ -109,13 +106,6 @@ def _filled(tensor: Tensor) -> Tensor:
         return tensor
     empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
     return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
-
-
-def _leave_with_parent() -> None:
-    """Wait for the end of stdin, which the parent holds open. No buffer: its lock outlives us."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

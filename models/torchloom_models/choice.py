@@ -1,49 +1,28 @@
-"""Choice: which of several devices runs a model fastest. Measures, says so, and keeps the answer.
+"""Choice: which of several devices runs a model fastest. Has them tried, says so, keeps the answer.
 
-All of them are opened and given the same tasks, in turn. Knows no kind of model.
+Knows no kind of model, and opens none.
 """
 
 from __future__ import annotations
 
 import logging
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, TypeVar
 
 import torch
 
+from torchloom.deployment import Report
 from torchloom.device import Device
-from torchloom.engine import Engine, Failure, Result, Work
 from torchloom.errors import DeviceUnavailable, ModelLoadError, TorchLoomError
 from torchloom_models.artefact import digest_of_text, machine_digest
 from torchloom_models.backend import backend_of, needs_openvino
-from torchloom_models.finding import FindingStore
+from torchloom_models.finding import Finding, FindingStore
+from torchloom_models.hardware import DtypeName
 from torchloom_models.openvino_device import core, is_installed
+from torchloom_models.trial import Over, TrialEnded, Verdict
 
 
 _log = logging.getLogger(__name__)
-
-#: Each device runs the tasks once unmeasured, and then so many times.
-_ROUNDS = 7
-
-#: Where findings lie, below the folder of artefacts.
-_FOLDER = "findings"
-
-
-class NotedEngine(Engine, Protocol):
-    """An engine that can be given notes."""
-
-    notes: tuple[str, ...]
-
-
-EngineT = TypeVar("EngineT", bound=NotedEngine)
-
-#: Gives the seconds that an engine takes for tasks.
-Measure = Callable[[Engine, Sequence[Work]], float]
 
 
 def candidates_of(config: Mapping[str, object]) -> list[Device]:
@@ -64,89 +43,71 @@ def candidates_of(config: Mapping[str, object]) -> list[Device]:
     return candidates if config.get("warmup", True) else candidates[:1]
 
 
-def run_together(engine: Engine, works: Sequence[Work]) -> float:
-    """Give the seconds that an engine takes for tasks, all in one batch, whatever their steps.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The device that serves, in the dtype that all were measured in; `note` says why."""
 
-    Raises ModelLoadError where one of them fails.
-    """
-    for work in works:
-        engine.admit(work)
-    num_left = len(works)
-    started = time.perf_counter()
-    while num_left:
-        for event in engine.step():
-            if isinstance(event, Failure):
-                message = f"The warm-up on {engine.device} failed: {event.error.message}"
-                raise ModelLoadError(message)
-            num_left -= isinstance(event, Result)
-    return time.perf_counter() - started
+    device: Device
+    dtype: DtypeName
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
-    """What is measured: `works`, which every candidate's engine gets in one batch."""
+    """Finds out which of several candidates serves a model."""
 
     candidates: Sequence[Device]
-    works: Sequence[Work]
     #: What the answer depends on besides this machine: the model and what its file says.
     model: str
-    artefacts: Path | None
-    measure: Measure = run_together
+    findings: FindingStore
+    #: Tries candidates, in another process.
+    hold_trial: Callable[[Sequence[Device]], Verdict]
+    report: Report
 
-    def open_fastest(self, open_on: Callable[[Device], EngineT]) -> EngineT:
-        """Open the engine on every candidate, keep the fastest, and close the others.
+    def decide(self) -> Decision:
+        """Give the fastest, of this start or of an earlier one.
 
-        A candidate that the model does not load on, or fails its tasks on, drops out. Raises what
-        the first of them raised where that leaves none.
+        A candidate that the model does not load on, or fails its tasks on, drops out, and so does
+        one that ends the trial. Raises what the first of them raised where that leaves none. Of
+        several workers that open the same model, one has it tried and the others wait.
         """
-        if len(self.candidates) == 1 or not self.works:
-            return open_on(self.candidates[0])
-        findings = FindingStore(self.artefacts / _FOLDER if self.artefacts else None)
-        figures = findings.find(self._digest())
-        if figures:
-            engine = open_on(Device.parse(_fastest(figures)))
-            return _noted(engine, f"{_described(figures)} (measured at an earlier start)")
-        failures: dict[str, TorchLoomError] = {}
-        engines = self._open_all(open_on, failures)
-        with ExitStack() as losers:
-            for other in engines.values():
-                losers.callback(other.close)
-            figures = self._measure_all(engines, failures)
-            if not figures:
-                raise next(iter(failures.values()))
-            losers.pop_all()
-        fastest = _fastest(figures)
-        for device, other in engines.items():
-            if device != fastest:
-                other.close()
-        findings.keep(self._digest(), figures)
-        lost = [f"not on {device}: {error}" for device, error in failures.items()]
-        return _noted(engines[fastest], "; ".join([_described(figures), *lost]))
+        digest = self._digest()
+        finding = self.findings.find(digest)
+        if finding is None:
+            with self.findings.lock(digest, on_wait=self._tell_wait):
+                finding = self.findings.find(digest)
+                if finding is None:
+                    finding = self._find()
+                    self.findings.keep(digest, finding)
+                    return _decision(finding, str(finding))
+        verb = "measured" if finding.figures else "found"
+        return _decision(finding, f"{finding} ({verb} at an earlier start)")
 
-    def _open_all(
-        self, open_on: Callable[[Device], EngineT], failures: dict[str, TorchLoomError]
-    ) -> dict[str, EngineT]:
-        engines: dict[str, EngineT] = {}
-        for device in self.candidates:
-            try:
-                engines[str(device)] = open_on(device)
-            except (ModelLoadError, DeviceUnavailable) as error:
-                failures[str(device)] = error
-        return engines
+    def _find(self) -> Finding:
+        lost: dict[str, TorchLoomError] = {}
+        over = self._try_all(lost)
+        if over is None or not over.left:
+            raise _reason(lost)
+        return Finding(
+            device=min(over.left, key=lambda device: over.figures.get(device, 0.0)),
+            dtype=over.dtype,
+            figures=over.figures,
+            lost={device: error.message for device, error in lost.items()},
+        )
 
-    def _measure_all(
-        self, engines: Mapping[str, Engine], failures: dict[str, TorchLoomError]
-    ) -> dict[str, float]:
-        """Give each engine's median; they take turns, so that what disturbs disturbs all."""
-        taken: dict[str, list[float]] = {device: [] for device in engines}
-        for _ in range(1 + _ROUNDS):
-            for device in list(taken):
-                try:
-                    taken[device].append(self.measure(engines[device], self.works))
-                except TorchLoomError as error:
-                    failures[device] = error
-                    del taken[device]
-        return {device: statistics.median(seconds[1:]) for device, seconds in taken.items()}
+    def _try_all(self, lost: dict[str, TorchLoomError]) -> Over | None:
+        """Hold a trial; where it dies, another without who dropped out, until none is left."""
+        remaining = list(self.candidates)
+        for _ in self.candidates:
+            verdict = self.hold_trial(remaining)
+            lost.update(verdict.lost)
+            remaining = [device for device in remaining if str(device) not in lost]
+            if verdict.over is not None or not remaining:
+                return verdict.over
+        return None
+
+    def _tell_wait(self) -> None:
+        self.report("waiting until another worker has measured this model", None)
 
     def _digest(self) -> str:
         names = [f"{device} {_full_name(device)}" for device in self.candidates]
@@ -160,17 +121,15 @@ def _full_name(device: Device) -> str:
     return torch.cuda.get_device_name(int(device.unit)) if device.kind == "cuda" else ""
 
 
-def _fastest(figures: Mapping[str, float]) -> str:
-    return min(figures, key=lambda device: figures[device])
-
-
-def _described(figures: Mapping[str, float]) -> str:
-    by_time = sorted(figures.items(), key=lambda item: item[1])
-    times = ", ".join(f"{device} {seconds * 1000:.1f} ms" for device, seconds in by_time)
-    return f"{times}: {by_time[0][0]}"
-
-
-def _noted(engine: EngineT, note: str) -> EngineT:
-    engine.notes = (*engine.notes, note)
+def _decision(finding: Finding, note: str) -> Decision:
     _log.info("%s", note)
-    return engine
+    return Decision(device=Device.parse(finding.device), dtype=finding.dtype, note=note)
+
+
+def _reason(lost: Mapping[str, TorchLoomError]) -> TorchLoomError:
+    """Give what the first of them raised; or all reasons, where a process that ended is one."""
+    first = next(iter(lost.values()))
+    if not any(isinstance(error, TrialEnded) for error in lost.values()):
+        return first
+    reasons = "; ".join(f"not on {device}: {error.message}" for device, error in lost.items())
+    return ModelLoadError(f"The model runs on no device here: {reasons}. See the log.")

@@ -6,7 +6,7 @@ Knows no kind of model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import cast
 
@@ -14,7 +14,8 @@ from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Values, Work
 from torchloom.worker import import_factory
-from torchloom_models.watch import watching
+from torchloom_models.piece import Piece
+from torchloom_models.watch import Watched, watching
 
 
 #: The factory, for deployments.
@@ -31,11 +32,21 @@ def open_rehearsal(config: Mapping[str, object], device: Device, report: Report)
     with watching() as callables:
         engine = factory(cast("Mapping[str, object]", config["config"]), device, report)
     told = {
-        "pieces": [asdict(piece) for each in callables for piece in each.pieces],
-        "failures": [reason for each in callables for reason in each.failures],
+        "pieces": [asdict(piece) for piece in _each_once(callables)],
+        "failures": list(dict.fromkeys(reason for each in callables for reason in each.failures)),
     }
 
     def tell(works: Sequence[Work]) -> list[Values]:
         return [told for _ in works]
 
     return BatchEngine(tell, max_tasks=1, device=engine.device, close=engine.close)
+
+
+def _each_once(callables: Sequence[Watched]) -> Iterator[Piece]:
+    """Leave out what was found because it had just been made, where devices were tried."""
+    told: set[str] = set()
+    for piece in (piece for each in callables for piece in each.pieces):
+        if piece.artefact is None or piece.artefact not in told:
+            yield piece
+        if piece.artefact is not None:
+            told.add(piece.artefact)

@@ -313,7 +313,7 @@ def sendable(event: WireEvent) -> WireEvent:
     return event
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to end this process with its parent, where it can (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -328,7 +328,7 @@ def _pin(environment: Mapping[str, str]) -> None:
 
 def main() -> None:
     """Serve the scheduler at the other end of the inherited socket."""
-    _die_with_parent()
+    die_with_parent()
     _pin(os.environ)
     # These reach the whole process group; the server decides when workers end, so as to drain.
     # No SIG_IGN: what a model's code starts would inherit that.

@@ -59,7 +59,7 @@ def test_ends_when_it_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     thread = threading.Thread(target=run)
     thread.start()
-    while build._process is None and thread.is_alive():
+    while build._child is None and thread.is_alive():
         thread.join(0.01)
     build.stop()
     thread.join()

@@ -1,175 +1,205 @@
-"""Which of several devices: measured, said, kept."""
+"""Which of several devices: decided by trials, said, kept."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
+from torchloom.deployment import Report
 from torchloom.device import Device
-from torchloom.engine import BatchEngine, Engine, Values, Work
-from torchloom.errors import DeviceUnavailable, ModelLoadError, TaskFailed
+from torchloom.errors import DeviceUnavailable, InvalidModel, ModelLoadError, TorchLoomError
 from torchloom_models import choice
-from torchloom_models.choice import Contest, candidates_of, run_together
+from torchloom_models.choice import Contest, candidates_of
+from torchloom_models.finding import FindingStore
+from torchloom_models.trial import Over, TrialEnded, Verdict
 
 
 pytestmark = pytest.mark.slow
 
-CPU, GPU, OPENVINO = Device("cpu"), Device("cuda", "0"), Device("openvino", "CPU")
+CPU, OPENVINO = Device("cpu"), Device("openvino", "CPU")
 
-WORKS = [Work(0, {"text": "a"}), Work(1, {"text": "b"})]
+CRASH = TrialEnded("the trial ended by SIGSEGV")
 
 
-class Opener:
-    """Opens engines that answer nothing, and remembers which, and which of them are closed."""
+class Trials:
+    """Holds trials that end as told: with what was measured, or by whom they were ended."""
 
-    def __init__(self, broken: Sequence[Device] = ()) -> None:
-        self.opened: list[str] = []
-        self.closed: list[str] = []
-        self.broken = broken
+    def __init__(self, **does: float | TorchLoomError) -> None:
+        self.held: list[list[str]] = []
+        self._does = does
 
-    def __call__(self, device: Device) -> BatchEngine:
-        """Open one, unless it is to be broken."""
-        if device in self.broken:
-            raise ModelLoadError(f"no {device}")
-        self.opened.append(str(device))
-        return BatchEngine(
-            lambda batch: [{} for _ in batch],
-            max_tasks=8,
-            device=str(device),
-            close=lambda: self.closed.append(str(device)),
+    def hold(self, candidates: Sequence[Device]) -> Verdict:
+        """Give what comes of these candidates; the first that ends the trial ends it."""
+        self.held.append([str(device) for device in candidates])
+        lost: dict[str, TorchLoomError] = {}
+        figures: dict[str, float] = {}
+        for device in self.held[-1]:
+            does = self._does[device.partition(":")[0]]
+            if isinstance(does, TrialEnded):
+                return Verdict(lost={**lost, device: does}, over=None)
+            if isinstance(does, InvalidModel):
+                raise does
+            if isinstance(does, TorchLoomError):
+                lost[device] = does
+            else:
+                figures[device] = does
+        over = Over(
+            left=list(figures),
+            figures=figures if len(candidates) > 1 else {},
+            dtype="bfloat16",
+            pieces=[],
+            failures=[],
         )
-
-
-def taking(**times: Sequence[float]) -> Callable[[Engine, Sequence[Work]], float]:
-    """Measure nothing: give these seconds in turn, by kind of device; the last one stays."""
-    left = {kind: list(seconds) for kind, seconds in times.items()}
-
-    def measure(engine: Engine, works: Sequence[Work]) -> float:
-        assert works == WORKS
-        seconds = left[engine.device.partition(":")[0]]
-        return seconds.pop(0) if len(seconds) > 1 else seconds[0]
-
-    return measure
+        return Verdict(lost=lost, over=over)
 
 
 def contest(
-    measure: Callable[[Engine, Sequence[Work]], float],
-    artefacts: Path | None = None,
+    trials: Trials,
+    folder: Path | None = None,
     candidates: Sequence[Device] = (CPU, OPENVINO),
     model: str = "m",
 ) -> Contest:
     """Make a contest between the CPU and OpenVINO's."""
     return Contest(
-        candidates=candidates, works=WORKS, model=model, artefacts=artefacts, measure=measure
+        candidates=candidates,
+        model=model,
+        findings=FindingStore(folder),
+        hold_trial=trials.hold,
+        report=lambda *_: None,
     )
 
 
-def test_keeps_the_fastest_and_closes_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    """The medians decide, not the first call nor an outlier; the engine and the log say them."""
+def test_takes_the_fastest_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """The figures are in the note and in the log; the dtype is that of the trial."""
     caplog.set_level(logging.INFO)
-    opener = Opener()
-    measure = taking(cpu=[0.001, 0.0052], openvino=[9.0, 9.0, 0.0031])
 
-    engine = contest(measure).open_fastest(opener)
+    decision = contest(Trials(cpu=0.0052, openvino=0.0031)).decide()
 
-    assert engine.device == "openvino:CPU"
-    assert opener.closed == ["cpu"]
-    assert engine.notes == ("openvino:CPU 3.1 ms, cpu 5.2 ms: openvino:CPU",)
-    assert engine.notes[0] in caplog.text
+    assert decision.device == OPENVINO
+    assert decision.dtype == "bfloat16"
+    assert decision.note == "openvino:CPU 3.1 ms, cpu 5.2 ms: openvino:CPU"
+    assert decision.note in caplog.text
 
 
 def test_takes_openvino_for_no_reason_but_its_time() -> None:
     """Where the CPU is faster, the CPU it is."""
-    opener = Opener()
-
-    engine = contest(taking(cpu=[0.001], openvino=[0.002])).open_fastest(opener)
-
-    assert engine.device == "cpu"
-    assert opener.closed == ["openvino:CPU"]
+    assert contest(Trials(cpu=0.001, openvino=0.002)).decide().device == CPU
 
 
 def test_measures_once_for_all_starts(tmp_path: Path) -> None:
-    """A second start opens the winner alone; another model measures for itself."""
-    contest(taking(cpu=[0.2], openvino=[0.1]), tmp_path).open_fastest(Opener())
-    opener = Opener()
-    other_way = taking(cpu=[0.1], openvino=[0.2])
+    """A second start holds no trial; another model holds its own."""
+    contest(Trials(cpu=0.2, openvino=0.1), tmp_path).decide()
+    trials = Trials(cpu=0.1, openvino=0.2)
 
-    engine = contest(other_way, tmp_path).open_fastest(opener)
-    other = contest(other_way, tmp_path, model="n").open_fastest(Opener())
+    again = contest(trials, tmp_path).decide()
+    other = contest(trials, tmp_path, model="n").decide()
 
-    assert opener.opened == ["openvino:CPU"]
-    assert engine.notes[0].endswith(": openvino:CPU (measured at an earlier start)")
-    assert other.device == "cpu"
-
-
-def test_leaves_out_a_device_that_the_model_does_not_load_on() -> None:
-    """It is said, and the others serve."""
-    opener = Opener(broken=[OPENVINO])
-
-    engine = contest(taking(cpu=[0.1])).open_fastest(opener)
-
-    assert engine.notes == ("cpu 100.0 ms: cpu; not on openvino:CPU: no openvino:CPU",)
-    assert opener.closed == []
+    assert (again.device, again.dtype) == (OPENVINO, "bfloat16")
+    assert again.note == (
+        "openvino:CPU 100.0 ms, cpu 200.0 ms: openvino:CPU (measured at an earlier start)"
+    )
+    assert other.device == CPU
+    assert len(trials.held) == 1
 
 
-def test_leaves_out_a_device_that_fails_what_is_measured() -> None:
-    """A model that loads there and cannot do its own sample is served elsewhere."""
+def test_says_who_dropped_out_at_later_starts_too(tmp_path: Path) -> None:
+    """The others serve, and the reason is kept with the figures."""
+    trials = Trials(cpu=0.1, openvino=ModelLoadError("no luck"))
+    said = "cpu 100.0 ms: cpu; not on openvino:CPU: no luck"
 
-    def measure(engine: Engine, _works: Sequence[Work]) -> float:
-        if engine.device != "cpu":
-            raise TaskFailed("broken")
-        return 0.1
-
-    opener = Opener()
-
-    engine = contest(measure).open_fastest(opener)
-
-    assert engine.notes == ("cpu 100.0 ms: cpu; not on openvino:CPU: broken",)
-    assert opener.closed == ["openvino:CPU"]
+    assert contest(trials, tmp_path).decide().note == said
+    assert contest(trials, tmp_path).decide().note == f"{said} (measured at an earlier start)"
+    assert len(trials.held) == 1
 
 
-def test_fails_as_the_first_device_failed_where_none_is_left() -> None:
-    """A model that loads nowhere does not start."""
-    with pytest.raises(ModelLoadError, match="no cpu"):
-        contest(taking()).open_fastest(Opener(broken=[CPU, OPENVINO]))
+def test_tries_the_others_again_where_one_ends_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that crashes is never tried twice, nor one that had dropped out before."""
+    monkeypatch.setattr(choice, "_full_name", str)
+    cuda = Device("cuda", "0")
+    candidates = [cuda, CPU, OPENVINO]
+    trials = Trials(cpu=0.1, cuda=ModelLoadError("too old"), openvino=CRASH)
+
+    decision = contest(trials, tmp_path, candidates).decide()
+
+    assert trials.held == [["cuda:0", "cpu", "openvino:CPU"], ["cpu"]]
+    reasons = "not on cuda:0: too old; not on openvino:CPU: the trial ended by SIGSEGV"
+    said = f"cpu alone is left; {reasons}"
+    assert decision.note == said
+    again = contest(trials, tmp_path, candidates).decide()
+    assert again.note == f"{said} (found at an earlier start)"
 
 
-def test_closes_every_engine_where_measuring_fails() -> None:
-    """Nothing is left open by a model that cannot do its own sample."""
+def test_fails_as_the_first_device_failed_where_none_is_left(tmp_path: Path) -> None:
+    """A model that loads nowhere does not start, and the next start tries again."""
+    trials = Trials(cpu=DeviceUnavailable("no cpu"), openvino=ModelLoadError("no luck"))
 
-    def fail(_engine: Engine, _works: Sequence[Work]) -> float:
-        raise TaskFailed("broken")
-
-    opener = Opener()
-
-    with pytest.raises(TaskFailed):
-        contest(fail).open_fastest(opener)
-    assert sorted(opener.closed) == ["cpu", "openvino:CPU"]
+    for _ in range(2):
+        with pytest.raises(DeviceUnavailable, match=r"^no cpu$"):
+            contest(trials, tmp_path).decide()
+    assert trials.held == [["cpu", "openvino:CPU"]] * 2
 
 
-def test_measures_nothing_where_there_is_nothing_to_choose() -> None:
-    """One candidate, or no task that it could be measured by: the first it is."""
-    engine = contest(taking(), candidates=[CPU]).open_fastest(Opener())
-    blind = Contest(candidates=[CPU, OPENVINO], works=[], model="m", artefacts=None)
+def test_fails_with_all_reasons_where_every_device_ends_the_trial() -> None:
+    """It tries no more often than there are devices."""
+    trials = Trials(cpu=CRASH, openvino=CRASH)
 
-    assert engine.notes == ()
-    assert blind.open_fastest(Opener()).device == "cpu"
+    with pytest.raises(
+        ModelLoadError,
+        match=r"no device here: not on cpu: the trial ended by SIGSEGV; not on openvino:CPU: the",
+    ):
+        contest(trials).decide()
+    assert trials.held == [["cpu", "openvino:CPU"], ["openvino:CPU"]]
 
 
-def test_runs_all_tasks_in_one_batch() -> None:
-    """What is measured is a batch as it is served."""
-    batches: list[int] = []
+def test_fails_at_once_where_the_model_is_wrong() -> None:
+    """What no device can mend is raised as it is."""
+    trials = Trials(cpu=InvalidModel("wrong"), openvino=0.1)
 
-    def forward(batch: Sequence[Work]) -> Sequence[Values]:
-        batches.append(len(batch))
-        return [{} for _ in batch]
+    with pytest.raises(InvalidModel, match=r"^wrong$"):
+        contest(trials).decide()
+    assert len(trials.held) == 1
 
-    assert run_together(BatchEngine(forward, max_tasks=8), WORKS) >= 0
-    assert batches == [2]
+
+def test_tries_a_model_once_for_workers_that_start_together(tmp_path: Path) -> None:
+    """The others wait for the first one's finding, and say so."""
+    trials, told = Trials(cpu=0.1, openvino=0.2), list[str]()
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def hold(candidates: Sequence[Device]) -> Verdict:
+        has_begun.set()
+        may_end.wait(60)
+        return trials.hold(candidates)
+
+    def report(what: str, fraction: float | None) -> None:
+        assert fraction is None
+        told.append(what)
+        may_end.set()
+
+    def make(report: Report) -> Contest:
+        return Contest(
+            candidates=[CPU, OPENVINO],
+            model="m",
+            findings=FindingStore(tmp_path),
+            hold_trial=hold,
+            report=report,
+        )
+
+    first = threading.Thread(target=make(lambda *_: None).decide)
+    first.start()
+    assert has_begun.wait(60)
+    second = make(report).decide()
+    first.join()
+
+    assert told == ["waiting until another worker has measured this model"]
+    assert second.note.endswith("(measured at an earlier start)")
+    assert len(trials.held) == 1
 
 
 class FakeCore:

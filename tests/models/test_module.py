@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from model_fakes.modules import Scale
 from safetensors.torch import save_file
-from torch import nn
 
 from torchloom.device import Device
 from torchloom.engine import Result, Values, Work
@@ -24,65 +22,10 @@ from torchloom_models.program import load_program
 pytestmark = pytest.mark.slow
 
 
-class Scale(nn.Module):
-    """[batch, n] times a learned number, and the sum of each row."""
-
-    def __init__(self, start: float = 1.0) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.tensor(start))
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give both."""
-        return x * self.factor, x.sum(-1)
-
-
-class Running(nn.Module):
-    """Remembers what it was given."""
-
-    total: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("total", torch.zeros(3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add to what came before."""
-        self.total.add_(x.sum(0))
-        return x + self.total
-
-
-class Total(nn.Module):
-    """Forgets the batch dimension."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Sum everything."""
-        return x.sum()
-
-
-class Layers(nn.Module):
-    """Two layers that are worth compressing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.second = nn.Linear(128, 512), nn.Linear(512, 8)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Give what the layers make of x."""
-        output: torch.Tensor = self.second(self.first(x).relu())
-        return output
-
-
 @pytest.fixture
-def classes() -> Iterator[str]:
-    """Give the name of a module that holds the classes above."""
-    module = types.ModuleType("torchloom_test_modules")
-    for made in (Scale, Running, Total, Layers):
-        setattr(module, made.__name__, made)
-        made.__module__ = module.__name__
-    sys.modules[module.__name__] = module
-    yield module.__name__
-    del sys.modules[module.__name__]
+def classes() -> str:
+    """Give the name of a module that holds classes of modules."""
+    return "model_fakes.modules"
 
 
 def open_class(classes: str, name: str = "Scale", **config: object) -> ModuleEngine:
@@ -152,6 +95,7 @@ def test_runs_on_openvino(classes: str, tmp_path: Path) -> None:
     engine.close()
 
 
+@pytest.mark.usefixtures("fakes_path")
 def test_runs_wherever_it_is_fastest(classes: str, tmp_path: Path) -> None:
     """`auto` measures a batch of zeros on each device; one whose writes OpenVINO drops stays."""
     pytest.importorskip("openvino")

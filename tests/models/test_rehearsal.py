@@ -50,9 +50,9 @@ def silent(what: str, fraction: float | None) -> None:
     """Report nothing."""
 
 
-def told(config: Mapping[str, object]) -> Mapping[str, object]:
+def told(config: Mapping[str, object], device: str = "cpu") -> Mapping[str, object]:
     """Open a rehearsal and ask it."""
-    engine = open_rehearsal(config, Device("cpu"), silent)
+    engine = open_rehearsal(config, Device.parse(device), silent)
     engine.admit(Work(1, {}))
     (event,) = engine.step()
     engine.close()
@@ -77,6 +77,24 @@ def test_tells_of_nothing_where_all_is_eager(config: dict[str, object]) -> None:
         "pieces": [],
         "failures": [],
     }
+
+
+def test_tells_what_was_compiled_where_devices_were_tried(config: dict[str, object]) -> None:
+    """That of all devices, each piece once, and as new; the next start finds the winner's."""
+    pytest.importorskip("openvino")
+
+    first = told(config, "auto")
+    second = told(config, "auto")
+
+    pieces = cast("list[dict[str, object]]", first["pieces"])
+    (again,) = cast("list[dict[str, object]]", second["pieces"])
+    assert [(piece["route"], piece["is_new"]) for piece in pieces] == [
+        ("ahead of time", True),
+        ("OpenVINO", True),
+    ]
+    assert again["artefact"] in {piece["artefact"] for piece in pieces}
+    assert not again["is_new"]
+    assert first["failures"] == second["failures"] == []
 
 
 def test_fails_as_the_engine_itself_does(config: dict[str, object]) -> None:
