@@ -127,7 +127,7 @@ def test_shares_and_loses_nothing_where_blocks_run_out(
     llama: Path, tmp_path: Path, route: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long prompts that begin alike, in pieces, with blocks for half of them: all as alone."""
-    monkeypatch.setattr(opening, "_BUDGETS", {"cpu": Budget(alone=40, beside=9)})
+    monkeypatch.setattr(opening, "_BUDGETS", {"openvino": Budget(alone=40, beside=9)})
     engine = open_it(llama, tmp_path, max_sequences=4)
     beginning = "how many ships are in the harbour today? there are seven of them. " * 2
     works = [
