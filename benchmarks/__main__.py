@@ -15,6 +15,7 @@ NAMES = (
     "embedder",
     "compilation",
     "openvino_route",
+    "attention_layout",
     "llm",
     "openvino_llm",
     "rag",

@@ -56,7 +56,7 @@ class LlmEngine:
         self._scheduler.add(sequence)
 
     def step(self) -> list[Event]:
-        """Run one pass over what is next, and draw a token for each sequence that has come to it."""
+        """Run one pass over what is next; draw a token for each sequence that has come to it."""
         for move in self._scheduler.compact():
             self._runner.move(move.source, move.target, move.sequence.num_held)
         spans = self._scheduler.plan(self._budget)

@@ -43,9 +43,9 @@ _MAX_SEQUENCES = 16
 _TRIAL: Mapping[str, object] = {"max_tokens": 16, "temperature": 0, "ignore_eos": True}
 _NUM_TRIALS = 4
 
-#: The most tokens of prompts in one pass, by kind of device: some tenths of a second alone, and less
-#: beside sequences that write. OpenVINO's kernel takes both in one pass; elsewhere prompts have
-#: passes of their own, which cost as much as a token does however short they are.
+#: The most tokens of prompts in one pass, by kind of device: some tenths of a second alone, and
+#: less beside sequences that write. OpenVINO's kernel takes both in one pass; elsewhere prompts
+#: have passes of their own, which cost as much as a token does however short they are.
 _BUDGETS = {
     "cpu": Budget(alone=512, beside=256),
     "cuda": Budget(alone=8192, beside=1024),

@@ -92,7 +92,7 @@ class Scheduler:
         return spans
 
     def advance(self, spans: Group[Span]) -> None:
-        """Note that spans have been run: their blocks hold them now, and full ones can be shared."""
+        """Note that spans have been run: blocks hold them now, and full ones can be shared."""
         for sequence, _, end in spans:
             sequence.num_held = end
             self._publish(sequence)
@@ -117,11 +117,12 @@ class Scheduler:
 
     def _next_tokens(self) -> list[Span]:
         """Give the spans of all that write."""
-        spans = []
-        for sequence in [each for each in self._running if each.num_left == 1]:
-            if sequence.blocks and self._has_room(sequence):
-                spans.append(Span(sequence, sequence.num_held, sequence.length))
-        return spans
+        return [
+            Span(sequence, sequence.num_held, sequence.length)
+            for sequence in [each for each in self._running if each.num_left == 1]
+            # One that has given its blocks back for another meanwhile waits.
+            if sequence.blocks and self._has_room(sequence)
+        ]
 
     def _has_room(self, sequence: Sequence) -> bool:
         """Give a sequence room for its newest token, unless it must give back all it has."""

@@ -20,7 +20,8 @@ class Sequence:
     `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
     and values of the first `num_held` of them, and `content`, what the full ones among them are
     published under; `num_cached` tokens of the prompt had been run for another sequence.
-    `finish_reason` is None until the end. `max_tokens` is what the parameters and the context allow.
+    `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
+    allow.
     """
 
     __slots__ = (

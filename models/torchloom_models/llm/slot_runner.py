@@ -48,8 +48,11 @@ class SlotRunner(ABC):
         return self._cache.max_length
 
     def make_pool(self) -> BlockPool:
-        """Give each sequence one block, which has room for all of it."""
-        return BlockPool(self._cache.num_slots, self._cache.max_length)
+        """Give each sequence one block, which has room for all of it, and is never full.
+
+        So it is never kept for another sequence, and the lowest that nobody holds is free.
+        """
+        return BlockPool(self._cache.num_slots, self._cache.max_length + 1)
 
     @abstractmethod
     def row_bucket(self, num_rows: int) -> int:

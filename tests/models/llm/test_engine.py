@@ -233,6 +233,20 @@ def test_forgets_a_cancelled_sequence(engine: LlmEngine) -> None:
     assert not engine._scheduler.running
 
 
+def test_uses_a_slot_again_that_was_filled_to_its_end(llama: Path) -> None:
+    """A sequence as long as the context leaves its slot to the next one."""
+    engine = open_tiny(llama, max_sequences=2, max_length=64)
+    full = generate(engine, PROMPTS[0], max_tokens=500, ignore_eos=True)
+    again = generate(engine, PROMPTS[0], max_tokens=500, ignore_eos=True)
+
+    assert isinstance(full, Result)
+    assert isinstance(again, Result)
+    usage = full.outputs["usage"]
+    assert isinstance(usage, dict)
+    assert usage["prompt"] + usage["completion"] == 64
+    assert again.outputs == full.outputs
+
+
 def test_fails_a_sequence_with_nan_alone(llama: Path) -> None:
     """NaN fails its own row; neighbours, and the next owner of the slot, get what they would."""
     engine = open_tiny(llama, max_sequences=2)
