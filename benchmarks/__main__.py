@@ -18,6 +18,7 @@ NAMES = (
     "attention_layout",
     "llm",
     "openvino_llm",
+    "prefix_cache",
     "rag",
     "pictures",
     "multi_image",

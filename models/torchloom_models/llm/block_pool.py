@@ -39,9 +39,11 @@ class BlockPool:
     twice, so that a block whose forerunner is gone can no longer be found, and goes in its turn.
     """
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
+    def __init__(self, num_blocks: int, block_size: int, *, is_shared: bool = True) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
+        #: Whether full blocks are published; else each sequence has its own.
+        self.is_shared = is_shared
         self._free = list(range(num_blocks))
         self._holders = [0] * num_blocks
         #: Published blocks that nobody holds; the first was held least recently.
@@ -95,6 +97,8 @@ class BlockPool:
 
         Where another block holds the same, that one is found as before.
         """
+        if not self.is_shared:
+            return parent
         entry = _Published(parent, tuple(tokens))
         found = self._block_of.get(entry)
         if found is not None:

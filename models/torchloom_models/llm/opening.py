@@ -122,7 +122,9 @@ class LlmOpening(Opening[LlmEngine]):
                 end_tokens=end_tokens,
             ),
             scheduler=Scheduler(
-                runner.make_pool(), num_rows=runner.num_rows, bucket_of_rows=runner.row_bucket
+                runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
+                num_rows=runner.num_rows,
+                bucket_of_rows=runner.row_bucket,
             ),
             runner=runner,
             sampler=Sampler(

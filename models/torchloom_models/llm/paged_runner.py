@@ -73,9 +73,9 @@ class PagedRunner:
         """The longest sequence, prompt and answer together."""
         return self._size.max_length
 
-    def make_pool(self) -> BlockPool:
+    def make_pool(self, *, is_shared: bool) -> BlockPool:
         """Say which blocks there are: any sequence may take any of them."""
-        return BlockPool(self._cache.num_blocks, BLOCK_SIZE)
+        return BlockPool(self._cache.num_blocks, BLOCK_SIZE, is_shared=is_shared)
 
     #: Rows lie wherever their blocks do.
     row_bucket = None

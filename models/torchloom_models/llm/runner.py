@@ -36,8 +36,8 @@ class Runner(Protocol):
         """
         ...
 
-    def make_pool(self) -> BlockPool:
-        """Say which blocks there are, all of them free."""
+    def make_pool(self, *, is_shared: bool) -> BlockPool:
+        """Say which blocks there are, all of them free; whether sequences may share any."""
         ...
 
     def run(self, spans: Group[Span], running: Group[Sequence]) -> torch.Tensor:

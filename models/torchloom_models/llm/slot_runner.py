@@ -47,12 +47,10 @@ class SlotRunner(ABC):
         """The longest sequence, prompt and answer together."""
         return self._cache.max_length
 
-    def make_pool(self) -> BlockPool:
-        """Give each sequence one block, which has room for all of it, and is never full.
-
-        So it is never kept for another sequence, and the lowest that nobody holds is free.
-        """
-        return BlockPool(self._cache.num_slots, self._cache.max_length + 1)
+    def make_pool(self, *, is_shared: bool) -> BlockPool:
+        """Give each sequence one block, which has room for all of it; none is shared."""
+        del is_shared
+        return BlockPool(self._cache.num_slots, self._cache.max_length, is_shared=False)
 
     @abstractmethod
     def row_bucket(self, num_rows: int) -> int:

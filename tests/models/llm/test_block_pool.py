@@ -44,6 +44,16 @@ def test_shares_blocks_of_the_same_beginning() -> None:
     pool.check([first, second, other])
 
 
+def test_shares_nothing_where_it_is_told_so() -> None:
+    """What is full is found by nobody, and free when it is given back."""
+    pool = BlockPool(4, 2, is_shared=False)
+    first = _run(pool, [1, 2, 3, 4, 5])
+
+    assert pool.match([1, 2, 3, 4, 5]).blocks == []
+    pool.release(first)
+    assert (pool.num_free, pool.num_kept) == (4, 0)
+
+
 def test_leaves_a_token_to_run() -> None:
     """A prompt that is known to its end gives up its last block: something must give logits."""
     pool = BlockPool(8, 2)
