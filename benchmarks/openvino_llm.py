@@ -43,7 +43,12 @@ def open_sides(
     stack: ExitStack, folder: Path, dtype: str, weights: str, genai: str
 ) -> Mapping[str, LineProcess]:
     """Start a process for each side that there is."""
-    config = {"source": str(folder / "llama"), "dtype": dtype, "max_length": 256}
+    config = {
+        "source": str(folder / "llama"),
+        "dtype": dtype,
+        "max_length": 256,
+        "prefix_cache": False,  # the same prompts again and again; genai keeps none by itself
+    }
     sides = {}
     if weights == "full":
         inductor = json.dumps({**config, "compile": "inductor"})

@@ -153,6 +153,11 @@ _LLM = Kind(
     fields={
         "max_sequences": {**POSITIVE, "description": "How many sequences it holds at once."},
         "max_length": {**POSITIVE, "description": "The longest sequence, prompt and answer."},
+        "prefix_cache": {
+            **BOOLEAN,
+            "default": True,
+            "description": "Sequences that begin alike share what they hold, where a device can.",
+        },
         "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
     },
     required_fields=frozenset({"source"}),

@@ -185,14 +185,23 @@ class DecodeCache(Cache):
 
 
 class PrefillCache(Cache):
-    """Whole prompts, right-padded: writes them from position 0 on; they attend to themselves alone.
+    """Beginnings of prompts, right-padded to `length`: they attend to themselves alone.
 
-    `buffers` is a KvCache view over all slots; `slots` [prompts] says which slot each prompt fills.
-    Padding is written too: nothing attends to it before a later token has taken its place.
+    `buffers` is a KvCache view over all slots; `slots` [prompts] says which slot each prompt fills,
+    `starts` [prompts] from where on: from 0. Padding is written too: nothing attends to it before a
+    later token has taken its place.
     """
 
-    def __init__(self, buffers: Sequence[torch.Tensor], slots: torch.Tensor) -> None:
+    def __init__(
+        self,
+        buffers: Sequence[torch.Tensor],
+        slots: torch.Tensor,
+        starts: torch.Tensor,
+        length: int,
+    ) -> None:
         super().__init__(layers=[])
+        #: Where each token stands [prompts, length].
+        self.positions = starts[:, None] + torch.arange(length, device=slots.device)
         self._buffers = buffers
         self._slots = slots
 
@@ -219,6 +228,59 @@ class PrefillCache(Cache):
         """Nothing goes before the prompts."""
         del layer_idx
         return 0
+
+
+class PieceCache(PrefillCache):
+    """Later pieces of prompts: they attend to what their slots hold as well, `end` tokens at most.
+
+    The buffers have a position behind the last one, where padding may go.
+    """
+
+    def __init__(
+        self,
+        buffers: Sequence[torch.Tensor],
+        slots: torch.Tensor,
+        starts: torch.Tensor,
+        length: int,
+        end: int,
+    ) -> None:
+        super().__init__(buffers, slots, starts, length)
+        self._starts = starts
+        self._end = end
+        self._places = self.positions.clamp(max=buffers[0].shape[2] - 1)
+
+    def update(
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        layer_idx: int,
+        *_: object,
+        **__: object,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write keys and values [prompts, heads, length, dim]; give all that the slots hold."""
+        keys, values = self._buffers[2 * layer_idx : 2 * layer_idx + 2]
+        slots = self._slots[:, None]
+        keys[slots, :, self._places] = key_states.transpose(1, 2)
+        values[slots, :, self._places] = value_states.transpose(1, 2)
+        return keys[self._slots, :, : self._end], values[self._slots, :, : self._end]
+
+    def get_query_offset(  # type: ignore[override]  # transformers takes a tensor as well
+        self, layer_idx: int = 0
+    ) -> torch.Tensor:
+        """Give each row's own offset: masks are built from it."""
+        del layer_idx
+        return self._starts
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Give how many tokens the longest slot holds, from position 0 on."""
+        del query_length, layer_idx
+        return self._end, 0
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Refuse to guess: rows differ. Positions are always given to the model."""
+        del layer_idx
+        message = "pieces of prompts have beginnings of their own"
+        raise NotImplementedError(message)
 
 
 class ProbeCache(Cache):

@@ -1,7 +1,6 @@
 """LlmEngine: the step loop of a language model: decide, run, account. Knows no process.
 
-A step is one pass: either a few waiting prompts, or one token for every sequence that runs. The two
-take turns, so that a heap of new prompts never holds up the running answers for long.
+A step runs one token of every sequence that writes and, within a budget, pieces of prompts.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torchloom_models.hardware import reserved_bytes
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
-from torchloom_models.llm.scheduler import Scheduler
+from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.sequence import Sequence
 
 
@@ -32,7 +31,7 @@ class LlmEngine:
         scheduler: Scheduler,
         runner: Runner,
         sampler: Sampler,
-        max_prefill_tokens: int,
+        budget: Budget,
         device: str,
         notes: Group[str] = (),
     ) -> None:
@@ -42,8 +41,8 @@ class LlmEngine:
         self._scheduler = scheduler
         self._runner = runner
         self._sampler = sampler
-        self._room = Room(max_tasks=scheduler.num_slots, is_continuous=True)
-        self._max_prefill_tokens = max_prefill_tokens
+        self._room = Room(max_tasks=scheduler.num_rows, is_continuous=True)
+        self._budget = budget
         self._sequences: dict[int, Sequence] = {}
 
     def room(self) -> Room:
@@ -57,19 +56,21 @@ class LlmEngine:
         self._scheduler.add(sequence)
 
     def step(self) -> list[Event]:
-        """Run one pass: waiting prompts, or one token for each sequence that runs, in turn."""
-        self._compact()
-        sequences = self._scheduler.next_prefill(self._max_prefill_tokens)
-        if sequences:
-            return self._account(sequences, self._runner.prefill(sequences))
-        sequences = self._scheduler.next_decode()
-        if sequences:
-            logits = self._runner.decode(sequences, self._scheduler.num_rows)
-            return self._account(sequences, logits)
-        return []
+        """Run one pass over what is next; draw a token for each sequence that has come to it."""
+        for move in self._scheduler.compact():
+            self._runner.move(move.source, move.target, move.sequence.num_held)
+        spans = self._scheduler.plan(self._budget)
+        if not spans:
+            return []
+        logits = self._runner.run(spans, self._scheduler.running)
+        self._scheduler.advance(spans)
+        ends = [number for number, span in enumerate(spans) if span.is_last]
+        if len(ends) < len(spans):
+            logits = logits[ends]
+        return self._account([spans[number].sequence for number in ends], logits)
 
     def cancel(self, task_id: int) -> None:
-        """Forget a request; its slot is free at once."""
+        """Forget a request; its blocks are free at once."""
         sequence = self._sequences.pop(task_id, None)
         if sequence is not None:
             self._scheduler.remove(sequence)
@@ -92,16 +93,14 @@ class LlmEngine:
         return not self._sequences
 
     def check(self) -> None:
-        """Assert that slots and sequences agree: for tests, between steps."""
+        """Assert that blocks and sequences agree: for tests, between steps."""
         self._scheduler.check()
-
-    def _compact(self) -> None:
-        for move in self._scheduler.compact():
-            self._runner.move(move.source, move.target, move.sequence.length)
 
     def _account(self, sequences: Group[Sequence], logits: torch.Tensor) -> list[Event]:
         """Draw a token for each sequence, and say what came of it."""
         events: list[Event] = []
+        if not sequences:
+            return events
         drawn = self._sampler.sample(logits, sequences)
         for sequence, token in zip(sequences, drawn, strict=True):
             if token is None:
@@ -116,9 +115,8 @@ class LlmEngine:
         return events
 
     def _fail(self, sequence: Sequence) -> Failure:
-        assert sequence.slot is not None, repr(sequence)
-        self._runner.clear(sequence.slot)
-        self.cancel(sequence.task_id)
+        self._runner.clear(self._scheduler.discard(sequence))
+        del self._sequences[sequence.task_id]
         message = f"The model gave NaN or infinity for token {sequence.length} of this sequence."
         return Failure(sequence.task_id, TaskFailed(message))
 
@@ -132,7 +130,7 @@ def _result(sequence: Sequence) -> Result:
     outputs: Mapping[str, object] = {
         "text": sequence.text,
         "finish_reason": sequence.finish_reason,
-        "usage": {"prompt": num_prompt, "cached": 0, "completion": num_written},
+        "usage": {"prompt": num_prompt, "cached": sequence.num_cached, "completion": num_written},
     }
     counts = {"prompt_tokens": num_prompt, "completion_tokens": num_written}
     return Result(sequence.task_id, outputs, counts)

@@ -1,7 +1,7 @@
 """KvCache: the keys and values of every sequence, one slot each.
 
 Each layer has buffers of its own: a single one for all makes a compiled step several times slower.
-Knows no model, no scheduling and no transformers; who owns which slot is SlotTable's.
+Knows no model, no scheduling and no transformers; who owns which slot is BlockPool's.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ class KvCache:
             views = tuple(buffer[:num_rows, :, :length] for buffer in self._buffers)
             self._views[key] = views
         return views
+
+    def take(self, slots: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
+        """Give copies of the first positions of slots [rows], in the order of `view`."""
+        return tuple(buffer[slots][:, :, :length] for buffer in self._buffers)
 
     def write(
         self, slots: torch.Tensor, positions: torch.Tensor, states: Sequence[torch.Tensor]

@@ -1,4 +1,7 @@
-"""ModelRunner: passes over whole prompts and over single tokens. Knows no scheduling or text."""
+"""ModelRunner: a model's own passes over prompts, and a compiled one over single tokens.
+
+Knows no scheduling and no text.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from transformers import PreTrainedModel
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
-from torchloom_models.llm.attention import PrefillCache, ProbeCache
+from torchloom_models.llm.attention import PieceCache, PrefillCache, ProbeCache
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.kv_cache import KvCache, LayerShape
-from torchloom_models.llm.runner import newest_tokens
 from torchloom_models.llm.sequence import Sequence
+from torchloom_models.llm.slot_runner import SlotRunner, padded, single_tokens
+from torchloom_models.llm.span import Span
 
 
 @torch.inference_mode()
@@ -28,40 +32,25 @@ def probe_layers(model: PreTrainedModel) -> list[LayerShape]:
     return cache.shapes
 
 
-class ModelRunner:
+class ModelRunner(SlotRunner):
     """A model over a cache: a Runner."""
 
     def __init__(
         self, model: PreTrainedModel, cache: KvCache, decode_step: DecodeStep, *, device: str
     ) -> None:
+        super().__init__(cache)
         self._model = model
-        self._cache = cache
         self._decode_step = decode_step
         self._device = device
 
-    @property
-    def num_slots(self) -> int:
-        """How many sequences there is room for."""
-        return self._cache.num_slots
-
-    @property
-    def max_length(self) -> int:
-        """The longest sequence, prompt and answer together."""
-        return self._cache.max_length
-
-    def padded_rows(self, num_rows: int) -> int:
+    def row_bucket(self, num_rows: int) -> int:
         """Give the number of rows that a decode pass over so many is run with."""
         return self._decode_step.padded_rows(num_rows)
 
-    @torch.inference_mode()
-    def decode(self, sequences: Group[Sequence], num_rows: int) -> torch.Tensor:
-        """Run the newest token of each sequence; give logits [sequences, vocabulary].
-
-        The pass covers slots 0 … `num_rows` - 1 at least. Free slots among them run along: what
-        they write goes to their position 0, which their next owner's prompt overwrites.
-        """
-        num_rows = self._decode_step.padded_rows(num_rows)
-        tokens, positions, slots = newest_tokens(sequences, num_rows)
+    def _run_single(self, spans: Group[Span], running: Group[Sequence]) -> torch.Tensor:
+        """Run the compiled step over all slots up to the highest of these."""
+        num_rows = self.row_bucket(1 + max(span.sequence.blocks[0] for span in spans))
+        tokens, positions, slots = single_tokens(spans, running, num_rows)
         length = self._decode_step.padded_length(max(positions) + 1)
         # No inference tensors, as in the warm-up: torch.compile has other code for those.
         with torch.inference_mode(mode=False):
@@ -69,35 +58,32 @@ class ModelRunner:
         logits = self._decode_step(rows[0], rows[1], self._cache.view(num_rows, length))
         return logits if slots == list(range(num_rows)) else logits[slots]
 
-    @torch.inference_mode()
-    def prefill(self, sequences: Group[Sequence]) -> torch.Tensor:
-        """Run whole prompts together; give logits [sequences, vocabulary] after the last tokens."""
-        prompts = [sequence.prompt for sequence in sequences]
-        length = max(len(prompt) for prompt in prompts)
-        padded = [[*prompt, *[0] * (length - len(prompt))] for prompt in prompts]
-        slots = [sequence.slot for sequence in sequences]
-        ends = [[len(prompt) - 1] for prompt in prompts]
-        cache = PrefillCache(
-            self._cache.view(self._cache.num_slots, self._cache.max_length),
-            torch.tensor(slots, device=self._device),
-        )
+    def _run_longer(self, spans: Group[Span]) -> torch.Tensor:
+        """Run the model as it is; whole prompts attend to themselves alone."""
+        length = max(span.num_tokens for span in spans)
+        cache = self._prompt_cache(spans, length)
         output = self._model(
-            input_ids=torch.tensor(padded, device=self._device),
-            position_ids=torch.arange(length, device=self._device)[None].expand(len(slots), -1),
+            input_ids=torch.tensor(padded(spans, length), device=self._device),
+            position_ids=cache.positions.clamp(max=self.max_length - 1),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=torch.tensor(ends, device=self._device),
+            logits_to_keep=torch.tensor(
+                [[span.num_tokens - 1] for span in spans], device=self._device
+            ),
         )
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a slot to another one."""
-        self._cache.move(source, target, length)
-
-    def clear(self, slot: int) -> None:
-        """Wipe a slot that may hold NaN."""
-        self._cache.clear(slot)
+    def _prompt_cache(self, spans: Group[Span], length: int) -> PrefillCache:
+        # One position more than is ever used takes the padding that goes beyond the last one.
+        buffers = self._cache.view(self._cache.num_slots, self.max_length + 1)
+        slots, starts = (
+            torch.tensor(values, device=self._device)
+            for values in ([s.sequence.blocks[0] for s in spans], [s.start for s in spans])
+        )
+        if any(span.start for span in spans):
+            return PieceCache(buffers, slots, starts, length, max(span.end for span in spans))
+        return PrefillCache(buffers, slots, starts, length)
 
     def warm_up(self, report: Report) -> None:
         """Compile before the first request."""

@@ -26,7 +26,7 @@ from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.sampling_params import SamplingParams
-from torchloom_models.llm.scheduler import Scheduler
+from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.tokenizer import Tokenizer
 from torchloom_models.loss import perplexity_loss
 from torchloom_models.opening import Opening
@@ -43,8 +43,14 @@ _MAX_SEQUENCES = 16
 _TRIAL: Mapping[str, object] = {"max_tokens": 16, "temperature": 0, "ignore_eos": True}
 _NUM_TRIALS = 4
 
-#: The most tokens of new prompts in one pass, by kind of device: some tenths of a second.
-_MAX_PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
+#: The most tokens of prompts in one pass, by kind of device: some tenths of a second alone, and
+#: less beside sequences that write. OpenVINO's kernel takes both in one pass; elsewhere prompts
+#: have passes of their own, which cost as much as a token does however short they are.
+_BUDGETS = {
+    "cpu": Budget(alone=512, beside=256),
+    "cuda": Budget(alone=8192, beside=1024),
+    "openvino": Budget(alone=512, beside=64),
+}
 
 
 def open_engine(config: Mapping[str, object], device: Device, report: Report) -> LlmEngine:
@@ -115,14 +121,18 @@ class LlmOpening(Opening[LlmEngine]):
                 vocabulary_size=checkpoint.vocabulary_size,
                 end_tokens=end_tokens,
             ),
-            scheduler=Scheduler(num_slots=runner.num_slots, bucket_of_rows=runner.padded_rows),
+            scheduler=Scheduler(
+                runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
+                num_rows=runner.num_rows,
+                bucket_of_rows=runner.row_bucket,
+            ),
             runner=runner,
             sampler=Sampler(
                 vocabulary_size=checkpoint.vocabulary_size,
                 end_tokens=sorted(end_tokens),
                 device=place,
             ),
-            max_prefill_tokens=_MAX_PREFILL_TOKENS[place.partition(":")[0]],
+            budget=_BUDGETS[label.partition(":")[0]],
             device=label,
             notes=self._notes(runner, tokenizer),
         )

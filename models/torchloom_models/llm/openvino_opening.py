@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from torchloom_models.llm.kv_cache import CacheSize, KvCache
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
-from torchloom_models.llm.paged_cache import PagedCache
+from torchloom_models.llm.paged_cache import PagedCache, num_blocks
 from torchloom_models.llm.paged_pass import probe_windows
 from torchloom_models.llm.paged_runner import PagedRunner
 from torchloom_models.openvino_device import is_native
@@ -40,8 +40,10 @@ def open_openvino(
             size.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device="cpu"
         )
         return OpenvinoRunner(model, cache, recipe)
-    pages = PagedCache(size.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype)
-    return PagedRunner(model, pages, recipe, windows=windows)
+    pages = PagedCache(
+        size.layers, num_blocks=num_slots * num_blocks(max_length), dtype=model.dtype
+    )
+    return PagedRunner(model, pages, recipe, size=size, windows=windows)
 
 
 def _windows(model: PreTrainedModel, size: CacheSize, device: str) -> list[int]:

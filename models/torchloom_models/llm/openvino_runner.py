@@ -21,8 +21,9 @@ from torchloom_models.buckets import rounded_up
 from torchloom_models.compile import Dim
 from torchloom_models.llm.functional_pass import FunctionalPass
 from torchloom_models.llm.kv_cache import KvCache
-from torchloom_models.llm.runner import newest_tokens
 from torchloom_models.llm.sequence import Sequence
+from torchloom_models.llm.slot_runner import SlotRunner, padded, single_tokens
+from torchloom_models.llm.span import Span
 from torchloom_models.recipe import Recipe
 
 
@@ -37,11 +38,11 @@ _MIN_LENGTH = 2
 _MAX_KEPT = 256
 
 
-class OpenvinoRunner:
+class OpenvinoRunner(SlotRunner):
     """A model over a cache: a Runner."""
 
     def __init__(self, model: PreTrainedModel, cache: KvCache, recipe: Recipe) -> None:
-        self._cache = cache
+        super().__init__(cache)
         self._eager = FunctionalPass(model)
         rows = {0: Dim("rows", max=cache.num_slots)} if cache.num_slots > 1 else {}
         new = Dim("new", max=cache.max_length)
@@ -51,58 +52,41 @@ class OpenvinoRunner:
         dims = [{**rows, 1: new}, rows, {0: kept}, *buffers]
         self._pass = recipe.compile(self._eager, dims=dims)
 
-    @property
-    def num_slots(self) -> int:
-        """How many sequences there is room for."""
-        return self._cache.num_slots
-
-    @property
-    def max_length(self) -> int:
-        """The longest sequence, prompt and answer together."""
-        return self._cache.max_length
-
-    def padded_rows(self, num_rows: int) -> int:
+    def row_bucket(self, num_rows: int) -> int:
         """Give the number itself: rows need no padding."""
         return num_rows
 
-    @torch.inference_mode()
-    def decode(self, sequences: Group[Sequence], num_rows: int) -> Tensor:
-        """Run the newest token of each sequence; give logits [sequences, vocabulary].
-
-        Free slots run along: what they write goes to their position 0.
-        """
-        tokens, positions, slots = newest_tokens(sequences, num_rows)
+    def _run_single(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
+        """Run all slots up to the highest of these."""
+        num_rows = 1 + max(span.sequence.blocks[0] for span in spans)
+        tokens, positions, slots = single_tokens(spans, running, num_rows)
         length = rounded_up(max(positions), _LENGTH_STEP, self._cache.max_length)
         starts = torch.tensor(positions)
-        buffers = self._cache.view(num_rows, length)
         logits, *written = self._run(
-            torch.tensor(tokens)[:, None], starts, torch.zeros(1, dtype=torch.long), buffers
+            torch.tensor(tokens)[:, None],
+            starts,
+            torch.zeros(1, dtype=torch.long),
+            self._cache.view(num_rows, length),
         )
         self._cache.write(torch.arange(num_rows), starts[:, None], written)
         return logits[slots, 0]
 
-    @torch.inference_mode()
-    def prefill(self, sequences: Group[Sequence]) -> Tensor:
-        """Run whole prompts together; give logits [sequences, vocabulary] after the last tokens."""
-        prompts = [sequence.prompt for sequence in sequences]
-        longest = max(len(prompt) for prompt in prompts)
+    def _run_longer(self, spans: Group[Span]) -> Tensor:
+        """Run spans after copies of what their slots hold."""
+        longest = max(span.num_tokens for span in spans)
         length = rounded_up(longest, _PROMPT_STEP, self._cache.max_length)
-        tokens = torch.tensor([[*prompt, *[0] * (length - len(prompt))] for prompt in prompts])
-        ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
-        starts = torch.zeros(len(prompts), dtype=torch.long)
-        logits, *written = self._run(tokens, starts, ends, self._nothing(len(prompts)))
-        slots = torch.tensor([sequence.slot for sequence in sequences])
-        self._cache.write(slots, torch.arange(length).expand(len(prompts), -1), written)
-        every = torch.arange(len(prompts))
+        slots = torch.tensor([span.sequence.blocks[0] for span in spans])
+        starts = torch.tensor([span.start for span in spans])
+        ends = torch.tensor([span.num_tokens - 1 for span in spans])
+        num_held = max(span.start for span in spans)
+        held = rounded_up(max(num_held, 1), _LENGTH_STEP, self._cache.max_length)
+        buffers = self._cache.take(slots, held) if num_held else self._nothing(len(spans))
+        tokens = torch.tensor(padded(spans, length))
+        logits, *written = self._run(tokens, starts, ends, buffers)
+        places = (starts[:, None] + torch.arange(length)).clamp(max=self._cache.max_length)
+        self._cache.write(slots, places, written)
+        every = torch.arange(len(spans))
         return logits[every, every]
-
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a slot to another one."""
-        self._cache.move(source, target, length)
-
-    def clear(self, slot: int) -> None:
-        """Wipe a slot that may hold NaN."""
-        self._cache.clear(slot)
 
     def warm_up(self, report: Report) -> None:
         """Convert and compile before the first request."""

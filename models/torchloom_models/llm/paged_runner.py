@@ -19,9 +19,13 @@ from transformers import PreTrainedModel
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.compile import Dim
-from torchloom_models.llm.paged_cache import PagedCache
+from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.kv_cache import CacheSize
+from torchloom_models.llm.paged_cache import PagedCache, num_blocks
 from torchloom_models.llm.paged_pass import PagedPass
 from torchloom_models.llm.sequence import Sequence
+from torchloom_models.llm.span import Span
+from torchloom_models.paged_attention import BLOCK_SIZE
 from torchloom_models.recipe import Recipe
 
 
@@ -30,15 +34,15 @@ _MAX_KEPT = 256
 
 
 class Row(NamedTuple):
-    """New tokens of a slot, which holds `start` tokens before them."""
+    """New tokens of a sequence, after `start` others, and the blocks that have room for all."""
 
-    slot: int
     tokens: Group[int]
-    start: int = 0
+    start: int
+    blocks: Group[int]
 
     @property
     def end(self) -> int:
-        """How many tokens the slot holds after them."""
+        """How many tokens the blocks hold after them."""
         return self.start + len(self.tokens)
 
 
@@ -51,59 +55,59 @@ class PagedRunner:
         cache: PagedCache,
         recipe: Recipe,
         *,
+        size: CacheSize,
         windows: Group[int],
     ) -> None:
         self._cache = cache
+        self._size = size
         self._eager = PagedPass(model, windows)
-        self._pass = recipe.compile(self._eager, dims=_dims(cache))
+        self._pass = recipe.compile(self._eager, dims=_dims(cache, size))
 
     @property
-    def num_slots(self) -> int:
-        """How many sequences there is room for."""
-        return self._cache.num_slots
+    def num_rows(self) -> int:
+        """How many sequences one pass takes."""
+        return self._size.num_slots
 
     @property
     def max_length(self) -> int:
         """The longest sequence, prompt and answer together."""
-        return self._cache.max_length
+        return self._size.max_length
 
-    def padded_rows(self, num_rows: int) -> int:
-        """Give the number itself: rows need no padding."""
-        return num_rows
+    def make_pool(self, *, is_shared: bool) -> BlockPool:
+        """Say which blocks there are: any sequence may take any of them."""
+        return BlockPool(self._cache.num_blocks, BLOCK_SIZE, is_shared=is_shared)
 
-    @torch.inference_mode()
-    def decode(self, sequences: Group[Sequence], num_rows: int) -> Tensor:
-        """Run the newest token of each sequence, and no more; give [sequences, vocabulary]."""
-        del num_rows
-        return self._run([Row(_slot(each), each.tokens[-1:], each.position) for each in sequences])
+    #: Rows lie wherever their blocks do.
+    row_bucket = None
 
     @torch.inference_mode()
-    def prefill(self, sequences: Group[Sequence]) -> Tensor:
-        """Run whole prompts together; give logits [sequences, vocabulary] after the last tokens."""
-        return self._run([Row(_slot(each), each.prompt) for each in sequences])
+    def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
+        """Run spans of any lengths in one pass; give logits [spans, vocabulary] after each."""
+        del running  # nothing is run but the spans
+        rows = [Row(span.tokens, span.start, span.sequence.blocks) for span in spans]
+        return cast("Tensor", self._pass(*self._arguments(rows)))
 
     def move(self, source: int, target: int, length: int) -> None:
-        """Give a slot what another one holds."""
-        del length
-        self._cache.move(source, target)
+        """Do nothing: rows need not be moved."""
 
-    def clear(self, slot: int) -> None:
-        """Wipe a slot that may hold NaN."""
-        self._cache.clear(slot)
+    def clear(self, blocks: Group[int]) -> None:
+        """Wipe blocks that may hold NaN."""
+        self._cache.clear(blocks)
 
     def warm_up(self, report: Report) -> None:
         """Convert and compile before the first request."""
-        rows = [Row(slot, [0]) for slot in range(self.num_slots)]
+        rows = [Row([0], 0, [block]) for block in range(min(self.num_rows, self._cache.num_blocks))]
         self._pass.warm_up([self._arguments(rows)], report)
 
     @torch.inference_mode()
     def perplexities(self, tokens: Group[int]) -> tuple[float, float]:
         """Give the perplexity of a text by the model as it is, and by OpenVINO's code.
 
-        It goes through the first slot, which nobody may hold.
+        It goes through the first blocks, which nobody may hold.
         """
         text = list(tokens[: min(_MAX_KEPT, self.max_length)])
-        arguments = self._arguments([Row(0, text)], kept=range(len(text) - 1))
+        row = Row(text, 0, range(num_blocks(len(text))))
+        arguments = self._arguments([row], kept=range(len(text) - 1))
         full, found = (
             cross_entropy(cast("Tensor", run(*arguments)).float(), torch.tensor(text[1:]))
             for run in (self._eager, self._pass)
@@ -118,13 +122,10 @@ class PagedRunner:
         """Give back what was not to be kept."""
         self._pass.close()
 
-    def _run(self, rows: Group[Row]) -> Tensor:
-        return cast("Tensor", self._pass(*self._arguments(rows)))
-
     def _arguments(self, rows: Group[Row], *, kept: Group[int] | None = None) -> tuple[Tensor, ...]:
         """Put rows one after the other, as PagedPass has it; without `kept`, their last tokens."""
         begins = [0, *accumulate(len(row.tokens) for row in rows)]
-        tables = [self._cache.blocks(row.slot, row.end) for row in rows]
+        tables = [row.blocks[: num_blocks(row.end)] for row in rows]
         return (
             torch.tensor([token for row in rows for token in row.tokens]),
             torch.tensor([place for row in rows for place in range(row.start, row.end)]),
@@ -138,10 +139,10 @@ class PagedRunner:
         )
 
 
-def _dims(cache: PagedCache) -> list[dict[int, Dim]]:
+def _dims(cache: PagedCache, size: CacheSize) -> list[dict[int, Dim]]:
     """Say which sizes vary: the numbers of tokens, of those that are kept, of rows, of blocks."""
-    slots = cache.num_slots
-    tokens = Dim("tokens", max=slots * cache.max_length)
+    slots = size.num_slots
+    tokens = Dim("tokens", max=slots * size.max_length)
     kept = Dim("kept", max=max(_MAX_KEPT, slots))
     blocks = Dim("blocks", max=cache.num_blocks)
     rows = {0: Dim("rows", max=slots)} if slots > 1 else {}
@@ -157,11 +158,6 @@ def _dims(cache: PagedCache) -> list[dict[int, Dim]]:
         {},
         *[{}] * len(cache.buffers),
     ]
-
-
-def _slot(sequence: Sequence) -> int:
-    assert sequence.slot is not None, repr(sequence)
-    return sequence.slot
 
 
 def _int32(values: object) -> Tensor:

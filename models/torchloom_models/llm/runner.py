@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Group
 from typing import Protocol
 
@@ -9,15 +10,17 @@ import torch
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
+from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.sequence import Sequence
+from torchloom_models.llm.span import Span
 
 
 class Runner(Protocol):
-    """Passes over whole prompts and over single tokens, on slots of one cache."""
+    """Passes over spans of sequences, on the blocks of one cache."""
 
     @property
-    def num_slots(self) -> int:
-        """How many sequences there is room for."""
+    def num_rows(self) -> int:
+        """How many sequences one pass takes."""
         ...
 
     @property
@@ -25,24 +28,31 @@ class Runner(Protocol):
         """The longest sequence, prompt and answer together."""
         ...
 
-    def padded_rows(self, num_rows: int) -> int:
-        """Give the number of rows that a decode pass over so many is run with."""
+    @property
+    def row_bucket(self) -> Callable[[int], int] | None:
+        """Give the number of rows that a pass over single tokens in the lowest blocks is run with.
+
+        None where rows may lie in any blocks.
+        """
         ...
 
-    def decode(self, sequences: Group[Sequence], num_rows: int) -> torch.Tensor:
-        """Run the newest token of each sequence; give logits [sequences, vocabulary]."""
+    def make_pool(self, *, is_shared: bool) -> BlockPool:
+        """Say which blocks there are, all of them free; whether sequences may share any."""
         ...
 
-    def prefill(self, sequences: Group[Sequence]) -> torch.Tensor:
-        """Run whole prompts together; give logits [sequences, vocabulary] after the last tokens."""
+    def run(self, spans: Group[Span], running: Group[Sequence]) -> torch.Tensor:
+        """Run spans, whose blocks have room; give logits [spans, vocabulary] after each one.
+
+        `running` are all sequences that hold blocks: what they hold stays as it is.
+        """
         ...
 
     def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a slot to another one."""
+        """Copy the first `length` tokens of a block to another one."""
         ...
 
-    def clear(self, slot: int) -> None:
-        """Wipe a slot that may hold NaN."""
+    def clear(self, blocks: Group[int]) -> None:
+        """Wipe blocks that may hold NaN."""
         ...
 
     def warm_up(self, report: Report) -> None:
@@ -56,17 +66,3 @@ class Runner(Protocol):
     def close(self) -> None:
         """End what still compiles."""
         ...
-
-
-def newest_tokens(
-    sequences: Group[Sequence], num_rows: int
-) -> tuple[list[int], list[int], list[int]]:
-    """Give the token and the position of each row, zeros in free ones, and each sequence's row."""
-    tokens, positions, slots = [0] * num_rows, [0] * num_rows, []
-    for sequence in sequences:
-        slot = sequence.slot
-        assert slot is not None, repr(sequence)
-        slots.append(slot)
-        tokens[slot] = sequence.tokens[-1]
-        positions[slot] = sequence.position
-    return tokens, positions, slots

@@ -1,122 +1,198 @@
-"""Scheduler: which sequences wait, which run, and who is next. It decides, and runs nothing."""
+"""Scheduler: which sequences wait, which run, and what of them goes next. It decides, runs nothing.
+
+Sequences that write go first, one token each; prompts fill what is left of a pass, in pieces where
+they are long, so that they hold up nobody's next token for long. When blocks run out, the sequence
+that began last gives its own back and waits again, with all it has written.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Sequence as Group
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from torchloom_models.llm.block_pool import ROOT, BlockPool
 from torchloom_models.llm.sequence import Sequence
-from torchloom_models.llm.slot import SlotTable
-
-
-#: Prompts run together take this many times their own tokens at most, padded to the longest.
-_MAX_PADDING = 1.5
+from torchloom_models.llm.span import Span
 
 
 class Move(NamedTuple):
-    """A sequence that goes from one slot to another."""
+    """What a sequence holds goes from one block to another."""
 
     sequence: Sequence
     source: int
     target: int
 
 
-class Scheduler:
-    """Two lists: sequences wait in the order of their coming, and run from their prefill on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most tokens of prompts in one pass: with nobody else, and beside sequences that write."""
 
-    A sequence has a slot exactly while it runs. `bucket_of_rows` gives the padded number of rows
-    that a pass over single tokens is run with.
+    alone: int
+    beside: int
+
+
+class Scheduler:
+    """Two lists: sequences wait in the order of their coming, and run from their first span on.
+
+    A sequence has blocks exactly while it runs. `bucket_of_rows`, where rows of a pass lie where
+    their blocks do, gives the number of rows that a pass over so many is run with.
     """
 
     def __init__(
         self,
+        pool: BlockPool,
         *,
-        num_slots: int,
-        bucket_of_rows: Callable[[int], int],
+        num_rows: int,
+        bucket_of_rows: Callable[[int], int] | None = None,
     ) -> None:
-        self._slots = SlotTable(num_slots)
+        self.num_rows = num_rows
+        #: How often a sequence has given its blocks back before its end.
+        self.num_preemptions = 0
+        self._pool = pool
         self._bucket_of_rows = bucket_of_rows
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
-        self._was_prefill = False
 
     @property
-    def num_slots(self) -> int:
-        """How many sequences can run at once."""
-        return self._slots.num_slots
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows of the cache a pass over all that run must cover."""
-        return self._slots.num_rows
+    def running(self) -> Group[Sequence]:
+        """The sequences that hold blocks."""
+        return self._running
 
     def add(self, sequence: Sequence) -> None:
-        """Let a sequence wait for its prefill."""
+        """Let a sequence wait for its turn."""
         self._waiting.append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Forget a sequence, wherever it stands; its slot is free at once."""
-        if sequence.slot is None:
+        """Forget a sequence, wherever it stands; its blocks are free at once."""
+        if sequence.blocks:
+            self._running.remove(sequence)
+            self._give_back(sequence)
+        else:
             self._waiting.remove(sequence)
-            return
-        self._running.remove(sequence)
-        self._slots.release(sequence.slot)
-        sequence.slot = None
 
-    def next_prefill(self, max_tokens: int) -> list[Sequence]:
-        """Start the prompts that go next, together; they hold slots from now on.
+    def discard(self, sequence: Sequence) -> list[int]:
+        """Forget a sequence whose blocks hold what is no number; give those to be wiped."""
+        broken = self._pool.forget(sequence.blocks)
+        self.remove(sequence)
+        return broken
 
-        Those are the ones that wait longest, as long as all of them padded to one length stay
-        within `max_tokens` and are not mostly padding; the first goes whatever its length, or it
-        would wait for ever. Empty when nothing can go, or when it is the running sequences' turn.
-        """
-        if self._running and self._was_prefill:
-            return []
-        group: list[Sequence] = []
-        longest = num_tokens = 0
-        while self._waiting and self._slots.num_free:
-            length = len(self._waiting[0].prompt)
-            longest, num_tokens = max(longest, length), num_tokens + length
-            num_padded = (len(group) + 1) * longest
-            if group and num_padded > min(max_tokens, _MAX_PADDING * num_tokens):
+    def plan(self, budget: Budget) -> list[Span]:
+        """Give what goes through the next pass; empty when there is nothing to do."""
+        spans = self._next_tokens()
+        left = budget.beside if spans else budget.alone
+        for sequence in [each for each in self._running if each.num_left > 1]:
+            left -= self._add_piece(spans, sequence, left)
+        while left > 0 and self._waiting and len(self._running) < self.num_rows:
+            if not self._begin(self._waiting[0]):
                 break
-            sequence = self._waiting.popleft()
-            sequence.slot = self._slots.allocate()
-            group.append(sequence)
-        self._running += group
-        self._was_prefill = bool(group)
-        return group
+            left -= self._add_piece(spans, self._running[-1], left)
+        return spans
 
-    def next_decode(self) -> list[Sequence]:
-        """Give the sequences that write a token now: all that run."""
-        self._was_prefill = False
-        return list(self._running)
+    def advance(self, spans: Group[Span]) -> None:
+        """Note that spans have been run: blocks hold them now, and full ones can be shared."""
+        for sequence, _, end in spans:
+            sequence.num_held = end
+            self._publish(sequence)
 
     def compact(self) -> list[Move]:
-        """Move sequences to lower slots wherever that makes the pass smaller; say which moved.
+        """Move sequences to lower blocks wherever that makes the pass smaller; say which moved.
 
-        The caller copies what their slots hold, in this order, before the next pass.
+        The caller copies what their blocks hold, in this order, before the next pass.
         """
         moves: list[Move] = []
-        while self._bucket_of_rows(len(self._running)) < self._bucket_of_rows(self.num_rows):
-            highest = max(self._running, key=lambda sequence: sequence.slot or 0)
-            source = highest.slot
-            assert source is not None
-            target = self._slots.allocate()
-            self._slots.release(source)
-            highest.slot = target
-            moves.append(Move(highest, source, target))
+        if self._bucket_of_rows is None:
+            return moves
+        while self._running and self._bucket_of_rows(len(self._running)) < self._bucket_of_rows(
+            1 + max(sequence.blocks[0] for sequence in self._running)
+        ):
+            highest = max(self._running, key=lambda sequence: sequence.blocks[0])
+            source = highest.blocks
+            highest.blocks = self._pool.allocate(1)
+            self._pool.release(source)
+            moves.append(Move(highest, source[0], highest.blocks[0]))
         return moves
 
+    def _next_tokens(self) -> list[Span]:
+        """Give the spans of all that write."""
+        return [
+            Span(sequence, sequence.num_held, sequence.length)
+            for sequence in [each for each in self._running if each.num_left == 1]
+            # One that has given its blocks back for another meanwhile waits.
+            if sequence.blocks and self._has_room(sequence)
+        ]
+
+    def _has_room(self, sequence: Sequence) -> bool:
+        """Give a sequence room for its newest token, unless it must give back all it has."""
+        while len(sequence.blocks) < self._pool.num_needed(sequence.length):
+            if self._pool.num_free:
+                sequence.blocks += self._pool.allocate(1)
+                continue
+            youngest = self._running.pop()
+            self._give_back(youngest)
+            self._waiting.appendleft(youngest)
+            self.num_preemptions += 1
+            if youngest is sequence:
+                return False
+        return True
+
+    def _begin(self, sequence: Sequence) -> bool:
+        """Let the sequence that waits longest run, if there are blocks for all its tokens.
+
+        Those that run keep a block each to grow by, where they will need it.
+        """
+        pool = self._pool
+        match = pool.match(sequence.ids)
+        num_new = pool.num_needed(sequence.length) - len(match.blocks)
+        pool.hold(match.blocks)
+        if num_new + sum(self._may_grow(each) for each in self._running) > pool.num_free:
+            pool.release(match.blocks)
+            return False
+        self._running.append(self._waiting.popleft())
+        sequence.blocks = [*match.blocks, *pool.allocate(num_new)]
+        sequence.content = match.content
+        sequence.num_published = len(match.blocks)
+        sequence.num_held = len(match.blocks) * pool.block_size
+        if not sequence.tokens:
+            sequence.num_cached = sequence.num_held
+        return True
+
+    def _may_grow(self, sequence: Sequence) -> bool:
+        longest = len(sequence.prompt) + sequence.max_tokens
+        return self._pool.num_needed(longest) > len(sequence.blocks)
+
+    def _add_piece(self, spans: list[Span], sequence: Sequence, left: int) -> int:
+        """Add as much of a prompt as a budget has left; give the number of its tokens."""
+        count = min(sequence.num_left, left)
+        if count > 0:
+            spans.append(Span(sequence, sequence.num_held, sequence.num_held + count))
+        return count
+
+    def _publish(self, sequence: Sequence) -> None:
+        size = self._pool.block_size
+        for number in range(sequence.num_published, sequence.num_held // size):
+            tokens = sequence.ids[number * size : (number + 1) * size]
+            block = sequence.blocks[number]
+            sequence.content = self._pool.publish(block, sequence.content, tokens)
+            sequence.num_published += 1
+
+    def _give_back(self, sequence: Sequence) -> None:
+        self._pool.release(sequence.blocks)
+        sequence.blocks, sequence.content = [], ROOT
+        sequence.num_held = sequence.num_published = 0
+
     def check(self) -> None:
-        """Assert the invariant: slots are free or used, and used by exactly those that run."""
-        self._slots.check()
-        used = [sequence.slot for sequence in self._running]
-        assert None not in used, repr(self)
-        assert len(set(used)) == len(used) == self._slots.num_slots - self._slots.num_free
-        assert all(sequence.slot is None for sequence in self._waiting), repr(self)
+        """Assert the invariant: blocks are held by exactly those that run, enough for each."""
+        self._pool.check(sequence.blocks for sequence in self._running)
+        for sequence in self._running:
+            assert self._pool.num_needed(sequence.num_held) <= len(sequence.blocks), repr(sequence)
+            assert sequence.blocks, repr(sequence)
+        assert not any(sequence.blocks for sequence in self._waiting), repr(self)
+        assert len(self._running) <= self.num_rows, repr(self)
 
     def __repr__(self) -> str:
         """Say who waits and who runs."""
-        return f"<Scheduler {len(self._waiting)} waiting, {len(self._running)} running>"
+        counts = f"{len(self._waiting)} waiting, {len(self._running)} running"
+        return f"<Scheduler {counts}, {self._pool!r}>"

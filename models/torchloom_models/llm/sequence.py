@@ -17,8 +17,11 @@ FinishReason = Literal["stop", "length"]
 class Sequence:
     """A prompt, the tokens written so far, and the text that may be sent.
 
-    `slot` is set by the scheduler while there is one; `finish_reason` is None until the end.
-    `max_tokens` is what the parameters and the context allow.
+    `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
+    and values of the first `num_held` of them, and `content`, what the full ones among them are
+    published under; `num_cached` tokens of the prompt had been run for another sequence.
+    `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
+    allow.
     """
 
     __slots__ = (
@@ -27,11 +30,16 @@ class Sequence:
         "_matcher",
         "_random",
         "_sent",
+        "blocks",
+        "content",
         "finish_reason",
+        "ids",
         "max_tokens",
+        "num_cached",
+        "num_held",
+        "num_published",
         "params",
         "prompt",
-        "slot",
         "task_id",
         "tokens",
     )
@@ -51,7 +59,12 @@ class Sequence:
         self.params = params
         self.max_tokens = max_tokens
         self.tokens: list[int] = []
-        self.slot: int | None = None
+        self.ids = list(prompt)
+        self.blocks: list[int] = []
+        self.num_held = 0
+        self.num_cached = 0
+        self.num_published = 0
+        self.content = 0
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
         self._detokenizer = detokenizer
@@ -62,12 +75,12 @@ class Sequence:
     @property
     def length(self) -> int:
         """Tokens of prompt and answer together."""
-        return len(self.prompt) + len(self.tokens)
+        return len(self.ids)
 
     @property
-    def position(self) -> int:
-        """Where the newest token of the answer stands, counted from 0."""
-        return len(self.prompt) + len(self.tokens) - 1
+    def num_left(self) -> int:
+        """Tokens that are still to be run before the next can be drawn."""
+        return len(self.ids) - self.num_held
 
     @property
     def text(self) -> str:
@@ -86,6 +99,7 @@ class Sequence:
     def append(self, token: int) -> str:
         """Take the next token; give the text that may be sent now. May set `finish_reason`."""
         self.tokens.append(token)
+        self.ids.append(token)
         if token in self._end_tokens:
             return self._finish("stop", "")
         text = self._detokenizer.push(token)
@@ -111,6 +125,6 @@ class Sequence:
 
     def __repr__(self) -> str:
         """Say where it stands."""
-        place = "waiting" if self.slot is None else f"slot {self.slot}"
+        place = f"{self.num_held} held in blocks {self.blocks}" if self.blocks else "waiting"
         state = self.finish_reason or place
         return f"<Sequence {self.task_id}: {len(self.prompt)}+{len(self.tokens)} tokens, {state}>"

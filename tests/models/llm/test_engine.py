@@ -22,7 +22,9 @@ from transformers import PreTrainedModel
 
 from torchloom.engine import Chunk, Failure, Result, Work
 from torchloom.errors import InvalidInput, ModelLoadError, TaskFailed
+from torchloom_models.llm import opening
 from torchloom_models.llm.engine import LlmEngine
+from torchloom_models.llm.scheduler import Budget
 
 
 PROMPTS = [
@@ -75,6 +77,20 @@ def test_equals_generate_in_any_mix(layout: str, tmp_path: Path) -> None:
         text = make_tokenizer().decode(tokens, skip_special_tokens=True)
         # A character that lacks bytes at the very end is not sent.
         assert str(result.outputs["text"]).rstrip("\ufffd") == text.rstrip("\ufffd")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_equals_generate_with_prompts_in_pieces(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt that is run piece by piece, beside others that write, comes to the same."""
+    folder = save_model(tmp_path, layout)
+    monkeypatch.setattr(opening, "_BUDGETS", {"cpu": Budget(alone=7, beside=3)})
+    model, engine = load_reference(folder), open_tiny(folder, max_sequences=4)
+    expected = [_expected(model, prompt, 20 + n) for n, prompt in enumerate(PROMPTS[:4])]
+
+    assert _run_staggered(engine, 20) == expected
 
 
 @pytest.mark.slow
@@ -200,12 +216,12 @@ def test_gives_the_same_answer_for_a_seed_whatever_the_batch(engine: LlmEngine) 
 
 
 def test_forgets_a_cancelled_sequence(engine: LlmEngine) -> None:
-    """A cancelled sequence sends nothing more, before its prefill and after; slots come back."""
+    """A cancelled sequence sends nothing more, before its prefill and after; blocks come back."""
     for number in range(4):
         engine.admit(Work(number, {"prompt": PROMPTS[number]}, {"max_tokens": 10}))
     engine.cancel(3)
     engine.step()
-    running = next(n for n in range(3) if engine._sequences[n].slot is not None)
+    running = next(n for n in range(3) if engine._sequences[n].blocks)
     engine.cancel(running)
     engine.cancel(99)
     engine.check()
@@ -214,7 +230,21 @@ def test_forgets_a_cancelled_sequence(engine: LlmEngine) -> None:
 
     assert set(ends(events)) == {0, 1, 2} - {running}
     assert not [event for event in events if event.task_id in (3, running)]
-    assert engine._scheduler.num_rows == 0
+    assert not engine._scheduler.running
+
+
+def test_uses_a_slot_again_that_was_filled_to_its_end(llama: Path) -> None:
+    """A sequence as long as the context leaves its slot to the next one."""
+    engine = open_tiny(llama, max_sequences=2, max_length=64)
+    full = generate(engine, PROMPTS[0], max_tokens=500, ignore_eos=True)
+    again = generate(engine, PROMPTS[0], max_tokens=500, ignore_eos=True)
+
+    assert isinstance(full, Result)
+    assert isinstance(again, Result)
+    usage = full.outputs["usage"]
+    assert isinstance(usage, dict)
+    assert usage["prompt"] + usage["completion"] == 64
+    assert again.outputs == full.outputs
 
 
 def test_fails_a_sequence_with_nan_alone(llama: Path) -> None:
@@ -225,8 +255,7 @@ def test_fails_a_sequence_with_nan_alone(llama: Path) -> None:
     engine.admit(Work(2, {"prompt": PROMPTS[0]}, {"max_tokens": 12, "ignore_eos": True}))
     while engine._scheduler._waiting:
         engine.step()
-    slot = engine._sequences[1].slot
-    assert slot is not None
+    (slot,) = engine._sequences[1].blocks
     for buffer in engine._runner._cache._buffers:
         buffer[slot].fill_(float("nan"))
 
@@ -251,11 +280,11 @@ def test_gives_slots_back_after_a_step_that_raised(
     """What a failing pass leaves behind is forgotten by cancel, and the engine goes on."""
     engine.admit(Work(1, {"prompt": PROMPTS[0]}, {"max_tokens": 5}))
 
-    def fail(_: object) -> torch.Tensor:
+    def fail(*_: object) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine._runner, "prefill", fail)
+        patch.setattr(engine._runner, "run", fail)
         with pytest.raises(RuntimeError):
             engine.step()
     engine.cancel(1)
@@ -281,7 +310,7 @@ def test_keeps_slots_whole_under_random_joining_and_leaving(engine: LlmEngine) -
             engine.step()
         engine.check()
     drain(engine)
-    assert engine._scheduler.num_rows == 0
+    assert not engine._scheduler.running
 
 
 @pytest.mark.parametrize(

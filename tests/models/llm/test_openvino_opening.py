@@ -54,7 +54,7 @@ def test_takes_the_kernel_on_a_cpu(
     runner = open_it(model.to(dtype), tmp_path)
 
     assert isinstance(runner, PagedRunner)
-    assert (runner.num_slots, runner.max_length) == (2, 64)
+    assert (runner.num_rows, runner.max_length) == (2, 64)
     runner.close()
 
 

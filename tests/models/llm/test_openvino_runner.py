@@ -15,11 +15,12 @@ from torchloom.device import Device
 from torchloom.engine import Failure, Result, Work
 from torchloom.errors import ModelLoadError
 from torchloom_models import openvino_compiler
-from torchloom_models.llm import openvino_opening
+from torchloom_models.llm import opening, openvino_opening
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.opening import open_engine
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
 from torchloom_models.llm.paged_runner import PagedRunner
+from torchloom_models.llm.scheduler import Budget
 from torchloom_models.openvino_device import is_native
 
 
@@ -122,6 +123,41 @@ def test_writes_what_transformers_writes_in_every_layout(
     engine.close()
 
 
+def test_shares_and_loses_nothing_where_blocks_run_out(
+    llama: Path, tmp_path: Path, route: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long prompts that begin alike, in pieces, with blocks for half of them: all as alone."""
+    monkeypatch.setattr(opening, "_BUDGETS", {"openvino": Budget(alone=40, beside=9)})
+    engine = open_it(llama, tmp_path, max_sequences=4)
+    beginning = "how many ships are in the harbour today? there are seven of them. " * 2
+    works = [
+        Work(number, {"prompt": beginning + prompt}, {"max_tokens": 40, "ignore_eos": True})
+        for number, prompt in enumerate(PROMPTS)
+    ]
+    alone = []
+    for work in works:
+        engine.admit(work)
+        alone.append(ends(drain(engine))[work.task_id])
+    is_paged = route is PagedRunner
+    if is_paged:
+        pool = engine._scheduler._pool
+        pool.allocate(pool.num_free - 8)  # held by nobody that the engine knows
+        engine.check = lambda: None  # type: ignore[method-assign]
+    for work in works:
+        engine.admit(work)
+    together = ends(drain(engine))
+
+    def text_of(result: object) -> object:
+        assert isinstance(result, Result)
+        return result.outputs["text"]
+
+    assert [text_of(together[n]) for n in range(4)] == [text_of(result) for result in alone]
+    assert (engine._scheduler.num_preemptions > 0) == is_paged
+    cached = [result.outputs["usage"]["cached"] for result in alone]  # type: ignore[union-attr, index]
+    assert [number > 0 for number in cached] == [False, is_paged, is_paged, is_paged]
+    engine.close()
+
+
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own
 def test_says_what_to_do_where_a_model_does_not_convert(tmp_path: Path) -> None:
     """Experts have no conversion: the error says where they run, and `auto` runs them there.
@@ -213,7 +249,7 @@ def test_tells_what_compressed_weights_lose(route: type, tmp_path: Path) -> None
 
 
 def test_fails_a_sequence_with_nan_alone(engine: LlmEngine) -> None:
-    """NaN fails its own row; a neighbour, and the slot's next owner, write what they would."""
+    """NaN fails its own row; a neighbour, and the blocks' next owner, write what they would."""
     params = {"max_tokens": 12, "ignore_eos": True}
     good = generate(engine, PROMPTS[0], **params)
     for number in (1, 0):
@@ -221,9 +257,8 @@ def test_fails_a_sequence_with_nan_alone(engine: LlmEngine) -> None:
     while engine._scheduler._waiting:
         engine.step()
     cache = engine._runner._cache
-    slot = engine._sequences[1].slot
     for buffer in cache.buffers:
-        buffer[cache.blocks(slot, cache.max_length)] = float("nan")
+        buffer[engine._sequences[1].blocks] = float("nan")
 
     ended = ends(drain(engine))
     for number in (2, 3, 4, 5):

@@ -55,7 +55,7 @@ def test_gives_the_logits_of_the_model(layout: str, tmp_path: Path) -> None:
     model.set_attn_implementation(attention.IMPLEMENTATION)
     layers = probe_layers(model)
     windows = probe_windows(model, len(layers), 64)
-    cache = PagedCache(layers, num_slots=2, max_length=64, dtype=torch.float32)
+    cache = PagedCache(layers, num_blocks=4, dtype=torch.float32)
     run = PagedPass(model, windows)
     draw = torch.Generator().manual_seed(1)
     first, second = (torch.randint(8, 300, (n,), generator=draw) for n in (50, 7))

@@ -2,106 +2,196 @@
 
 from __future__ import annotations
 
+import random
+
+from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.sampling_params import SamplingParams
-from torchloom_models.llm.scheduler import Move, Scheduler
+from torchloom_models.llm.scheduler import Budget, Move, Scheduler
 from torchloom_models.llm.sequence import Sequence
 
 
-def _scheduler(num_slots: int = 4) -> Scheduler:
-    return Scheduler(
-        num_slots=num_slots,
-        bucket_of_rows=lambda rows: next(size for size in (0, 1, 2, 4) if size >= rows),
-    )
+BUDGET = Budget(alone=100, beside=10)
 
 
-def _sequence(length: int, task_id: int = 0) -> Sequence:
+def _scheduler(num_blocks: int = 16, block_size: int = 4, num_rows: int = 4) -> Scheduler:
+    return Scheduler(BlockPool(num_blocks, block_size), num_rows=num_rows)
+
+
+def _sequence(prompt: list[int], task_id: int = 0, max_tokens: int = 10) -> Sequence:
     return Sequence(
         task_id,
-        [1] * length,
+        prompt,
         SamplingParams(),
-        max_tokens=10,
+        max_tokens=max_tokens,
         end_tokens=frozenset(),
         detokenizer=Detokenizer(lambda _: ""),
     )
 
 
-def _add(scheduler: Scheduler, *lengths: int) -> list[Sequence]:
-    sequences = [_sequence(length, number) for number, length in enumerate(lengths)]
+def _add(scheduler: Scheduler, *lengths: int, max_tokens: int = 10) -> list[Sequence]:
+    """Add prompts of these lengths, no two of which begin alike."""
+    sequences = [
+        _sequence([number] * length, number, max_tokens) for number, length in enumerate(lengths)
+    ]
     for sequence in sequences:
         scheduler.add(sequence)
     return sequences
 
 
-def test_prefills_prompts_of_like_length_together() -> None:
-    """Prompts go in the order of their coming, as long as they are not mostly padding."""
-    scheduler = _scheduler()
-    first, second, longer, short = _add(scheduler, 6, 8, 30, 5)
-
-    assert scheduler.next_prefill(100) == [first, second]
-    assert scheduler.next_decode() == [first, second]
-    assert scheduler.next_prefill(100) == [longer]
-    scheduler.next_decode()
-    assert scheduler.next_prefill(100) == [short]
+def _pass(scheduler: Scheduler, budget: Budget = BUDGET) -> dict[int, tuple[int, int]]:
+    """Run a pass that runs nothing; give what of which sequence went through it."""
+    spans = scheduler.plan(budget)
+    scheduler.advance(spans)
+    for span in spans:
+        if span.is_last:
+            span.sequence.append(7)
     scheduler.check()
+    return {span.sequence.task_id: (span.start, span.end) for span in spans}
 
 
-def test_keeps_to_the_budget() -> None:
-    """Padded prompts beyond the budget wait, but the first one always goes."""
+def test_runs_prompts_together_and_then_token_by_token() -> None:
+    """Prompts go in the order of their coming, and each writes from then on."""
     scheduler = _scheduler()
-    first, second, third = _add(scheduler, 15, 15, 15)
+    _add(scheduler, 6, 8)
 
-    assert scheduler.next_prefill(40) == [first, second]
-    scheduler.next_decode()
-    assert scheduler.next_prefill(5) == [third]
+    assert _pass(scheduler) == {0: (0, 6), 1: (0, 8)}
+    assert _pass(scheduler) == {0: (6, 7), 1: (8, 9)}
 
 
-def test_takes_turns() -> None:
-    """A heap of prompts never goes twice while sequences run."""
+def test_runs_a_prompt_in_pieces_beside_those_that_write() -> None:
+    """A long prompt holds nobody's next token up for longer than its budget."""
     scheduler = _scheduler()
-    _add(scheduler, 5, 25, 125)
+    first, long = _sequence([1] * 3), _sequence([2] * 25, 1)
+    scheduler.add(first)
+    _pass(scheduler)
+    scheduler.add(long)
 
-    assert len(scheduler.next_prefill(100)) == 1
-    assert scheduler.next_prefill(100) == []
-    assert len(scheduler.next_decode()) == 1
-    assert len(scheduler.next_prefill(100)) == 1
+    passes = [_pass(scheduler) for _ in range(4)]
+
+    assert [spans[0] for spans in passes] == [(3, 4), (4, 5), (5, 6), (6, 7)]
+    assert [spans[1] for spans in passes] == [(0, 10), (10, 20), (20, 25), (25, 26)]
 
 
-def test_waits_for_a_slot() -> None:
-    """A prompt without a slot waits until one is given back."""
-    scheduler = _scheduler(num_slots=1)
-    first, second = _add(scheduler, 5, 5)
-    assert scheduler.next_prefill(100) == [first]
-    scheduler.next_decode()
-    assert scheduler.next_prefill(100) == []
+def test_keeps_to_the_budget_alone() -> None:
+    """Where nobody writes, a pass is longer; what is left of it goes to the next prompt."""
+    scheduler = _scheduler()
+    _add(scheduler, 15, 15)
+
+    assert _pass(scheduler, Budget(alone=20, beside=4)) == {0: (0, 15), 1: (0, 5)}
+    assert _pass(scheduler, Budget(alone=20, beside=4)) == {0: (15, 16), 1: (5, 9)}
+
+
+def test_waits_for_a_row_and_for_blocks() -> None:
+    """A prompt waits until others leave rows and blocks for all of it."""
+    scheduler = _scheduler(num_blocks=4, num_rows=2)
+    first, second, third = _add(scheduler, 9, 9, 1, max_tokens=1)
+    assert _pass(scheduler) == {0: (0, 9)}
 
     scheduler.remove(first)
-
-    assert scheduler.next_prefill(100) == [second]
+    assert _pass(scheduler) == {1: (0, 9), 2: (0, 1)}
+    scheduler.remove(second)
+    scheduler.remove(third)
     scheduler.check()
 
 
 def test_forgets_a_waiting_sequence() -> None:
-    """A sequence that is removed before its prefill never runs."""
+    """A sequence that is removed before its first pass never runs."""
     scheduler = _scheduler()
-    first, second = _add(scheduler, 5, 5)
+    first, _ = _add(scheduler, 5, 5)
 
     scheduler.remove(first)
 
-    assert scheduler.next_prefill(100) == [second]
-    scheduler.check()
+    assert _pass(scheduler) == {1: (0, 5)}
+
+
+def test_shares_what_was_run_for_another() -> None:
+    """Full blocks of the same beginning are not run again, while their owner runs and after."""
+    scheduler = _scheduler()
+    first, second, third = (_sequence([1] * 9, number) for number in range(3))
+    scheduler.add(first)
+    _pass(scheduler)
+    scheduler.add(second)
+
+    assert _pass(scheduler)[1] == (8, 9)
+    scheduler.remove(first)
+    scheduler.remove(second)
+    scheduler.add(third)
+
+    assert _pass(scheduler) == {2: (8, 9)}
+    assert (first.num_cached, second.num_cached, third.num_cached) == (0, 8, 8)
+
+
+def test_puts_the_youngest_back_when_blocks_run_out() -> None:
+    """It waits again with all it has written, and goes on when there is room: nothing is lost."""
+    scheduler = _scheduler(num_blocks=5)
+    first, second = _add(scheduler, 6, 5, max_tokens=9)
+    while _pass(scheduler).get(1):
+        pass
+
+    assert (second.num_held, len(second.tokens)) == (0, 4)
+    assert scheduler.num_preemptions == 1
+    scheduler.remove(first)
+    assert _pass(scheduler) == {1: (8, 9)}
+    assert second.num_cached == 0
 
 
 def test_moves_the_last_row_down_when_that_makes_the_pass_smaller() -> None:
     """Rows above a hole move down if fewer padded rows remain, and stay otherwise."""
-    scheduler = _scheduler()
+    scheduler = Scheduler(
+        BlockPool(4, 64),
+        num_rows=4,
+        bucket_of_rows=lambda rows: next(size for size in (0, 1, 2, 4) if size >= rows),
+    )
     sequences = _add(scheduler, 5, 5, 5, 5)
-    scheduler.next_prefill(100)
+    _pass(scheduler)
     scheduler.remove(sequences[1])
     assert scheduler.compact() == []
 
     scheduler.remove(sequences[2])
 
     assert scheduler.compact() == [Move(sequences[3], 3, 1)]
-    assert scheduler.num_rows == 2
+    scheduler.check()
+
+
+def test_discards_what_is_broken() -> None:
+    """Nobody shares the blocks of a sequence that gave NaN; those it alone held are named."""
+    scheduler = _scheduler()
+    first, second = _sequence([1] * 9), _sequence([1] * 9, 1)
+    scheduler.add(first)
+    _pass(scheduler)
+    scheduler.add(second)
+    _pass(scheduler)
+    shared, own = first.blocks[:2], first.blocks[2:]
+
+    assert scheduler.discard(first) == own
+    assert shared == second.blocks[:2]
+    scheduler.remove(second)
+    scheduler.add(_sequence([1] * 9, 2))
+    assert _pass(scheduler) == {2: (0, 9)}
+
+
+def test_ends_every_sequence_whatever_comes_and_goes() -> None:
+    """With too few blocks for all, each still comes to its end, and every block comes back."""
+    chance = random.Random(11)
+    scheduler = _scheduler(num_blocks=7, num_rows=5)
+    left = [
+        _sequence([chance.randrange(2) for _ in range(chance.randrange(1, 16))], number, 12)
+        for number in range(60)
+    ]
+    alive: list[Sequence] = []
+    for _ in range(2000):
+        if left and len(alive) < 8:
+            alive.append(left.pop())
+            scheduler.add(alive[-1])
+        if chance.random() < 0.02 and alive:
+            scheduler.remove(alive.pop(chance.randrange(len(alive))))
+        _pass(scheduler, Budget(alone=9, beside=3))
+        for sequence in [each for each in alive if each.finish_reason]:
+            assert len(sequence.tokens) == 12
+            scheduler.remove(sequence)
+            alive.remove(sequence)
+    assert not alive
+    assert not left
+    assert scheduler.num_preemptions > 0
     scheduler.check()

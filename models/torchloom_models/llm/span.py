@@ -1,0 +1,31 @@
+"""Span: tokens of one sequence that go through one pass. Knows no batch and no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Tokens
+from typing import NamedTuple
+
+from torchloom_models.llm.sequence import Sequence
+
+
+class Span(NamedTuple):
+    """The tokens from `start` up to `end`; the sequence's blocks hold all before, and have room."""
+
+    sequence: Sequence
+    start: int
+    end: int
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens."""
+        return self.end - self.start
+
+    @property
+    def tokens(self) -> Tokens[int]:
+        """The tokens themselves."""
+        return self.sequence.ids[self.start : self.end]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the next token can be drawn after it."""
+        return self.end == self.sequence.length
