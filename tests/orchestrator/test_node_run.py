@@ -62,7 +62,7 @@ class _Caller:
         return await self._answer(inputs, sink)
 
     async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
+        self, call: WorkflowCall, inputs: Values, *, options: CallOptions, meter: Meter
     ) -> Values:
         self.calls.append((call.workflow, inputs, {}, options))
         return await self._answer(inputs, None)

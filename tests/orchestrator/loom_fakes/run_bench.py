@@ -50,7 +50,7 @@ class OpenCalls:
         return outputs
 
     async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
+        self, call: WorkflowCall, inputs: Values, *, options: CallOptions, meter: Meter
     ) -> Values:
         """Wait for the test's answer."""
         self.calls.append(OpenCall(call.workflow, inputs, None, options))
