@@ -41,7 +41,7 @@ class AnswerForm(Protocol):
         """Write a chunk with more text."""
         ...
 
-    def finish(self, index: int, reason: str) -> bytes:
+    def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer."""
         ...
 

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from torchloom_api.media import to_json
 from torchloom_api.openai.answer_form import AnswerHead
+from torchloom_api.openai.citation import ChatAnnotation
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.usage import Usage
 
@@ -21,6 +22,7 @@ class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     content: str
     role: Literal["assistant"] = "assistant"
     refusal: None = None
+    annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     role: str | None = None
     content: str | None = None
+    annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +85,7 @@ class ChatForm:
         choices = [
             ChatChoice(
                 index=index,
-                message=ChatAnswer(content=answer.text),
+                message=ChatAnswer(content=answer.text, annotations=_to_annotations(answer)),
                 finish_reason=answer.finish_reason,
             )
             for index, answer in enumerate(answers)
@@ -102,9 +105,11 @@ class ChatForm:
         """Write a chunk with more text."""
         return self._chunk(ChatChunkChoice(index=index, delta=Delta(content=text)))
 
-    def finish(self, index: int, reason: str) -> bytes:
-        """Write the chunk that ends an answer."""
-        return self._chunk(ChatChunkChoice(index=index, delta=Delta(), finish_reason=reason))
+    def finish(self, index: int, answer: Answer) -> bytes:
+        """Write the chunk that ends an answer, with what it cites."""
+        delta = Delta(annotations=_to_annotations(answer))
+        reason = answer.finish_reason
+        return self._chunk(ChatChunkChoice(index=index, delta=delta, finish_reason=reason))
 
     def usage(self, usage: Usage) -> bytes:
         """Write the chunk that follows the last answer."""
@@ -120,3 +125,8 @@ class ChatForm:
                 id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
             )
         )
+
+
+def _to_annotations(answer: Answer) -> Sequence[ChatAnnotation] | UnsetType:
+    """Give the annotations, or nothing where the answer cites nothing."""
+    return [ChatAnnotation(url_citation=each) for each in answer.citations] or UNSET

@@ -44,7 +44,7 @@ async def stream_answers(
             if first is None:
                 _result(work)
             await exchange.begin(200, STREAM_HEADERS)
-            await _write_events(exchange, first, events, form, len(generation.prompts))
+            await _write_events(exchange, first, events, form, generation.num_answers)
             await _write_end(exchange, work, form, generation.num_choices, has_usage=has_usage)
         finally:
             work.cancel()
@@ -65,7 +65,7 @@ async def _write_events(
         if isinstance(event, Piece):
             await _write(exchange, form.piece(event.index, event.text))
         else:
-            await _write(exchange, form.finish(event.index, event.answer.finish_reason))
+            await _write(exchange, form.finish(event.index, event.answer))
         event = await events.get()
 
 

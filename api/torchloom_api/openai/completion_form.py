@@ -57,8 +57,9 @@ class CompletionForm:
         """Write a chunk with more text."""
         return self._chunk(CompletionChoice(index=index, text=text))
 
-    def finish(self, index: int, reason: str) -> bytes:
+    def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer."""
+        reason = answer.finish_reason
         return self._chunk(CompletionChoice(index=index, text="", finish_reason=reason))
 
     def usage(self, usage: Usage) -> bytes:

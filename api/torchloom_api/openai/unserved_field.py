@@ -53,7 +53,6 @@ EMBEDDING: Final[Table] = {}
 MESSAGE: Final[Table] = {
     "audio": (),
     "function_call": (),
-    "name": (),
     "refusal": (),
     "tool_call_id": (),
     "tool_calls": ([],),
