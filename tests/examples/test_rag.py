@@ -152,6 +152,21 @@ def test_is_gathered_by_the_openai_client(url: str) -> None:
     ] * 3
 
 
+def test_responds_to_the_openai_client(url: str) -> None:
+    """A response cites the passages too, in its own form."""
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        asked = {"model": "rag", "input": "Who built the outer mole?", "extra_body": {"top_k": 1}}
+        whole = client.responses.create(**asked)
+        with client.responses.stream(**asked) as stream:
+            kinds = [event.type for event in stream]
+            gathered = stream.get_final_response()
+    assert whole.output_text.strip() == "Corvan Ashdrift."
+    (citation,) = whole.output[0].content[0].annotations
+    assert (citation.type, citation.url) == ("url_citation", "1-harbour.md")
+    assert gathered.output[0].content[0].annotations == [citation]
+    assert "response.output_text.annotation.added" in kinds
+
+
 def test_refuses_the_openai_client_what_the_workflow_does_not_take(url: str) -> None:
     """Its inputs decide: no temperature, and not any number of passages."""
     messages = [{"role": "user", "content": "Who built the outer mole?"}]

@@ -41,6 +41,8 @@ def to_struct(values: object, kind: type[S], place: str = "") -> S:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at ")
+        # A key of a mapping is told as "`key` in `$.mapping`".
+        path = path.rpartition("` in `")[2]
         param = f"{place}{path.strip('`').removeprefix('$')}".removeprefix(".")
         raise _to_error(message, param) from None
 

@@ -14,6 +14,7 @@ from torchloom_api.native.request import (
     to_exchange,
 )
 from torchloom_api.openai.embedding import embed
+from torchloom_api.openai.response import respond
 from torchloom_api.openai.served_model import ModelCard, ModelCards, find_card, list_cards
 from torchloom_api.openai.text import complete, complete_chat
 
@@ -51,5 +52,12 @@ async def post_embedding(request: AnyRequest, service: ServiceParam) -> ASGIApp:
     return answer_by(exchange, embed(service, exchange))
 
 
+@post("/responses", status_code=200, opt=INFERENCE, operation_id="respond")
+async def post_response(request: AnyRequest, service: ServiceParam) -> ASGIApp:
+    """Go on with a conversation, at once or streamed, by the newer form."""
+    exchange = to_exchange(request)
+    return answer_by(exchange, respond(service, exchange))
+
+
 #: Every route of this API.
-ROUTES = (list_models, get_model, post_chat, post_completion, post_embedding)
+ROUTES = (list_models, get_model, post_chat, post_completion, post_embedding, post_response)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from torchloom_api.exchange import Exchange
-from torchloom_api.media import JSON
-from torchloom_api.openai.answer_form import AnswerForm, AnswerHead
+from torchloom_api.openai.answer_form import AnswerHead
 from torchloom_api.openai.chat_form import ChatForm
 from torchloom_api.openai.chat_request import ChatRequest
-from torchloom_api.openai.chunk_stream import stream_answers
 from torchloom_api.openai.completion_form import CompletionForm
 from torchloom_api.openai.completion_request import DEFAULT_MAX_TOKENS, CompletionRequest
-from torchloom_api.openai.generation import Generation
+from torchloom_api.openai.delivery import deliver
 from torchloom_api.openai.request_body import read_fields, read_request, to_struct
 from torchloom_api.openai.served_model import pick_model
-from torchloom_api.openai.text_request import TextRequest
 from torchloom_api.openai.unserved_field import CHAT, COMPLETION
-from torchloom_api.openai.usage import Usage
 from torchloom_api.openai.workflow_input import Talk
 from torchloom_api.openai.writer import converse, write
-from torchloom_api.presence import while_present
 from torchloom_api.service import Service
 
 
@@ -40,9 +35,11 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
         service, exchange, model=request.model, talk=talk, num_choices=request.num_choices
     )
     form = ChatForm(
-        head=AnswerHead.make("chatcmpl", request.model), has_usage=request.includes_usage
+        head=AnswerHead.make("chatcmpl-", request.model), has_usage=request.includes_usage
     )
-    await _answer(service, exchange, request, generation, form)
+    await deliver(
+        service, exchange, generation=generation, form=form, is_streamed=bool(request.stream)
+    )
 
 
 async def complete(service: Service, exchange: Exchange) -> None:
@@ -66,25 +63,8 @@ async def complete(service: Service, exchange: Exchange) -> None:
         num_choices=request.num_choices,
     )
     form = CompletionForm(
-        head=AnswerHead.make("cmpl", request.model), has_usage=request.includes_usage
+        head=AnswerHead.make("cmpl-", request.model), has_usage=request.includes_usage
     )
-    await _answer(service, exchange, request, generation, form)
-
-
-async def _answer(
-    service: Service,
-    exchange: Exchange,
-    request: TextRequest,
-    generation: Generation,
-    form: AnswerForm,
-) -> None:
-    if request.stream:
-        keepalive_s = service.settings.keepalive_s
-        has_usage = request.includes_usage
-        await stream_answers(
-            exchange, generation, form, has_usage=has_usage, keepalive_s=keepalive_s
-        )
-        return
-    answers = await while_present(exchange, generation.run())
-    usage = Usage.of(answers, generation.num_choices)
-    await exchange.respond(200, form.whole(answers, usage), JSON)
+    await deliver(
+        service, exchange, generation=generation, form=form, is_streamed=bool(request.stream)
+    )

@@ -52,6 +52,7 @@ class WritingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     stream: bool | None = None
+    stream_options: StreamOptions | None = None
     temperature: float | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
@@ -66,6 +67,16 @@ class WritingRequest(msgspec.Struct, frozen=True, kw_only=True):
     repetition_penalty: float | None = None
     min_tokens: Count | None = None
     ignore_eos: bool | None = None
+
+    def check_stream(self) -> None:
+        """Refuse options of a stream that is not asked for, or is not served."""
+        if self.stream_options is None:
+            return
+        if not self.stream:
+            message = "'stream_options' may be given only where 'stream' is true."
+            raise InvalidRequest(message, param="stream_options", code="invalid_value")
+        options = {"include_obfuscation": self.stream_options.include_obfuscation}
+        refuse_unserved(options, {"include_obfuscation": (False,)}, "stream_options.")
 
     def to_params(self, max_tokens: int | None) -> dict[str, object]:
         """Give what is asked for as a model's parameters, without the seed."""
@@ -82,7 +93,6 @@ class WritingRequest(msgspec.Struct, frozen=True, kw_only=True):
 class TextRequest(WritingRequest, frozen=True, kw_only=True):
     """What chat completions and completions share."""
 
-    stream_options: StreamOptions | None = None
     n: Annotated[int, Meta(ge=1, le=_MAX_CHOICES)] | None = None
     max_tokens: Positive | None = None
 
@@ -95,16 +105,6 @@ class TextRequest(WritingRequest, frozen=True, kw_only=True):
     def includes_usage(self) -> bool:
         """Whether a stream ends with the usage."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
-
-    def check_stream(self) -> None:
-        """Refuse options of a stream that is not asked for, or is not served."""
-        if self.stream_options is None:
-            return
-        if not self.stream:
-            message = "'stream_options' may be given only where 'stream' is true."
-            raise InvalidRequest(message, param="stream_options", code="invalid_value")
-        options = {"include_obfuscation": self.stream_options.include_obfuscation}
-        refuse_unserved(options, {"include_obfuscation": (False,)}, "stream_options.")
 
 
 def to_seed(seed: int | None, choice: int) -> dict[str, object]:

@@ -137,6 +137,48 @@ def test_draws_choices_by_seed(client: OpenAI) -> None:
     assert said[2] == said[0][1:]
 
 
+def test_responds(client: OpenAI, url: str) -> None:
+    """A response is the chat's answer; its events are gathered to the same by the client."""
+    expected = native(url, messages=[{"role": "user", "content": QUESTION}])
+    asked = {"model": "tiny", "input": QUESTION, "max_output_tokens": 12, "temperature": 0}
+    whole = client.responses.create(**asked, metadata={"case": "7"}, store=False)
+    events = list(client.responses.create(**asked, stream=True))
+    with client.responses.stream(**asked) as stream:
+        kinds = [event.type for event in stream]
+        gathered = stream.get_final_response()
+
+    assert whole.output_text == gathered.output_text == expected["text"]
+    assert whole.metadata == {"case": "7"}
+    assert whole.status == gathered.status == "completed"
+    assert whole.usage is not None
+    usage = (whole.usage.input_tokens, whole.usage.output_tokens)
+    assert usage == (expected["usage"]["prompt"], expected["usage"]["completion"])
+    assert whole.usage.input_tokens_details.cached_tokens == 0
+    assert gathered.usage == whole.usage
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == expected["text"]
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+
+
+def test_goes_on_with_a_response(client: OpenAI, url: str) -> None:
+    """Output items go back in as they came; instructions are what the system says."""
+    first = client.responses.create(model="tiny", input=QUESTION, max_output_tokens=12)
+    items = [{"role": "user", "content": QUESTION}, *first.output]
+    items += [{"role": "user", "content": [{"type": "input_text", "text": "And a berth?"}]}]
+    second = client.responses.create(
+        model="tiny", instructions="Be brief.", input=items, max_output_tokens=12
+    )
+    said = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": first.output_text},
+        {"role": "user", "content": "And a berth?"},
+    ]
+
+    assert second.output_text == native(url, messages=said)["text"]
+
+
 def test_completes(client: OpenAI, url: str) -> None:
     """Raw text, whole and streamed; a stop string ends it."""
     text = client.completions.create(model="tiny", prompt="The ", max_tokens=12).choices[0].text
@@ -177,12 +219,15 @@ def test_raises_the_clients_errors(client: OpenAI) -> None:
             messages=hello,
             tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
         )
+    with pytest.raises(BadRequestError) as stored:
+        client.responses.create(model="tiny", input="hi", previous_response_id="resp_1")
     with pytest.raises(BadRequestError) as text:
         client.embeddings.create(model="minilm", input="word " * 3000)
 
     assert missing.value.code == "model_not_found"
     assert "this model holds 1024" in long.value.message
     assert (tools.value.param, tools.value.code) == ("tools", "unsupported_parameter")
+    assert stored.value.param == "previous_response_id"
     assert "tokens that the model takes" in text.value.message
 
 
@@ -201,7 +246,12 @@ async def test_serves_the_async_client(url: str) -> None:
             break
         await stream.close()
         after = await client.completions.create(model="tiny", prompt="The ", max_tokens=8)
+        response = await client.responses.create(model="tiny", input=QUESTION)
+        async with client.responses.stream(model="tiny", input=QUESTION) as events:
+            gathered = await events.get_final_response()
         vectors = await client.embeddings.create(model="minilm", input="a cat")
 
     assert after.choices[0].text == whole.choices[0].text
+    assert gathered.output_text == response.output_text
+    assert gathered.status == response.status
     assert len(vectors.data[0].embedding) == 384
