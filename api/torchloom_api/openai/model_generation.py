@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -11,7 +10,7 @@ from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.run import RunOptions
 from torchloom_api.openai.generation import Answer, Finish, OnEvent, Piece
-from torchloom_api.registrar import first_error
+from torchloom_api.openai.side_by_side import all_of
 from torchloom_api.service import Service
 
 
@@ -40,15 +39,9 @@ class ModelGeneration:
 
     async def run(self, on_event: OnEvent | None = None) -> list[Answer]:
         """Give all answers."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._answer(index, prompt, on_event))
-                    for index, prompt in enumerate(self.prompts)
-                ]
-        except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
-        return [task.result() for task in tasks]
+        return await all_of(
+            self._answer(index, prompt, on_event) for index, prompt in enumerate(self.prompts)
+        )
 
     async def _answer(self, index: int, prompt: Prompt, on_event: OnEvent | None) -> Answer:
         def tell(chunk: Values) -> None:

@@ -14,6 +14,7 @@ from torchloom_api.native.request import (
     to_exchange,
 )
 from torchloom_api.openai.embedding import embed
+from torchloom_api.openai.picture import draw
 from torchloom_api.openai.response import respond
 from torchloom_api.openai.served_model import ModelCard, ModelCards, find_card, list_cards
 from torchloom_api.openai.text import complete, complete_chat
@@ -59,5 +60,20 @@ async def post_response(request: AnyRequest, service: ServiceParam) -> ASGIApp:
     return answer_by(exchange, respond(service, exchange))
 
 
+@post("/images/generations", status_code=200, opt=INFERENCE, operation_id="draw")
+async def post_picture(request: AnyRequest, service: ServiceParam) -> ASGIApp:
+    """Draw one or several pictures."""
+    exchange = to_exchange(request)
+    return answer_by(exchange, draw(service, exchange))
+
+
 #: Every route of this API.
-ROUTES = (list_models, get_model, post_chat, post_completion, post_embedding, post_response)
+ROUTES = (
+    list_models,
+    get_model,
+    post_chat,
+    post_response,
+    post_completion,
+    post_embedding,
+    post_picture,
+)

@@ -6,7 +6,7 @@ workflow of the same name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -19,10 +19,13 @@ from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.service import Service
 
 
+Kind = Literal["llm", "embedder", "diffusion"]
+
 #: Kinds that this API serves, and what they do.
-_DOES: Final = {
+_DOES: Final[Mapping[str, str]] = {
     "llm": "writes text",
     "embedder": "turns texts into vectors",
+    "diffusion": "draws pictures",
 }
 
 
@@ -62,7 +65,7 @@ def find_card(service: Service, label: str) -> ModelCard:
     return _to_card(service, label)
 
 
-def pick_model(service: Service, label: str, kind: Literal["llm", "embedder"]) -> Deployment:
+def pick_model(service: Service, label: str, kind: Kind) -> Deployment:
     """Give the version that this request goes to.
 
     Raises UnknownModel, and InvalidRequest for a model of another kind.

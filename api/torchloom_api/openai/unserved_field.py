@@ -69,6 +69,22 @@ RESPONSE: Final[Table] = {
     "truncation": ("disabled",),
 }
 
+PICTURE: Final[Table] = {
+    "background": ("auto", "opaque"),
+    "complexity": (),
+    "frame_count": (1,),
+    "frame_duration_ms": (),
+    "moderation": ("auto", "low"),
+    "output_compression": (100,),
+    "output_format": ("png",),
+    "partial_images": (0,),
+    "quality": ("auto", "standard"),
+    "response_format": ("b64_json",),
+    "stream": (False,),
+    "style": (),
+    "svg": (),
+}
+
 #: What to do without a field, where leaving it out is not all.
 _HINTS: Final[Mapping[str, str]] = {
     "conversation": "nothing is stored, so send the whole conversation as 'input'",

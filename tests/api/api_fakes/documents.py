@@ -56,6 +56,12 @@ kind: embedder
 factory: embedder
 """
 
+PAINTER = """
+name: painter
+kind: diffusion
+factory: painter
+"""
+
 ENDLESS_WRITER = """
 name: endless
 kind: llm

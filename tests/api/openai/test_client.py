@@ -36,6 +36,16 @@ devices: [cpu]
 warmup: false
 """
 
+PAINTER = f"""
+name: painter
+kind: diffusion
+source: {ROOT / "examples/tiny_models/tiny_stable_diffusion"}
+compile: eager
+devices: [cpu]
+dtype: float32
+params: {{num_steps: 2, guidance: 2}}
+"""
+
 #: The tiny model's own kind of question: see examples/rag.
 QUESTION = "How much does a mooring cost?"
 
@@ -45,7 +55,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start one server for all tests of this module; end it with them."""
     folder = tmp_path_factory.mktemp("openai")
     files = []
-    for name, text in (("tiny", LLAMA), ("minilm", MINILM)):
+    for name, text in (("tiny", LLAMA), ("minilm", MINILM), ("painter", PAINTER)):
         file = folder / f"{name}.yaml"
         file.write_text(text)
         files.append(str(file))
@@ -85,8 +95,8 @@ def native(url: str, **inputs: object) -> dict[str, object]:
 
 
 def test_lists_models(client: OpenAI) -> None:
-    """Both models are there, and each can be asked for."""
-    assert sorted(model.id for model in client.models.list()) == ["minilm", "tiny"]
+    """All models are there, and each can be asked for."""
+    assert sorted(model.id for model in client.models.list()) == ["minilm", "painter", "tiny"]
     assert client.models.retrieve("tiny").owned_by == "torchloom"
 
 
@@ -204,6 +214,23 @@ def test_embeds(client: OpenAI, url: str) -> None:
     for ours, expected in zip(plain.data, answer["outputs"]["embeddings"], strict=True):
         assert ours.embedding == pytest.approx(expected, abs=1e-6)
     assert packed.usage.prompt_tokens == answer["outputs"]["usage"]["prompt"] == 8
+
+
+def test_draws_pictures(client: OpenAI, url: str) -> None:
+    """Pictures are the native ones of the same seeds; a size that cannot be drawn is refused."""
+    drawn = client.images.generate(
+        model="painter", prompt="a red boat", n=2, size="64x64", extra_body={"seed": 5}
+    )
+    body = {"inputs": {"prompt": "a red boat", "seed": 6, "width": 64, "height": 64}}
+    answer = httpx.post(f"{url}/api/models/painter/predict", json=body, timeout=120).json()
+    with pytest.raises(BadRequestError) as odd:
+        client.images.generate(model="painter", prompt="a red boat", size="63x64")
+
+    assert (drawn.size, drawn.output_format) == ("64x64", "png")
+    assert drawn.data is not None
+    assert [picture.seed for picture in drawn.data] == [5, 6]
+    assert drawn.data[0].b64_json != drawn.data[1].b64_json == answer["outputs"]["image"]
+    assert "this model draws multiples of" in odd.value.message
 
 
 def test_raises_the_clients_errors(client: OpenAI) -> None:
