@@ -15,6 +15,7 @@ from torchloom_api.native.request import (
 )
 from torchloom_api.openai.embedding import embed
 from torchloom_api.openai.picture import draw
+from torchloom_api.openai.rerank import rerank
 from torchloom_api.openai.response import respond
 from torchloom_api.openai.served_model import ModelCard, ModelCards, find_card, list_cards
 from torchloom_api.openai.text import complete, complete_chat
@@ -67,6 +68,13 @@ async def post_picture(request: AnyRequest, service: ServiceParam) -> ASGIApp:
     return answer_by(exchange, draw(service, exchange))
 
 
+@post("/rerank", status_code=200, opt=INFERENCE, operation_id="rerank")
+async def post_ranking(request: AnyRequest, service: ServiceParam) -> ASGIApp:
+    """Rank documents by a query."""
+    exchange = to_exchange(request)
+    return answer_by(exchange, rerank(service, exchange))
+
+
 #: Every route of this API.
 ROUTES = (
     list_models,
@@ -76,4 +84,5 @@ ROUTES = (
     post_completion,
     post_embedding,
     post_picture,
+    post_ranking,
 )

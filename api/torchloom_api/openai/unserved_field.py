@@ -85,6 +85,12 @@ PICTURE: Final[Table] = {
     "svg": (),
 }
 
+RERANK: Final[Table] = {
+    "max_chunks_per_doc": (),
+    "max_tokens_per_doc": (),
+    "rank_fields": (["text"],),
+}
+
 #: What to do without a field, where leaving it out is not all.
 _HINTS: Final[Mapping[str, str]] = {
     "conversation": "nothing is stored, so send the whole conversation as 'input'",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
@@ -214,6 +215,24 @@ def test_embeds(client: OpenAI, url: str) -> None:
     for ours, expected in zip(plain.data, answer["outputs"]["embeddings"], strict=True):
         assert ours.embedding == pytest.approx(expected, abs=1e-6)
     assert packed.usage.prompt_tokens == answer["outputs"]["usage"]["prompt"] == 8
+
+
+def test_ranks(client: OpenAI) -> None:
+    """The document that is about the query comes first, by the cosine of their embeddings."""
+    documents = ["Bread is baked at night.", "The harbour is closed in winter.", "Cats sleep."]
+    query = "When can boats not use the port?"
+    body = {"model": "minilm", "query": query, "documents": documents, "top_n": 2}
+    ranking = client.post("/rerank", cast_to=httpx.Response, body=body).json()
+    vectors = [
+        np.array(each.embedding)
+        for each in client.embeddings.create(model="minilm", input=[query, documents[1]]).data
+    ]
+
+    assert len(ranking["results"]) == 2
+    assert ranking["results"][0]["index"] == 1
+    cosine = vectors[0] @ vectors[1]
+    assert ranking["results"][0]["relevance_score"] == pytest.approx(cosine, abs=1e-4)
+    assert ranking["results"][1]["relevance_score"] < cosine
 
 
 def test_draws_pictures(client: OpenAI, url: str) -> None:
