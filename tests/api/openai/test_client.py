@@ -28,6 +28,13 @@ devices: [cpu]
 dtype: float32
 """
 
+#: The same with a chat template that refuses.
+STRICT = f"""{LLAMA.replace("name: tiny", "name: strict")}
+chat_template: |-
+  {{% if messages[0].role == 'system' %}}{{{{ raise_exception('No system here.') }}}}{{% endif %}}
+  {{% for m in messages %}}{{{{ m.content + 3 if m.role == 'tool' else m.content }}}}{{% endfor %}}
+"""
+
 MINILM = """
 name: minilm
 kind: embedder
@@ -56,7 +63,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start one server for all tests of this module; end it with them."""
     folder = tmp_path_factory.mktemp("openai")
     files = []
-    for name, text in (("tiny", LLAMA), ("minilm", MINILM), ("painter", PAINTER)):
+    models = {"tiny": LLAMA, "strict": STRICT, "minilm": MINILM, "painter": PAINTER}
+    for name, text in models.items():
         file = folder / f"{name}.yaml"
         file.write_text(text)
         files.append(str(file))
@@ -97,7 +105,9 @@ def native(url: str, **inputs: object) -> dict[str, object]:
 
 def test_lists_models(client: OpenAI) -> None:
     """All models are there, and each can be asked for."""
-    assert sorted(model.id for model in client.models.list()) == ["minilm", "painter", "tiny"]
+    assert sorted(model.id for model in client.models.list()) == [
+        *("minilm", "painter", "strict", "tiny")
+    ]
     assert client.models.retrieve("tiny").owned_by == "torchloom"
 
 
@@ -272,9 +282,29 @@ def test_raises_the_clients_errors(client: OpenAI) -> None:
 
     assert missing.value.code == "model_not_found"
     assert "this model holds 1024" in long.value.message
+    assert long.value.code == text.value.code == "context_length_exceeded"
     assert (tools.value.param, tools.value.code) == ("tools", "unsupported_parameter")
     assert stored.value.param == "previous_response_id"
     assert "tokens that the model takes" in text.value.message
+
+
+def test_raises_what_a_chat_template_refuses(client: OpenAI) -> None:
+    """Its own words, and what goes wrong in it, are the caller's error: in each form of a chat."""
+    hello = {"role": "user", "content": "hello"}
+    with pytest.raises(BadRequestError) as refused:
+        client.chat.completions.create(
+            model="strict", messages=[{"role": "system", "content": "x"}, hello]
+        )
+    with pytest.raises(BadRequestError) as streamed:
+        client.responses.create(model="strict", instructions="x", input="hello", stream=True)
+    with pytest.raises(BadRequestError) as broken:
+        client.chat.completions.create(
+            model="strict", messages=[hello, {"role": "tool", "content": "x"}]
+        )
+
+    for error in (refused, streamed):
+        assert "The chat template refuses these messages: No system here." in error.value.message
+    assert "The chat template refuses these messages: " in broken.value.message
 
 
 async def test_serves_the_async_client(url: str) -> None:
