@@ -56,7 +56,7 @@ def find_card(service: Service, label: str) -> ModelCard:
     try:
         deployment = service.orchestrator.model(name, version).deployment
     except UnknownModel as error:
-        wrong: UnknownModel | InvalidRequest = _name_served(service, label, error)
+        wrong = _to_unknown(service, label, error)
     else:
         if deployment.kind in _DOES:
             return _to_card(service, label)
@@ -73,7 +73,7 @@ def pick_model(service: Service, label: str, kind: Kind) -> Deployment:
     try:
         deployment = service.orchestrator.pick_model(*split_label(label))
     except UnknownModel as error:
-        raise _name_served(service, label, error) from None
+        raise _to_unknown(service, label, error) from None
     if deployment.kind != kind:
         raise _to_refusal(label, deployment.kind, _DOES[kind])
     return deployment
@@ -91,20 +91,28 @@ def pick_writer(service: Service, label: str) -> Deployment | Graph:
     return _find_chat(service, label, service.orchestrator.pick_workflow, wrong)
 
 
-def _served_names(service: Service) -> list[str]:
+def _model_names(service: Service) -> list[str]:
     deployments = [status.deployment for status in service.orchestrator.models()]
-    names = [deployment.name for deployment in deployments if deployment.kind in _DOES]
-    names += [graph.name for graph in service.orchestrator.workflows() if graph.chat]
-    return list(dict.fromkeys(names))
+    return [deployment.name for deployment in deployments if deployment.kind in _DOES]
 
 
-def _name_served(service: Service, label: str, error: UnknownModel) -> UnknownModel:
-    """Name the nearest of all that could have been meant; what lacks a version says that itself."""
+def _chat_names(service: Service) -> list[str]:
+    return [graph.name for graph in service.orchestrator.workflows() if graph.chat]
+
+
+def _served_names(service: Service) -> list[str]:
+    return list(dict.fromkeys([*_model_names(service), *_chat_names(service)]))
+
+
+def _to_unknown(service: Service, label: str, error: UnknownModel) -> UnknownModel | InvalidRequest:
+    """Say why there is no such model: it lacks the version, is a workflow, or is misspelled."""
     name, _ = split_label(label)
-    known = _served_names(service)
-    if name in known:
+    if name in _model_names(service):
         return error
-    return UnknownModel(f"There is no model {name!r}.{nearest(name, known)}")
+    if name in _chat_names(service):
+        message = f"{label!r} is a workflow: it answers chat completions and responses alone."
+        return InvalidRequest(message, param="model", code="unsupported_model")
+    return UnknownModel(f"There is no model {name!r}.{nearest(name, _served_names(service))}")
 
 
 def _to_refusal(label: str, kind: str, wanted: str) -> InvalidRequest:

@@ -66,3 +66,24 @@ async def test_prefers_a_model_that_writes(client: httpx.AsyncClient, register: 
 
     assert "annotations" in workflow["choices"][0]["message"]
     assert "annotations" not in model["choices"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": "a"}),
+        ("/v1/embeddings", {"input": "a"}),
+        ("/v1/rerank", {"query": "a", "documents": ["a"]}),
+        ("/v1/images/generations", {"prompt": "a"}),
+    ],
+)
+async def test_lets_workflows_answer_chats_alone(
+    client: httpx.AsyncClient, register: Register, path: str, body: dict[str, object]
+) -> None:
+    """What it is listed for, it says, wherever else it is asked."""
+    await register(TALK)
+    response = await client.post(path, json={"model": "talk", **body})
+
+    assert response.status_code == 400
+    assert "'talk' is a workflow" in response.json()["error"]["message"]
+    assert response.json()["error"]["code"] == "unsupported_model"
