@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Values, Work
-from torchloom.errors import InvalidInput, nearest
+from torchloom.errors import InputTooLong, InvalidInput, nearest
 from torchloom_models.backend import WeightFormat
 from torchloom_models.buckets import bucket_of, powers_of_two
 from torchloom_models.compile import CompiledCallable, CompileSettings, Dim
@@ -163,7 +163,7 @@ class Embedder:
                     f"Text {place} has more than the {self._tokenizer.max_length} tokens that the "
                     "model takes. Shorten it, split it, or leave out `truncate: false`."
                 )
-                raise InvalidInput(message)
+                raise InputTooLong(message)
 
     def embed(self, works: Sequence[Work]) -> list[Values]:
         """Give each task `embedding` [dim] or `embeddings` [texts, dim] in float32, and `usage`."""

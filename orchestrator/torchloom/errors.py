@@ -13,6 +13,7 @@
     - OutOfMemory                     507  does not fit beside what is loaded on the device
     - BatchContractError              500  an engine answered with the wrong number of results
     - InvalidInput                    422  refused before any work: the caller's input
+      - InputTooLong                  422  more tokens than the model takes
     - TaskFailed                      500  the model raised while it worked on this input
     - PartFailed                      500  each takes the status of its cause
       - ItemFailed                    500  an item of a foreach failed for good
@@ -155,6 +156,12 @@ class InvalidInput(ModelError):
     title = "The input is not valid"
 
 
+class InputTooLong(InvalidInput):
+    """The input has more tokens than the model takes."""
+
+    title = "The input is too long"
+
+
 class TaskFailed(ModelError):
     """The model raised while it worked on this input."""
 
@@ -255,6 +262,7 @@ WIRE_ERRORS: Mapping[str, type[TorchLoomError]] = {
     for error in (
         BatchContractError,
         DeviceUnavailable,
+        InputTooLong,
         InvalidInput,
         InvalidModel,
         ModelLoadError,

@@ -82,7 +82,7 @@ class Caller(Protocol):
         ...
 
     async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
+        self, call: WorkflowCall, inputs: Values, *, options: CallOptions, meter: Meter
     ) -> Values:
         """Run another workflow; a caller that is cancelled cancels it."""
         ...
@@ -254,7 +254,9 @@ class NodeRun:
         outputs: Values = {}
         for _ in range(call.max_repeats):
             again = {name: value for name, value in outputs.items() if name in inputs}
-            outputs = await self._caller.call_workflow(call, {**inputs, **again}, options=options)
+            outputs = await self._caller.call_workflow(
+                call, {**inputs, **again}, options=options, meter=self.meter
+            )
             if call.repeat_until is None or call.repeat_until.evaluate({"outputs": outputs}):
                 break
         return outputs

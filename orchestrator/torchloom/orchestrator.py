@@ -39,7 +39,7 @@ from torchloom.pool_series import pool_series
 from torchloom.run import Run, RunOptions
 from torchloom.stats import Series, Stats
 from torchloom.task import Task
-from torchloom.timings import Meter
+from torchloom.timings import Meter, add_usage
 from torchloom.version_table import VersionTable
 
 
@@ -355,10 +355,11 @@ class Orchestrator:
             pool.submit(task)
         outputs = await pool.outputs(task)
         meter.add(task.started_at - task.queued_at, self._now() - task.started_at)
+        meter.count(call.model, outputs.get("usage"))
         return outputs
 
     async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
+        self, call: WorkflowCall, inputs: Values, *, options: CallOptions, meter: Meter
     ) -> Values:
         """Run another workflow as a part of a run: it is not in the history."""
         graph = self._graphs.pick(call.workflow, call.version)
@@ -373,10 +374,12 @@ class Orchestrator:
         run = self._new_run(graph, graph.with_defaults(inputs), run_options)
         run.start()
         try:
-            return await run.result()
+            outputs = await run.result()
         except asyncio.CancelledError:
             run.cancel()
             raise
+        add_usage(meter.usage, run.usage)
+        return outputs
 
     # Watching
 

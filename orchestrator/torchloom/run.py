@@ -22,7 +22,7 @@ from torchloom.graph import Graph, MissingValue, Node
 from torchloom.node_run import Caller, CallOptions, NodeRun, Skipped
 from torchloom.progress import Progress
 from torchloom.stats import Stats
-from torchloom.timings import NodeTiming, RunTimings, find_critical_path
+from torchloom.timings import NodeTiming, RunTimings, Usage, add_usage, find_critical_path
 
 
 _log = logging.getLogger(__name__)
@@ -85,6 +85,8 @@ class Run:
         self.created_at = time.time()
         self.error: TorchLoomError | None = None
         self.outputs: Values | None = None
+        #: What the nodes that have finished took, in tokens; results of the cache took none.
+        self.usage: Usage = {}
         self.log = EventLog()
         self._inputs = inputs
         self._caller = caller
@@ -263,6 +265,7 @@ class Run:
             run_s=meter.run_s,
             num_tasks=meter.num_tasks,
         )
+        add_usage(self.usage, meter.usage)
         if node_run.fed_at is not None and node.live is not None:
             self._met_s[node.live, node.name] = node_run.fed_at - self._began
         self._stats.histogram("node_seconds", self.graph.name, node.name).observe(now - started)

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
-class Meter:
-    """Sums up, over the calls of one node, the time they waited and the time they ran."""
+#: What answers took, in tokens, by model: {"llama": {"prompt": 12, "completion": 3}}.
+Usage = dict[str, Counter[str]]
 
-    __slots__ = ("num_tasks", "queue_s", "run_s")
+
+class Meter:
+    """Sums up, over the calls of one node, the time they waited and ran, and what they took."""
+
+    __slots__ = ("num_tasks", "queue_s", "run_s", "usage")
 
     def __init__(self) -> None:
         self.num_tasks = 0
         self.queue_s = 0.0
         self.run_s = 0.0
+        self.usage: Usage = {}
 
     def add(self, queue_s: float, run_s: float) -> None:
         """Take a finished task into account."""
         self.num_tasks += 1
         self.queue_s += queue_s
         self.run_s += run_s
+
+    def count(self, model: str, usage: object) -> None:
+        """Add the output `usage` of a model's answer: its whole numbers, where it is a mapping."""
+        if isinstance(usage, Mapping):
+            counts = {str(name): n for name, n in usage.items() if isinstance(n, int)}
+            add_usage(self.usage, {model: counts})
+
+
+def add_usage(total: Usage, usage: Mapping[str, Mapping[str, int]]) -> None:
+    """Add what some answers took to a sum."""
+    for model, counts in usage.items():
+        total.setdefault(model, Counter()).update(counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from httpx_sse import connect_sse
+from openai import AsyncOpenAI, BadRequestError, OpenAI
 
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,88 @@ def test_is_called_by_its_client_script(url: str) -> None:
     answer, *sources = done.stdout.splitlines()
     assert answer.strip() == "Corvan Ashdrift."
     assert [line.split()[0] for line in sources] == ["[1]", "[2]", "[3]"]
+
+
+def _read_snippet() -> str:
+    """Give the README's Python, which is written for a server at its usual address."""
+    readme = (RAG / "README.md").read_text()
+    return readme.partition("```python\n")[2].partition("```")[0]
+
+
+def test_is_a_model_to_the_openai_client(url: str) -> None:
+    """The README's Python prints the answer, then each passage with its title and its file."""
+    snippet = _read_snippet().replace("http://127.0.0.1:8080", url)
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], capture_output=True, text=True, check=True
+    )
+    answer, *sources = done.stdout.splitlines()
+    assert answer.strip() == "Corvan Ashdrift."
+    assert len(sources) == 3
+    assert any("1-harbour.md" in line and "Corvan Ashdrift" in line for line in sources)
+
+
+async def test_streams_to_the_async_openai_client(url: str) -> None:
+    """Deltas make up the answer; the last cites the passages; the LLM's tokens are counted."""
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        names = [model.id async for model in client.models.list()]
+        stream = await client.chat.completions.create(
+            model="rag",
+            messages=[{"role": "user", "content": "Who built the outer mole?"}],
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={"top_k": 1},
+        )
+        chunks = [chunk async for chunk in stream]
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert "rag" in names
+    assert len(deltas) > 5
+    assert "".join(delta.content or "" for delta in deltas).strip() == "Corvan Ashdrift."
+    (citation,) = deltas[-1].annotations
+    assert citation["url_citation"]["url"] == "1-harbour.md"
+    assert chunks[-1].usage.completion_tokens >= 3
+    assert chunks[-1].usage.prompt_tokens > 30
+
+
+def test_is_gathered_by_the_openai_client(url: str) -> None:
+    """The client's own helper makes a whole answer of the stream, with what it cites."""
+    messages = [{"role": "user", "content": "Who built the outer mole?"}]
+    with (
+        OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+        client.chat.completions.stream(model="rag", messages=messages) as stream,
+    ):
+        choice = stream.get_final_completion().choices[0]
+    assert choice.message.content.strip() == "Corvan Ashdrift."
+    assert choice.finish_reason == "stop"
+    assert [each.url_citation.end_index for each in choice.message.annotations] == [
+        len(choice.message.content)
+    ] * 3
+
+
+def test_responds_to_the_openai_client(url: str) -> None:
+    """A response cites the passages too, in its own form."""
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        asked = {"model": "rag", "input": "Who built the outer mole?", "extra_body": {"top_k": 1}}
+        whole = client.responses.create(**asked)
+        with client.responses.stream(**asked) as stream:
+            kinds = [event.type for event in stream]
+            gathered = stream.get_final_response()
+    assert whole.output_text.strip() == "Corvan Ashdrift."
+    (citation,) = whole.output[0].content[0].annotations
+    assert (citation.type, citation.url) == ("url_citation", "1-harbour.md")
+    assert gathered.output[0].content[0].annotations == [citation]
+    assert "response.output_text.annotation.added" in kinds
+
+
+def test_refuses_the_openai_client_what_the_workflow_does_not_take(url: str) -> None:
+    """Its inputs decide: no temperature, and not any number of passages."""
+    messages = [{"role": "user", "content": "Who built the outer mole?"}]
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(BadRequestError) as warm:
+            client.chat.completions.create(model="rag", messages=messages, temperature=1.0)
+        with pytest.raises(BadRequestError) as many:
+            client.chat.completions.create(model="rag", messages=messages, extra_body={"top_k": 9})
+    assert (warm.value.param, warm.value.code) == ("temperature", "unsupported_parameter")
+    assert many.value.param == "top_k"
 
 
 def test_is_called_by_torchloom_run(url: str) -> None:

@@ -24,7 +24,7 @@ from transformers import (
 
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Failure, Result, Work
-from torchloom.errors import DeviceUnavailable, InvalidInput, ModelLoadError
+from torchloom.errors import DeviceUnavailable, InputTooLong, InvalidInput, ModelLoadError
 from torchloom_models import compile as compile_layer
 from torchloom_models.aot_build import AotBuild
 from torchloom_models.compiler import Code
@@ -142,7 +142,7 @@ def test_cuts_long_texts_unless_told_not_to(minilm: BatchEngine) -> None:
 
     cut, longer = embed(minilm, [text, text + "and longer"])
     np.testing.assert_allclose(cut, longer, atol=2e-6)
-    with pytest.raises(InvalidInput, match="Text 1 has more than the 256 tokens"):
+    with pytest.raises(InputTooLong, match="Text 1 has more than the 256 tokens"):
         minilm.admit(Work(1, {"texts": ["short", text]}, {"truncate": False}))
     assert minilm.step() == []
 

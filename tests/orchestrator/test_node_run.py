@@ -62,9 +62,10 @@ class _Caller:
         return await self._answer(inputs, sink)
 
     async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
+        self, call: WorkflowCall, inputs: Values, *, options: CallOptions, meter: Meter
     ) -> Values:
         self.calls.append((call.workflow, inputs, {}, options))
+        meter.count("inner", {"completion": 2})
         return await self._answer(inputs, None)
 
     async def _answer(self, inputs: Values, sink: Sink | None) -> Values:
@@ -183,6 +184,7 @@ async def test_repeats_a_workflow_until_its_condition_holds(bench: _Bench) -> No
     caller = _Caller(count)
     assert await bench.run(node, caller) == {"number": 3, "other": "x"}
     assert [c[1] for c in caller.calls] == [{"number": n, "fixed": "f"} for n in range(3)]
+    assert bench.meter.usage == {"inner": {"completion": 6}}
     bounded = replace(node, call=replace(call, max_repeats=2))
     assert (await bench.run(bounded, _Caller(count)))["number"] == 2
     once = replace(node, call=WorkflowCall("inner"))

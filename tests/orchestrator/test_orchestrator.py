@@ -458,6 +458,24 @@ async def test_runs_a_workflow_as_a_node(bench: _Bench) -> None:
     assert bench.orchestrator.runs() == [run]
 
 
+async def test_counts_the_tokens_of_a_run(bench: _Bench) -> None:
+    """What answers took is summed by model, through sub-workflows too; one that is kept is free."""
+    await bench.orchestrator.add_model(deploy("open_echo"))
+    bench.orchestrator.add_workflow(FLOW)
+    kept = replace(model_node("n", text="$inputs.text"), cache=CachePolicy(ttl_s=60.0))
+    outer = make_graph(
+        kept,
+        Node(name="m", call=WorkflowCall("flow"), inputs={"text": to_binding("$n.text")}),
+        outputs={"text": "$m.text"},
+    )
+    for expected in ({"prompt": 6, "completion": 2}, {"prompt": 3, "completion": 1}):
+        run = bench.orchestrator.start_run(outer, {"text": "a"})
+        for _ in range(expected["completion"]):
+            await bench.answer(text="A", usage={"prompt": 3, "completion": 1})
+        await run.result()
+        assert run.usage == {"echo": expected}
+
+
 async def test_fails_with_the_node_of_a_sub_workflow(bench: _Bench) -> None:
     """The error names the way down, and keeps the status of its cause."""
     await bench.orchestrator.add_model(deploy("open_echo"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchloom.timings import Meter, NodeTiming, find_critical_path
+from torchloom.timings import Meter, NodeTiming, Usage, add_usage, find_critical_path
 
 
 def _timing(started_s: float, finished_s: float) -> NodeTiming:
@@ -17,6 +17,21 @@ def test_sums_up_the_tasks_of_a_node() -> None:
     meter.add(0.5, 1.0)
     meter.add(0.25, 2.0)
     assert (meter.num_tasks, meter.queue_s, meter.run_s) == (2, 0.75, 3.0)
+
+
+def test_counts_tokens_by_model() -> None:
+    """Whole numbers are summed for each model; what tells nothing, or no mapping, adds nothing."""
+    meter = Meter()
+    meter.count("llama", {"prompt": 3, "completion": 2, "note": "x"})
+    meter.count("llama", {"prompt": 4})
+    meter.count("minilm", {"prompt": 5})
+    meter.count("other", None)
+    total: Usage = {}
+    add_usage(total, meter.usage)
+    add_usage(total, {"llama": {"prompt": 1}})
+
+    assert meter.usage == {"llama": {"prompt": 7, "completion": 2}, "minilm": {"prompt": 5}}
+    assert total["llama"] == {"prompt": 8, "completion": 2}
 
 
 def test_finds_the_path_that_the_length_came_from() -> None:

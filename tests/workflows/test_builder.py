@@ -131,19 +131,15 @@ def test_knows_the_stream() -> None:
     assert find_faults(text + "stream: b\n") == ["6:9: There is no node 'b'. Known: a."]
 
 
-def test_checks_chat() -> None:
-    """`chat` gives inputs from messages, and all that have no default."""
-    text = with_node("{template: x}", inputs="{q: {type: string}, n: {type: integer, default: 1}}")
-    assert list(build(text + "chat: {q: '{{ messages[-1].content }}'}\n").chat) == ["q"]
-    assert find_faults(text + "chat: {n: x, z: 1}\n") == [
-        "6:7: The input 'q' is missing: it has no default, and must come from the chat.",
-        "6:11: 'n' must be a whole number, not a string.",
-        "6:14: There is no input 'z'. Known: n, q.",
+def test_reads_chat_with_what_it_needs() -> None:
+    """`chat` is checked beside inputs, stream and outputs; the graph holds its values."""
+    text = with_node("{template: x}", inputs="{q: {type: string}}")
+    text += "chat: {q: '{{ messages[-1].content }}'}\n"
+    assert list(build(text + "stream: a\n").chat) == ["q"]
+    assert find_faults(text) == [
+        "6:1: Nothing answers a chat here: name the node that writes the answer in `stream`."
     ]
-    assert (
-        "There is nothing named 'inputs' here"
-        in find_faults(text + "chat: {q: '{{ inputs.q }}'}\n")[0]
-    )
+    assert find_faults(text + "stream: 3\n") == ["7:9: 'stream' must be a string or a list, not 3."]
 
 
 def test_says_which_outputs_may_be_missing() -> None:

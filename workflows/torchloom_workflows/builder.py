@@ -15,9 +15,9 @@ from torchloom.errors import CyclicGraph, Fault, InvalidWorkflow, nearest
 from torchloom.graph import Binding, Graph
 from torchloom.signature import Schema, Signature
 from torchloom_workflows.catalog import Catalog
+from torchloom_workflows.chat import check_answer, read_chat
 from torchloom_workflows.draft import SCOPE_HINTS, Draft, read_draft
 from torchloom_workflows.expression import Names, Parsed, parse_value
-from torchloom_workflows.fit import check_value
 from torchloom_workflows.input_schema import check_input
 from torchloom_workflows.live_edge import find_source
 from torchloom_workflows.order import find_cycles, find_unneeded, to_needs
@@ -179,22 +179,14 @@ class _Build:
     def _read_chat(self) -> None:
         if "chat" not in self.sound:
             return
-        names = Names(others=frozenset({"messages"}), hints=SCOPE_HINTS)
-        for name in to_mapping(self.sound["chat"]):
-            place = self.document.part("chat", name)
-            parsed = parse_value(place, names)
-            self.chat[name] = parsed
-            self.faults += parsed.faults
-            if name not in self.inputs:
-                message = f"There is no input {name!r}.{nearest(name, self.inputs)}"
-                self.faults.append(self.document.fault(message, "chat", name, at_key=True))
-            elif not parsed.faults:
-                self.faults += check_value(place, parsed, self.inputs[name], name)
-        for name in sorted(self._required() - self.chat.keys()):
-            message = (
-                f"The input {name!r} is missing: it has no default, and must come from the chat."
-            )
-            self.faults.append(self.document.fault(message, "chat"))
+        chat = read_chat(self.document, self.sound["chat"], self.inputs)
+        self.chat = chat.values
+        self.faults += chat.faults
+        # A `stream` whose shape is wrong is a fault already: nothing more is said of it.
+        is_written = "stream" in to_mapping(self.document.data)
+        stream = self.sound.get("stream", () if is_written else None)
+        sources = Sources(self.inputs, self.drafts)
+        self.faults += check_answer(self.document, stream, self.outputs, sources)
 
     def _required(self) -> frozenset[str]:
         return frozenset(name for name, schema in self.inputs.items() if "default" not in schema)

@@ -1,1 +1,1 @@
-"""The OpenAI API (`/v1`): models, chat completions, completions, embeddings."""
+"""The OpenAI API (`/v1`): models, chats, responses, completions, embeddings, pictures, ranking."""

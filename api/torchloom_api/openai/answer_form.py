@@ -1,4 +1,4 @@
-"""AnswerForm: how answers and chunks of one route are written. Knows no socket and no task."""
+"""AnswerForm: how answers of one route are written, whole and in a stream. Knows no socket."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
+from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.usage import Usage
+
+
+#: What ends a stream of chunks.
+DONE: Final = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,28 +28,37 @@ class AnswerHead:
     @classmethod
     def make(cls, prefix: str, model: str) -> Self:
         """Make a fresh id."""
-        return cls(id=f"{prefix}-{os.urandom(12).hex()}", created=int(time.time()), model=model)
+        return cls(id=f"{prefix}{os.urandom(12).hex()}", created=int(time.time()), model=model)
 
 
 class AnswerForm(Protocol):
-    """Writes JSON documents. `has_usage`: each chunk has the key `usage`, null but in the last."""
+    """Writes a JSON document, or the events (each ends in a blank line) of a stream."""
 
     def whole(self, answers: Sequence[Answer], usage: Usage) -> bytes:
         """Write all answers in one document."""
         ...
 
-    def opening(self, index: int) -> bytes | None:
-        """Write the chunk that an answer begins with, where there is one."""
+    def opening(self, index: int) -> bytes:
+        """Write what an answer begins with."""
         ...
 
     def piece(self, index: int, text: str) -> bytes:
-        """Write a chunk with more text."""
+        """Write more text."""
         ...
 
-    def finish(self, index: int, reason: str) -> bytes:
-        """Write the chunk that ends an answer."""
+    def finish(self, index: int, answer: Answer) -> bytes:
+        """Write what ends an answer."""
         ...
 
-    def usage(self, usage: Usage) -> bytes:
-        """Write the chunk that follows the last answer."""
+    def end(self, usage: Usage) -> bytes:
+        """Write what ends the stream, after the last answer."""
         ...
+
+    def failure(self, error: ErrorDocument) -> bytes:
+        """Write what ends the stream when the rest has failed."""
+        ...
+
+
+def to_event(document: bytes) -> bytes:
+    """Write an event without a name; JSON holds no line break."""
+    return b"data: %s\n\n" % document

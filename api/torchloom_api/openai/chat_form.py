@@ -10,7 +10,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from torchloom_api.media import to_json
-from torchloom_api.openai.answer_form import AnswerHead
+from torchloom_api.openai.answer_form import DONE, AnswerHead, to_event
+from torchloom_api.openai.citation import ChatAnnotation
+from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.usage import Usage
 
@@ -21,6 +23,7 @@ class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     content: str
     role: Literal["assistant"] = "assistant"
     refusal: None = None
+    annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     role: str | None = None
     content: str | None = None
+    annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +76,10 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatForm:
-    """The AnswerForm of chat completions."""
+    """The AnswerForm of chat completions.
+
+    `has_usage`: each chunk has the key `usage`, null but in the last.
+    """
 
     head: AnswerHead
     has_usage: bool
@@ -82,7 +89,7 @@ class ChatForm:
         choices = [
             ChatChoice(
                 index=index,
-                message=ChatAnswer(content=answer.text),
+                message=ChatAnswer(content=answer.text, annotations=_to_annotations(answer)),
                 finish_reason=answer.finish_reason,
             )
             for index, answer in enumerate(answers)
@@ -102,21 +109,31 @@ class ChatForm:
         """Write a chunk with more text."""
         return self._chunk(ChatChunkChoice(index=index, delta=Delta(content=text)))
 
-    def finish(self, index: int, reason: str) -> bytes:
-        """Write the chunk that ends an answer."""
-        return self._chunk(ChatChunkChoice(index=index, delta=Delta(), finish_reason=reason))
+    def finish(self, index: int, answer: Answer) -> bytes:
+        """Write the chunk that ends an answer, with what it cites."""
+        delta = Delta(annotations=_to_annotations(answer))
+        reason = answer.finish_reason
+        return self._chunk(ChatChunkChoice(index=index, delta=delta, finish_reason=reason))
 
-    def usage(self, usage: Usage) -> bytes:
-        """Write the chunk that follows the last answer."""
-        return self._write([], usage)
+    def end(self, usage: Usage) -> bytes:
+        """Write the usage, where it is asked for, and the end."""
+        return (self._write([], usage) if self.has_usage else b"") + DONE
+
+    def failure(self, error: ErrorDocument) -> bytes:
+        """Write the error; no end follows."""
+        return to_event(to_json(error))
 
     def _chunk(self, choice: ChatChunkChoice) -> bytes:
         return self._write([choice], None if self.has_usage else UNSET)
 
     def _write(self, choices: Sequence[ChatChunkChoice], usage: Usage | UnsetType | None) -> bytes:
         head = self.head
-        return to_json(
-            ChatChunk(
-                id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
-            )
+        chunk = ChatChunk(
+            id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
         )
+        return to_event(to_json(chunk))
+
+
+def _to_annotations(answer: Answer) -> Sequence[ChatAnnotation] | UnsetType:
+    """Give the annotations, or nothing where the answer cites nothing."""
+    return [ChatAnnotation(url_citation=each) for each in answer.citations] or UNSET

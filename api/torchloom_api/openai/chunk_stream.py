@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from torchloom.errors import TorchLoomError
 from torchloom_api.errors import Problem
 from torchloom_api.exchange import ClientGone, Exchange
-from torchloom_api.media import to_json
 from torchloom_api.openai.answer_form import AnswerForm
 from torchloom_api.openai.error import to_document
 from torchloom_api.openai.generation import Answer, Finish, Generation, Piece
@@ -17,23 +15,16 @@ from torchloom_api.presence import Presence
 from torchloom_api.streaming import STREAM_HEADERS
 
 
-_DONE: Final = b"[DONE]"
-
 #: Pieces and ends as they come; None once the generation is over.
 Events = asyncio.Queue[Piece | Finish | None]
 
 
 async def stream_answers(
-    exchange: Exchange,
-    generation: Generation,
-    form: AnswerForm,
-    *,
-    has_usage: bool,
-    keepalive_s: float | None,
+    exchange: Exchange, generation: Generation, form: AnswerForm, *, keepalive_s: float | None
 ) -> None:
     """Write every piece as it comes. What fails before the first is answered with its own status.
 
-    What fails later is told as the last event, without `[DONE]`. A client that leaves cancels.
+    What fails later is told as the last event. A client that leaves cancels.
     """
     events: Events = asyncio.Queue()
     work = asyncio.create_task(generation.run(events.put_nowait))
@@ -44,8 +35,8 @@ async def stream_answers(
             if first is None:
                 _result(work)
             await exchange.begin(200, STREAM_HEADERS)
-            await _write_events(exchange, first, events, form, len(generation.prompts))
-            await _write_end(exchange, work, form, generation.num_choices, has_usage=has_usage)
+            await _write_events(exchange, first, events, form, generation.num_answers)
+            await _write_end(exchange, work, form, generation.num_choices)
         finally:
             work.cancel()
 
@@ -59,33 +50,26 @@ async def _write_events(
 ) -> None:
     for index in range(num_answers):
         opening = form.opening(index)
-        if opening is not None:
-            await _write(exchange, opening)
+        if opening:
+            await exchange.write(opening)
     while event is not None:
         if isinstance(event, Piece):
-            await _write(exchange, form.piece(event.index, event.text))
+            await exchange.write(form.piece(event.index, event.text))
         else:
-            await _write(exchange, form.finish(event.index, event.answer.finish_reason))
+            await exchange.write(form.finish(event.index, event.answer))
         event = await events.get()
 
 
 async def _write_end(
-    exchange: Exchange,
-    work: asyncio.Task[list[Answer]],
-    form: AnswerForm,
-    num_choices: int,
-    *,
-    has_usage: bool,
+    exchange: Exchange, work: asyncio.Task[list[Answer]], form: AnswerForm, num_choices: int
 ) -> None:
     try:
         answers = _result(work)
     except TorchLoomError as error:
         problem = Problem.from_error(error, instance=exchange.path, request_id=exchange.id)
-        await _write(exchange, to_json(to_document(error, problem)), is_last=True)
-        return
-    if has_usage:
-        await _write(exchange, form.usage(Usage.of(answers, num_choices)))
-    await _write(exchange, _DONE, is_last=True)
+        await exchange.write(form.failure(to_document(error, problem)), is_last=True)
+    else:
+        await exchange.write(form.end(Usage.of(answers, num_choices)), is_last=True)
 
 
 def _result(work: asyncio.Task[list[Answer]]) -> list[Answer]:
@@ -93,7 +77,3 @@ def _result(work: asyncio.Task[list[Answer]]) -> list[Answer]:
     if work.cancelled():
         raise ClientGone
     return work.result()
-
-
-async def _write(exchange: Exchange, data: bytes, *, is_last: bool = False) -> None:
-    await exchange.write(b"data: %s\n\n" % data, is_last=is_last)

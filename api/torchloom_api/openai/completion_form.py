@@ -10,7 +10,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from torchloom_api.media import to_json
-from torchloom_api.openai.answer_form import AnswerHead
+from torchloom_api.openai.answer_form import DONE, AnswerHead, to_event
+from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.usage import Usage
 
@@ -37,7 +38,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionForm:
-    """The AnswerForm of completions."""
+    """The AnswerForm of completions.
+
+    `has_usage`: each chunk has the key `usage`, null but in the last.
+    """
 
     head: AnswerHead
     has_usage: bool
@@ -50,23 +54,29 @@ class CompletionForm:
         ]
         return self._write(choices, usage)
 
-    def opening(self, index: int) -> None:
+    def opening(self, index: int) -> bytes:  # noqa: ARG002 - the protocol's face
         """Write nothing: a completion begins with its text."""
+        return b""
 
     def piece(self, index: int, text: str) -> bytes:
         """Write a chunk with more text."""
         return self._chunk(CompletionChoice(index=index, text=text))
 
-    def finish(self, index: int, reason: str) -> bytes:
+    def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer."""
+        reason = answer.finish_reason
         return self._chunk(CompletionChoice(index=index, text="", finish_reason=reason))
 
-    def usage(self, usage: Usage) -> bytes:
-        """Write the chunk that follows the last answer."""
-        return self._write([], usage)
+    def end(self, usage: Usage) -> bytes:
+        """Write the usage, where it is asked for, and the end."""
+        return (to_event(self._write([], usage)) if self.has_usage else b"") + DONE
+
+    def failure(self, error: ErrorDocument) -> bytes:
+        """Write the error; no end follows."""
+        return to_event(to_json(error))
 
     def _chunk(self, choice: CompletionChoice) -> bytes:
-        return self._write([choice], None if self.has_usage else UNSET)
+        return to_event(self._write([choice], None if self.has_usage else UNSET))
 
     def _write(self, choices: Sequence[CompletionChoice], usage: Usage | UnsetType | None) -> bytes:
         head = self.head

@@ -13,6 +13,11 @@ from torchloom_api.openai.completion_form import Completion
 from torchloom_api.openai.completion_request import CompletionRequest
 from torchloom_api.openai.embedding import EmbeddingRequest, Embeddings
 from torchloom_api.openai.error import ErrorDocument
+from torchloom_api.openai.picture import Pictures
+from torchloom_api.openai.picture_request import PictureRequest
+from torchloom_api.openai.rerank import Ranking, RerankRequest
+from torchloom_api.openai.response_document import Response, ResponseEvent
+from torchloom_api.openai.response_request import ResponseRequest
 from torchloom_api.openai.served_model import ModelCard
 from torchloom_api.openapi_part import HEADERS, Json
 
@@ -22,6 +27,9 @@ _CALLS: Final[Mapping[str, tuple[type, type, type | None]]] = {
     "completeChat": (ChatRequest, ChatCompletion, ChatChunk),
     "complete": (CompletionRequest, Completion, Completion),
     "embed": (EmbeddingRequest, Embeddings, None),
+    "draw": (PictureRequest, Pictures, None),
+    "rerank": (RerankRequest, Ranking, None),
+    "respond": (ResponseRequest, Response, ResponseEvent),
 }
 
 #: Calls whose errors alone are told here.

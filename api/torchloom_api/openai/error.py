@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 
-from torchloom.errors import Fault, TorchLoomError, UnknownModel
+from torchloom.errors import (
+    InputTooLong,
+    InvalidInput,
+    PartFailed,
+    TorchLoomError,
+    UnknownModel,
+)
 from torchloom_api.errors import Problem
+
+
+#: How language models refuse a prompt that is too long. TODO(#4): let them raise InputTooLong.
+_TOO_LONG: Final = re.compile(r"The prompt has \d+ tokens, but this model holds \d+")
 
 
 class InvalidRequest(TorchLoomError):
@@ -61,15 +73,27 @@ def _to_param(error: Exception) -> str | None:
         return error.param
     if isinstance(error, UnknownModel):
         return "model"
-    faults: tuple[Fault, ...] = error.faults if isinstance(error, TorchLoomError) else ()
-    pointer = next((fault.pointer for fault in faults if fault.pointer), None)
+    # What a node refuses is named as its model has it, not as the request does.
+    if not isinstance(error, TorchLoomError) or isinstance(error, PartFailed):
+        return None
+    pointer = next((fault.pointer for fault in error.faults if fault.pointer), None)
     return pointer.split("/")[1] if pointer else None
 
 
 def _to_request_code(error: Exception) -> str | None:
     if isinstance(error, InvalidRequest):
         return error.code
+    if _is_too_long(error):
+        return "context_length_exceeded"
     return "model_not_found" if isinstance(error, UnknownModel) else None
+
+
+def _is_too_long(error: Exception) -> bool:
+    while isinstance(error, PartFailed):
+        error = error.cause
+    if isinstance(error, InputTooLong):
+        return True
+    return isinstance(error, InvalidInput) and _TOO_LONG.match(error.message) is not None
 
 
 def _to_code(error: Exception, problem: Problem) -> str | None:

@@ -1,40 +1,24 @@
-"""Generation: the tasks of one request, an answer each, side by side. Knows no form of answers."""
+"""Generation: what answers one request, and what it tells meanwhile. Knows no form of answers."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Protocol
 
-from torchloom.deployment import Deployment
-from torchloom.engine import Values
-from torchloom.run import RunOptions
-from torchloom_api.registrar import first_error
-from torchloom_api.service import Service
+from torchloom_api.openai.citation import Citation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer, and the tokens that it took."""
+    """A whole answer, the tokens that it took, and what it rests on."""
 
     text: str
     finish_reason: str
     num_prompt: int
     num_cached: int
     num_written: int
-
-    @classmethod
-    def of(cls, outputs: Values) -> Self:
-        """Read what a language model gives."""
-        usage = cast("Mapping[str, int]", outputs["usage"])
-        return cls(
-            text=str(outputs["text"]),
-            finish_reason=str(outputs["finish_reason"]),
-            num_prompt=usage["prompt"],
-            num_cached=usage["cached"],
-            num_written=usage["completion"],
-        )
+    citations: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,57 +37,25 @@ class Finish:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What one task is asked."""
-
-    inputs: Values
-    params: Values
-
-
 OnEvent = Callable[[Piece | Finish], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """One task for each answer, of one version of one model. `num_choices` belong to a prompt."""
+class Generation(Protocol):
+    """Work that ends in answers, of which `num_choices` in a row belong to one prompt."""
 
-    service: Service
-    deployment: Deployment
-    prompts: Sequence[Prompt]
-    num_choices: int
-    options: RunOptions
+    @property
+    def num_answers(self) -> int:
+        """How many answers there will be."""
+        ...
+
+    @property
+    def num_choices(self) -> int:
+        """How many of them each prompt gets."""
+        ...
 
     async def run(self, on_event: OnEvent | None = None) -> list[Answer]:
-        """Give all answers. One that fails ends all; whoever cancels this cancels every task.
+        """Give all answers. One that fails ends all; whoever cancels this cancels all the work.
 
         Events are told as they come; without `on_event` no piece of text crosses a process.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._answer(index, prompt, on_event))
-                    for index, prompt in enumerate(self.prompts)
-                ]
-        except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
-        return [task.result() for task in tasks]
-
-    async def _answer(self, index: int, prompt: Prompt, on_event: OnEvent | None) -> Answer:
-        def tell(chunk: Values) -> None:
-            text = chunk.get("text")
-            if on_event is not None and isinstance(text, str) and text:
-                on_event(Piece(index, text))
-
-        outputs = await self.service.orchestrator.predict(
-            self.deployment.name,
-            prompt.inputs,
-            prompt.params,
-            version=self.deployment.version,
-            sink=tell if on_event is not None else None,
-            options=self.options,
-        )
-        answer = Answer.of(outputs)
-        if on_event is not None:
-            on_event(Finish(index, answer))
-        return answer
+        ...

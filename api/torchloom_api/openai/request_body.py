@@ -21,13 +21,18 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 async def read_request(exchange: Exchange, limit: BodyLimit, kind: type[S], unserved: Table) -> S:
     """Read the body. Raises InvalidRequest for what does not fit, or is not served."""
+    return to_struct(await read_fields(exchange, limit, unserved), kind)
+
+
+async def read_fields(exchange: Exchange, limit: BodyLimit, unserved: Table) -> dict[str, object]:
+    """Read the body's fields as they stand. Raises InvalidRequest for one that is not served."""
     if to_form(exchange.headers.get(b"content-type")) != "json":
         raise UnsupportedMedia("Send application/json.")
     values = parse_json(await read_body(exchange, limit))
     if not isinstance(values, dict):
         raise InvalidRequest('The body must be an object, such as {"model": "…"}.')
     refuse_unserved(values, unserved)
-    return to_struct(values, kind)
+    return values
 
 
 def to_struct(values: object, kind: type[S], place: str = "") -> S:
@@ -36,6 +41,8 @@ def to_struct(values: object, kind: type[S], place: str = "") -> S:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at ")
+        # A key of a mapping is told as "`key` in `$.mapping`".
+        path = path.rpartition("` in `")[2]
         param = f"{place}{path.strip('`').removeprefix('$')}".removeprefix(".")
         raise _to_error(message, param) from None
 

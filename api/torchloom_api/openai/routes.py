@@ -14,6 +14,9 @@ from torchloom_api.native.request import (
     to_exchange,
 )
 from torchloom_api.openai.embedding import embed
+from torchloom_api.openai.picture import draw
+from torchloom_api.openai.rerank import rerank
+from torchloom_api.openai.response import respond
 from torchloom_api.openai.served_model import ModelCard, ModelCards, find_card, list_cards
 from torchloom_api.openai.text import complete, complete_chat
 
@@ -51,5 +54,35 @@ async def post_embedding(request: AnyRequest, service: ServiceParam) -> ASGIApp:
     return answer_by(exchange, embed(service, exchange))
 
 
+@post("/responses", status_code=200, opt=INFERENCE, operation_id="respond")
+async def post_response(request: AnyRequest, service: ServiceParam) -> ASGIApp:
+    """Go on with a conversation, at once or streamed, by the newer form."""
+    exchange = to_exchange(request)
+    return answer_by(exchange, respond(service, exchange))
+
+
+@post("/images/generations", status_code=200, opt=INFERENCE, operation_id="draw")
+async def post_picture(request: AnyRequest, service: ServiceParam) -> ASGIApp:
+    """Draw one or several pictures."""
+    exchange = to_exchange(request)
+    return answer_by(exchange, draw(service, exchange))
+
+
+@post("/rerank", status_code=200, opt=INFERENCE, operation_id="rerank")
+async def post_ranking(request: AnyRequest, service: ServiceParam) -> ASGIApp:
+    """Rank documents by a query."""
+    exchange = to_exchange(request)
+    return answer_by(exchange, rerank(service, exchange))
+
+
 #: Every route of this API.
-ROUTES = (list_models, get_model, post_chat, post_completion, post_embedding)
+ROUTES = (
+    list_models,
+    get_model,
+    post_chat,
+    post_response,
+    post_completion,
+    post_embedding,
+    post_picture,
+    post_ranking,
+)

@@ -1,4 +1,4 @@
-"""TextRequest: the fields that chat completions and completions share. Knows no prompt."""
+"""The fields that requests for text share. Knows no prompt and no messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from torchloom_api.openai.error import InvalidRequest
-from torchloom_api.openai.unserved_field import refuse_unserved
+from torchloom_api.openai.unserved_field import Table, refuse_unserved
 
 
 #: The most choices of one prompt, as OpenAI has it.
@@ -47,14 +47,12 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     include_obfuscation: bool | None = None
 
 
-class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
+class WritingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How text is to be written. What is left out is as the model file, or the model, has it."""
 
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Annotated[int, Meta(ge=1, le=_MAX_CHOICES)] | None = None
-    max_tokens: Positive | None = None
     temperature: float | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
@@ -69,16 +67,6 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     repetition_penalty: float | None = None
     min_tokens: Count | None = None
     ignore_eos: bool | None = None
-
-    @property
-    def num_choices(self) -> int:
-        """How many answers each prompt gets."""
-        return self.n or 1
-
-    @property
-    def includes_usage(self) -> bool:
-        """Whether a stream ends with the usage."""
-        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def check_stream(self) -> None:
         """Refuse options of a stream that is not asked for, or is not served."""
@@ -96,6 +84,29 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         params = {name: value for name, value in given.items() if value is not None}
         return params if max_tokens is None else {**params, "max_tokens": max_tokens}
 
-    def to_seed(self, choice: int) -> dict[str, object]:
-        """Give the seed of one choice: the first has the one that is asked for."""
-        return {} if self.seed is None else {"seed": (self.seed + choice) % _NUM_SEEDS}
+    def to_extras(self, fields: Mapping[str, object], unserved: Table) -> dict[str, object]:
+        """Give the fields of the body that neither this request nor OpenAI knows."""
+        known = {*self.__struct_fields__, *unserved}
+        return {name: value for name, value in fields.items() if name not in known}
+
+
+class TextRequest(WritingRequest, frozen=True, kw_only=True):
+    """What chat completions and completions share."""
+
+    n: Annotated[int, Meta(ge=1, le=_MAX_CHOICES)] | None = None
+    max_tokens: Positive | None = None
+
+    @property
+    def num_choices(self) -> int:
+        """How many answers each prompt gets."""
+        return self.n or 1
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+def to_seed(seed: int | None, choice: int) -> dict[str, object]:
+    """Give the seed of one choice as a model takes it: the first has the one that is asked for."""
+    return {} if seed is None else {"seed": (seed + choice) % _NUM_SEEDS}

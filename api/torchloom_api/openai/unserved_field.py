@@ -49,11 +49,59 @@ COMPLETION: Final[Table] = {
 
 EMBEDDING: Final[Table] = {}
 
+RESPONSE: Final[Table] = {
+    **_SHARED,
+    "background": (False,),
+    "context_management": ([],),
+    "conversation": (),
+    "include": ([],),
+    "max_tool_calls": (),
+    "moderation": (),
+    "parallel_tool_calls": (True, False),
+    "previous_response_id": (),
+    "prompt": (),
+    "reasoning": ({},),
+    "store": (False,),
+    "text": ({}, {"format": {"type": "text"}}),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "top_logprobs": (0,),
+    "truncation": ("disabled",),
+}
+
+PICTURE: Final[Table] = {
+    "background": ("auto", "opaque"),
+    "complexity": (),
+    "frame_count": (1,),
+    "frame_duration_ms": (),
+    "moderation": ("auto", "low"),
+    "output_compression": (100,),
+    "output_format": ("png",),
+    "partial_images": (0,),
+    "quality": ("auto", "standard"),
+    "response_format": ("b64_json",),
+    "stream": (False,),
+    "style": (),
+    "svg": (),
+}
+
+RERANK: Final[Table] = {
+    "max_chunks_per_doc": (),
+    "max_tokens_per_doc": (),
+    "rank_fields": (["text"],),
+}
+
+#: What to do without a field, where leaving it out is not all.
+_HINTS: Final[Mapping[str, str]] = {
+    "conversation": "nothing is stored, so send the whole conversation as 'input'",
+    "previous_response_id": "nothing is stored, so send the whole conversation as 'input'",
+    "store": "nothing is stored, so keep the answer yourself",
+}
+
 #: Keys of a message.
 MESSAGE: Final[Table] = {
     "audio": (),
     "function_call": (),
-    "name": (),
     "refusal": (),
     "tool_call_id": (),
     "tool_calls": ([],),
@@ -68,7 +116,9 @@ def refuse_unserved(values: Mapping[str, object], table: Table, place: str = "")
             continue
         param = f"{place}{name}"
         asked = f" other than {', '.join(map(repr, neutral))}" if neutral else ""
-        message = f"{param!r}{asked} is not served by this server: leave it out."
+        message = (
+            f"{param!r}{asked} is not served by this server: {_HINTS.get(name, 'leave it out')}."
+        )
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
 
 

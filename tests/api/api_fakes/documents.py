@@ -56,10 +56,36 @@ kind: embedder
 factory: embedder
 """
 
+PAINTER = """
+name: painter
+kind: diffusion
+factory: painter
+"""
+
 ENDLESS_WRITER = """
 name: endless
 kind: llm
 factory: endless
+"""
+
+#: A workflow that is a model to clients of OpenAI: it cites its own question.
+TALK = """
+name: talk
+inputs:
+  question: {type: string, maxLength: 30}
+  passages: {default: [{id: p1, text: A passage., score: 0.5, metadata: {title: Page}}]}
+  max_tokens: {type: integer, minimum: 1, default: 100}
+nodes:
+  passages: {model: echo, inputs: {value: $inputs.passages}}
+  draft: {model: writer, inputs: {prompt: Draft.}}
+  answer:
+    model: writer
+    inputs: {prompt: $inputs.question}
+    params: {max_tokens: $inputs.max_tokens}
+outputs: {answer: $answer.text, draft: $draft.text, sources: $passages.value}
+stream: [answer]
+chat: {question: $messages.content}
+models: {echo: {factory: echo}, writer: {kind: llm, factory: writer}}
 """
 
 #: Registers models and workflows from their texts.

@@ -1,6 +1,7 @@
 """A Reader for tests: tiny documents, no models package and no expression language.
 
-A node reads its inputs by `$inputs.NAME` and `$NODE.NAME`; anything else is a constant.
+A node reads its inputs by `$inputs.NAME` and `$NODE.NAME`, and `chat` the last message by
+`$messages.content`; anything else is a constant.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from torchloom.deployment import Deployment
 from torchloom.document import Document
-from torchloom.errors import InvalidModel, InvalidWorkflow, nearest
+from torchloom.errors import InvalidInput, InvalidModel, InvalidWorkflow, nearest
 from torchloom.graph import Binding, Constant, Graph, ModelCall, Node, WorkflowCall
 from torchloom.orchestrator import Orchestrator
 from torchloom.policy import QueuePolicy
@@ -25,11 +26,18 @@ class Reference:
 
     def __init__(self, text: str) -> None:
         self._owner, _, self._key = text[1:].partition(".")
-        self.reads = frozenset() if self._owner == "inputs" else frozenset({self._owner})
+        is_outside = self._owner in ("inputs", "messages")
+        self.reads = frozenset() if is_outside else frozenset({self._owner})
 
     def evaluate(self, scope: Mapping[str, object]) -> object:
-        """Work it out."""
-        return scope[self._owner][self._key]  # type: ignore[index]  # a test's own document
+        """Work it out. Raises InvalidInput where the last message lacks what is read."""
+        value = scope[self._owner]
+        if isinstance(value, list):
+            value = value[-1]
+        try:
+            return value[self._key]  # type: ignore[index]  # a test's own document
+        except KeyError:
+            raise InvalidInput(f"There is no {self._key!r} here.") from None
 
 
 def _bind(value: object) -> Binding:
@@ -120,6 +128,7 @@ class DoubleReader:
                 name=name,
                 call=ModelCall(n["model"]) if "model" in n else WorkflowCall(n["workflow"]),
                 inputs={k: _bind(v) for k, v in n.get("inputs", {}).items()},
+                params={k: _bind(v) for k, v in n.get("params", {}).items()},
             )
             for name, n in data["nodes"].items()  # type: ignore[attr-defined]  # a test's own document
         }
@@ -131,6 +140,7 @@ class DoubleReader:
             nodes=nodes,
             outputs={k: _bind(v) for k, v in data.get("outputs", {}).items()},  # type: ignore[attr-defined]  # the same
             stream=tuple(data.get("stream", ())),  # type: ignore[arg-type]  # the same
+            chat={k: _bind(v) for k, v in data.get("chat", {}).items()},  # type: ignore[attr-defined]  # the same
             source=text,
         )
 

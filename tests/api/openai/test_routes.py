@@ -33,7 +33,7 @@ async def test_shows_a_model(client: httpx.AsyncClient, register: Register) -> N
 
 async def test_answers_unknown_routes_in_the_same_shape(client: httpx.AsyncClient) -> None:
     """404 and 405 are errors of OpenAI's form below /v1."""
-    missing = await client.post("/v1/responses", json={})
+    missing = await client.post("/v1/answers", json={})
     wrong = await client.get("/v1/completions")
 
     assert (missing.status_code, wrong.status_code) == (404, 405)

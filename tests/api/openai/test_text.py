@@ -331,6 +331,7 @@ async def test_answers_what_the_model_refuses(
 
     assert refused.status_code == 400
     assert "this model holds 8" in refused.json()["error"]["message"]
+    assert refused.json()["error"]["code"] == "context_length_exceeded"
     assert failed.status_code == 500
     assert failed.json()["error"]["type"] == "server_error"
     assert failed.json()["error"]["code"] == "task_failed"

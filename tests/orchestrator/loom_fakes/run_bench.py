@@ -50,11 +50,13 @@ class OpenCalls:
         return outputs
 
     async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions
+        self, call: WorkflowCall, inputs: Values, *, options: CallOptions, meter: Meter
     ) -> Values:
         """Wait for the test's answer."""
         self.calls.append(OpenCall(call.workflow, inputs, None, options))
-        return await self.calls[-1].answer
+        outputs = await self.calls[-1].answer
+        meter.count(call.workflow, outputs.get("usage"))
+        return outputs
 
     def open(self, model: str) -> list[OpenCall]:
         """Give the calls of a model that are not answered."""

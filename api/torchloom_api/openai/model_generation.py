@@ -1,0 +1,74 @@
+"""ModelGeneration: tasks of a language model, an answer each, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from torchloom.deployment import Deployment
+from torchloom.engine import Values
+from torchloom.run import RunOptions
+from torchloom_api.openai.generation import Answer, Finish, OnEvent, Piece
+from torchloom_api.openai.side_by_side import all_of
+from torchloom_api.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What one task is asked."""
+
+    inputs: Values
+    params: Values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelGeneration:
+    """A Generation: one task for each answer, of one version of one model."""
+
+    service: Service
+    deployment: Deployment
+    prompts: Sequence[Prompt]
+    num_choices: int
+    options: RunOptions
+
+    @property
+    def num_answers(self) -> int:
+        """How many answers there will be."""
+        return len(self.prompts)
+
+    async def run(self, on_event: OnEvent | None = None) -> list[Answer]:
+        """Give all answers."""
+        return await all_of(
+            self._answer(index, prompt, on_event) for index, prompt in enumerate(self.prompts)
+        )
+
+    async def _answer(self, index: int, prompt: Prompt, on_event: OnEvent | None) -> Answer:
+        def tell(chunk: Values) -> None:
+            text = chunk.get("text")
+            if on_event is not None and isinstance(text, str) and text:
+                on_event(Piece(index, text))
+
+        outputs = await self.service.orchestrator.predict(
+            self.deployment.name,
+            prompt.inputs,
+            prompt.params,
+            version=self.deployment.version,
+            sink=tell if on_event is not None else None,
+            options=self.options,
+        )
+        answer = _to_answer(outputs)
+        if on_event is not None:
+            on_event(Finish(index, answer))
+        return answer
+
+
+def _to_answer(outputs: Values) -> Answer:
+    usage = cast("Mapping[str, int]", outputs["usage"])
+    return Answer(
+        text=str(outputs["text"]),
+        finish_reason=str(outputs["finish_reason"]),
+        num_prompt=usage["prompt"],
+        num_cached=usage["cached"],
+        num_written=usage["completion"],
+    )

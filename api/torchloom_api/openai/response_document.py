@@ -1,0 +1,145 @@
+"""Documents of responses: a response, what is in it, and the events of its stream.
+
+Knows no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from torchloom_api.openai.citation import TextAnnotation
+from torchloom_api.openai.usage import Usage
+
+
+Status = Literal["in_progress", "completed", "incomplete", "failed"]
+
+
+class OutputText(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written."""
+
+    text: str
+    annotations: Sequence[TextAnnotation] = ()
+    logprobs: Sequence[None] = ()
+    type: Literal["output_text"] = "output_text"
+
+
+class OutputMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model said."""
+
+    id: str
+    status: Status
+    content: Sequence[OutputText]
+    role: Literal["assistant"] = "assistant"
+    type: Literal["message"] = "message"
+
+
+class InputDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the input's tokens, those that did not have to be run again."""
+
+    cached_tokens: int
+    cache_write_tokens: int = 0
+
+
+class OutputDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the output's tokens, those of thoughts that are kept apart: none are."""
+
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that went in, and that came out."""
+
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
+
+    @classmethod
+    def of(cls, usage: Usage) -> ResponseUsage:
+        """Write usage in this form."""
+        return cls(
+            input_tokens=usage.prompt_tokens,
+            input_tokens_details=InputDetails(
+                cached_tokens=usage.prompt_tokens_details.cached_tokens
+            ),
+            output_tokens=usage.completion_tokens,
+            output_tokens_details=OutputDetails(),
+            total_tokens=usage.total_tokens,
+        )
+
+
+class IncompleteDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an answer was cut short."""
+
+    reason: Literal["max_output_tokens"] = "max_output_tokens"
+
+
+class ResponseError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an answer that had begun did not come to its end."""
+
+    code: str
+    message: str
+
+
+class TextFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """What form the text has."""
+
+    type: Literal["text"] = "text"
+
+
+class TextConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the text is written."""
+
+    format: TextFormat = TextFormat()
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer, finished or not; null stands where the request said nothing. None is stored."""
+
+    id: str
+    created_at: int
+    model: str
+    status: Status
+    output: Sequence[OutputMessage] = ()
+    usage: ResponseUsage | None = None
+    completed_at: int | None = None
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    metadata: Mapping[str, str] = {}
+    temperature: float | None = None
+    top_p: float | None = None
+    user: str | None = None
+    background: Literal[False] = False
+    object: Literal["response"] = "response"
+    parallel_tool_calls: Literal[False] = False
+    previous_response_id: None = None
+    store: Literal[False] = False
+    text: TextConfig = TextConfig()
+    tool_choice: Literal["none"] = "none"
+    tools: Sequence[None] = ()
+    truncation: Literal["disabled"] = "disabled"
+
+
+class ResponseEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a stream: `type` says what it is about, and so which fields it has."""
+
+    type: str
+    sequence_number: int
+    response: Response | UnsetType = UNSET
+    output_index: int | UnsetType = UNSET
+    item: OutputMessage | UnsetType = UNSET
+    item_id: str | UnsetType = UNSET
+    content_index: int | UnsetType = UNSET
+    part: OutputText | UnsetType = UNSET
+    delta: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    annotation_index: int | UnsetType = UNSET
+    annotation: TextAnnotation | UnsetType = UNSET
+    logprobs: Sequence[None] | UnsetType = UNSET

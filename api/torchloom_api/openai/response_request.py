@@ -1,0 +1,52 @@
+"""ResponseRequest: the body of a response, and its input as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta
+
+from torchloom_api.openai.error import InvalidRequest
+from torchloom_api.openai.message import Messages, to_message
+from torchloom_api.openai.text_request import Positive, WritingRequest
+
+
+#: What a client wants to find again in the answer, within OpenAI's bounds.
+Metadata = Annotated[
+    Mapping[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16),
+]
+
+
+class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
+    """Text, or a conversation as items, that the model is to go on with."""
+
+    input: str | list[dict[str, object]]
+    instructions: str | None = None
+    max_output_tokens: Positive | None = None
+    metadata: Metadata | None = None
+
+    def to_messages(self) -> Messages:
+        """Give instructions and input as messages. Raises InvalidRequest, with the place."""
+        said: Messages = []
+        if self.instructions:
+            said.append({"role": "system", "content": self.instructions})
+        return said + self._to_messages()
+
+    def _to_messages(self) -> Messages:
+        if not self.input:
+            message = "'input' must hold text, or at least one item."
+            raise InvalidRequest(message, param="input", code="invalid_value")
+        if isinstance(self.input, str):
+            return [{"role": "user", "content": self.input}]
+        return [_to_message(item, f"input[{index}]") for index, item in enumerate(self.input)]
+
+
+def _to_message(item: Mapping[str, object], place: str) -> dict[str, str]:
+    kind = item.get("type", "message")
+    if kind != "message":
+        message = f"{place!r}: items of type {kind!r} are not served by this server: send messages."
+        raise InvalidRequest(message, param=f"{place}.type", code="unsupported_value")
+    # Messages of chats have names; items have none, and so theirs is an unknown field.
+    return to_message({**item, "name": None}, place)
