@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
-from typing import Final
 
 import msgspec
 
 from torchloom.errors import (
     InputTooLong,
-    InvalidInput,
     PartFailed,
     TorchLoomError,
     UnknownModel,
 )
 from torchloom_api.errors import Problem
-
-
-#: How language models refuse a prompt that is too long. TODO(#4): let them raise InputTooLong.
-_TOO_LONG: Final = re.compile(r"The prompt has \d+ tokens, but this model holds \d+")
 
 
 class InvalidRequest(TorchLoomError):
@@ -91,9 +84,7 @@ def _to_request_code(error: Exception) -> str | None:
 def _is_too_long(error: Exception) -> bool:
     while isinstance(error, PartFailed):
         error = error.cause
-    if isinstance(error, InputTooLong):
-        return True
-    return isinstance(error, InvalidInput) and _TOO_LONG.match(error.message) is not None
+    return isinstance(error, InputTooLong)
 
 
 def _to_code(error: Exception, problem: Problem) -> str | None:

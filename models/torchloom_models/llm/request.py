@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torchloom.engine import Work
-from torchloom.errors import InvalidInput, nearest
+from torchloom.errors import InputTooLong, InvalidInput, nearest
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.tokenizer import Tokenizer
@@ -90,5 +90,5 @@ class RequestReader:
                 f"The prompt has {prompt_length} tokens, but this model holds {self._max_length}, "
                 "the answer included. Shorten the prompt."
             )
-            raise InvalidInput(message)
+            raise InputTooLong(message)
         return room if wished is None else min(wished, room)

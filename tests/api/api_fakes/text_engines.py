@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from api_fakes.engines import Endless
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Chunk, Engine, Event, Failure, Result, Room, Values, Work
-from torchloom.errors import InvalidInput, TaskFailed
+from torchloom.errors import InputTooLong, InvalidInput, TaskFailed
 
 
 class Writer:
@@ -39,7 +39,7 @@ class Writer:
             messages[-1]["content"] if isinstance(messages, list) else work.inputs["prompt"]
         )
         if asked == "refuse":
-            raise InvalidInput("The prompt has 9 tokens, but this model holds 8.")
+            raise InputTooLong("The prompt has 9 tokens, but this model holds 8.")
         said = json.dumps(dict(work.params), sort_keys=True) if asked == "params" else asked
         words = [f"{word} " for word in said.split()]
         most = int(str(work.params.get("max_tokens", 100)))
@@ -85,7 +85,7 @@ def _to_vectors(texts: object) -> Values:
 def _refuse_long(work: Work) -> None:
     texts = work.inputs["texts"]
     if isinstance(texts, list) and "long" in texts and work.params.get("truncate") is False:
-        raise InvalidInput("Text 0 has more than the 8 tokens that the model takes.")
+        raise InputTooLong("Text 0 has more than the 8 tokens that the model takes.")
 
 
 def _paint(batch: Sequence[Work]) -> list[Values]:

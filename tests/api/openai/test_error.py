@@ -54,10 +54,6 @@ def test_shows_an_error(
     ("cause", "code"),
     [
         (InputTooLong("Text 0 is too long."), "context_length_exceeded"),
-        (
-            InvalidInput("The prompt has 9 tokens, but this model holds 8, the answer included."),
-            "context_length_exceeded",
-        ),
         (InvalidInput("x", faults=[Fault(message="x", pointer="/messages")]), None),
     ],
 )
