@@ -122,6 +122,37 @@ def test_shares_what_was_run_for_another() -> None:
     assert (first.num_cached, second.num_cached, third.num_cached) == (0, 8, 8)
 
 
+def test_guesses_for_those_that_write() -> None:
+    """Where the latest tokens stood before: within the budget, the answer and the free blocks."""
+    scheduler = Scheduler(BlockPool(4, 4), num_rows=2, max_draft=5)
+    sequence = _sequence([1, 2, 3, 4, 5, 6, 1, 2], max_tokens=5)
+    scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    sequence.append(3)
+
+    (span,) = scheduler.plan(Budget(alone=100, beside=2))
+    assert (span.start, span.end, span.draft, span.num_tokens) == (8, 9, [4, 5], 3)
+    assert span.tokens == [3, 4, 5]
+    (span,) = scheduler.plan(BUDGET)
+    assert span.draft == [4, 5, 6]  # three are left after the next
+    scheduler.check()
+
+
+def test_guesses_nothing_without_free_blocks() -> None:
+    """A guess takes no block from anybody."""
+    scheduler = Scheduler(BlockPool(3, 4), num_rows=2, max_draft=8)
+    sequence = _sequence([1, 2, 3, 4, 5, 6, 1, 2], max_tokens=4)
+    scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    sequence.append(3)
+    sequence.max_tokens = 9
+
+    (span,) = scheduler.plan(BUDGET)
+
+    assert span.draft == ()
+    scheduler.check()
+
+
 def test_puts_the_youngest_back_when_blocks_run_out() -> None:
     """It waits again with all it has written, and goes on when there is room: nothing is lost."""
     scheduler = _scheduler(num_blocks=5)
