@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as Group
 from itertools import accumulate
+from math import isfinite
 
 import torch
 
@@ -102,8 +103,10 @@ class LlmEngine:
         guessed; where both are the same, the logits after it count as well.
         """
         rows = accumulate((1 + len(span.draft) for span in spans), initial=0)
-        ends = [(span, row) for span, row in zip(spans, rows, strict=False) if span.is_last]
-        events: list[Event] = []
+        placed = list(zip(spans, rows, strict=False))
+        ends = [(span, row) for span, row in placed if span.is_last]
+        pieces = [(span, row) for span, row in placed if not span.is_last]
+        events = self._fail_broken(logits, pieces) if pieces else []
         number = 0
         while ends:
             drawn = self._draw(logits, [row + number for _, row in ends], [s for s, _ in ends])
@@ -118,6 +121,15 @@ class LlmEngine:
             ends = right
             number += 1
         return events
+
+    def _fail_broken(self, logits: torch.Tensor, pieces: Group[tuple[Span, int]]) -> list[Event]:
+        """Fail prompts that come to no numbers before their end, so that nobody shares them."""
+        best = logits[[row for _, row in pieces]].max(dim=-1).values.tolist()
+        return [
+            self._fail(span.sequence)
+            for (span, _), highest in zip(pieces, best, strict=True)
+            if not isfinite(highest)
+        ]
 
     def _draw(self, logits: torch.Tensor, rows: Group[int], spans: Group[Span]) -> list[int | None]:
         if rows != list(range(len(logits))):

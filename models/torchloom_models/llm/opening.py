@@ -133,7 +133,8 @@ class LlmOpening(Opening[LlmEngine]):
                 runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
                 num_rows=runner.num_rows,
                 bucket_of_rows=runner.row_bucket,
-                max_draft=min(self._max_draft, runner.max_draft),
+                max_draft=self._max_draft,
+                max_drafts=runner.max_draft,
             ),
             runner=runner,
             sampler=Sampler(

@@ -71,7 +71,7 @@ class PagedRunner:
     @property
     def max_draft(self) -> int:
         """How many guessed tokens one pass takes."""
-        return _MAX_KEPT - self.num_rows
+        return max(0, _MAX_KEPT - self.num_rows)
 
     @property
     def max_length(self) -> int:

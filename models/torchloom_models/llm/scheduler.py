@@ -40,8 +40,8 @@ class Scheduler:
 
     A sequence has blocks exactly while it runs. `bucket_of_rows`, where rows of a pass lie where
     their blocks do, gives the number of rows that a pass over so many is run with. `max_draft` is
-    how many tokens are guessed at once for a sequence that writes, as far as a budget and free
-    blocks allow it.
+    how many tokens are guessed at once for a sequence that writes, `max_drafts` for all of them in
+    one pass, as far as a budget and free blocks allow it.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Scheduler:
         num_rows: int,
         bucket_of_rows: Callable[[int], int] | None = None,
         max_draft: int = 0,
+        max_drafts: int = 0,
     ) -> None:
         self.num_rows = num_rows
         #: How often a sequence has given its blocks back before its end.
@@ -58,6 +59,7 @@ class Scheduler:
         self._pool = pool
         self._bucket_of_rows = bucket_of_rows
         self._max_draft = max_draft
+        self._max_drafts = max_drafts
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
 
@@ -86,7 +88,7 @@ class Scheduler:
 
     def plan(self, budget: Budget) -> list[Span]:
         """Give what goes through the next pass; empty when there is nothing to do."""
-        spans = self._next_tokens(budget.beside)
+        spans = self._next_tokens(self._draft_budget(budget))
         left = budget.beside if spans else budget.alone
         left -= sum(len(span.draft) for span in spans)
         for sequence in [each for each in self._running if each.num_left > 1]:
@@ -126,12 +128,16 @@ class Scheduler:
         writing = [each for each in self._running if each.num_left == 1]
         # One that has given its blocks back for another meanwhile waits.
         ready = [each for each in writing if each.blocks and self._has_room(each)]
-        spans = []
-        for sequence in ready:
-            draft = self._guess(sequence, min(self._max_draft, max_drafts))
-            max_drafts -= len(draft)
-            spans.append(Span(sequence, sequence.num_held, sequence.length, draft))
-        return spans
+        limit = min(self._max_draft, max_drafts // max(len(ready), 1))
+        return [
+            Span(sequence, sequence.num_held, sequence.length, self._guess(sequence, limit))
+            for sequence in ready
+        ]
+
+    def _draft_budget(self, budget: Budget) -> int:
+        """Give how many tokens may be guessed; prompts, where there are any, keep half."""
+        is_shared = self._waiting or any(each.num_left > 1 for each in self._running)
+        return min(budget.beside // 2 if is_shared else budget.beside, self._max_drafts)
 
     def _guess(self, sequence: Sequence, limit: int) -> Group[int]:
         """Guess tokens for which there is room in the answer, and in blocks that are free."""
@@ -179,8 +185,8 @@ class Scheduler:
         sequence.content = match.content
         sequence.num_published = len(match.blocks)
         sequence.num_held = len(match.blocks) * pool.block_size
-        if not sequence.tokens:
-            sequence.num_cached = sequence.num_held
+        if not sequence.has_begun:
+            sequence.has_begun, sequence.num_cached = True, sequence.num_held
         return True
 
     def _may_grow(self, sequence: Sequence) -> bool:

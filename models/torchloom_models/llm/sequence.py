@@ -35,6 +35,7 @@ class Sequence:
         "blocks",
         "content",
         "finish_reason",
+        "has_begun",
         "ids",
         "lookup",
         "max_tokens",
@@ -66,6 +67,7 @@ class Sequence:
         self.blocks: list[int] = []
         self.num_held = 0
         self.num_cached = 0
+        self.has_begun = False
         self.num_published = 0
         self.content = 0
         self.lookup: PromptLookup | None = None

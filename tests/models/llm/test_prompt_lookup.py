@@ -36,6 +36,19 @@ def test_goes_on_within_a_repetition() -> None:
     assert PromptLookup().guess([5, 5, 5, 5, 5], 4) == [5]
 
 
+def test_guesses_as_far_as_it_was_right() -> None:
+    """Twice as many tokens as were right the last time: one of many costs little."""
+    ids = [1, 2, 3, *range(10, 30), 1, 2, 3]
+    lookup = PromptLookup()
+
+    lengths = []
+    for num_right in (1, 2, 4, 8, 0):
+        lengths.append(len(lookup.guess(ids, 16)))
+        lookup.learn(num_right)
+
+    assert lengths == [16, 2, 4, 8, 16]
+
+
 def test_pauses_after_wrong_guesses() -> None:
     """Longer each time, up to a bound; a right one ends it."""
     lookup = PromptLookup()
