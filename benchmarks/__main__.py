@@ -19,6 +19,7 @@ NAMES = (
     "llm",
     "openvino_llm",
     "prefix_cache",
+    "prompt_lookup",
     "rag",
     "pictures",
     "multi_image",

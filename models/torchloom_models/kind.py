@@ -158,6 +158,20 @@ _LLM = Kind(
             "default": True,
             "description": "Sequences that begin alike share what they hold, where a device can.",
         },
+        "speculation": {
+            "type": "object",
+            "properties": {
+                "prompt_lookup": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 32,
+                    "description": "So many tokens at once are guessed from what was there before.",
+                },
+            },
+            "required": ["prompt_lookup"],
+            "additionalProperties": False,
+            "description": "Tokens are guessed, and checked several at once, where a device can.",
+        },
         "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
     },
     required_fields=frozenset({"source"}),

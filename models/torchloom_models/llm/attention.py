@@ -231,7 +231,7 @@ class PrefillCache(Cache):
 
 
 class PieceCache(PrefillCache):
-    """Later pieces of prompts: they attend to what their slots hold as well, `end` tokens at most.
+    """Later pieces of prompts: they attend to what their slots hold as well, up to `end`.
 
     The buffers have a position behind the last one, where padding may go.
     """

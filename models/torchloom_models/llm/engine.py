@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Group
+from itertools import accumulate
+from math import isfinite
 
 import torch
 
@@ -19,6 +21,7 @@ from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.sequence import Sequence
+from torchloom_models.llm.span import Span
 
 
 class LlmEngine:
@@ -64,10 +67,7 @@ class LlmEngine:
             return []
         logits = self._runner.run(spans, self._scheduler.running)
         self._scheduler.advance(spans)
-        ends = [number for number, span in enumerate(spans) if span.is_last]
-        if len(ends) < len(spans):
-            logits = logits[ends]
-        return self._account([spans[number].sequence for number in ends], logits)
+        return self._account(spans, logits)
 
     def cancel(self, task_id: int) -> None:
         """Forget a request; its blocks are free at once."""
@@ -96,22 +96,55 @@ class LlmEngine:
         """Assert that blocks and sequences agree: for tests, between steps."""
         self._scheduler.check()
 
-    def _account(self, sequences: Group[Sequence], logits: torch.Tensor) -> list[Event]:
-        """Draw a token for each sequence, and say what came of it."""
-        events: list[Event] = []
-        if not sequences:
-            return events
-        drawn = self._sampler.sample(logits, sequences)
-        for sequence, token in zip(sequences, drawn, strict=True):
-            if token is None:
-                events.append(self._fail(sequence))
-                continue
-            text = sequence.append(token)
-            if text:
-                events.append(Chunk(sequence.task_id, {"text": text}))
-            if sequence.finish_reason is not None:
-                self.cancel(sequence.task_id)
-                events.append(_result(sequence))
+    def _account(self, spans: Group[Span], logits: torch.Tensor) -> list[Event]:
+        """Draw tokens for each sequence that has come to one, and say what came of it.
+
+        `logits` as Runner.run gives them. What a draft guessed is drawn as if it had not been
+        guessed; where both are the same, the logits after it count as well.
+        """
+        rows = accumulate((1 + len(span.draft) for span in spans), initial=0)
+        placed = list(zip(spans, rows, strict=False))
+        ends = [(span, row) for span, row in placed if span.is_last]
+        pieces = [(span, row) for span, row in placed if not span.is_last]
+        events = self._fail_broken(logits, pieces) if pieces else []
+        number = 0
+        while ends:
+            drawn = self._draw(logits, [row + number for _, row in ends], [s for s, _ in ends])
+            right = []
+            for (span, row), token in zip(ends, drawn, strict=True):
+                events += self._append(span.sequence, token)
+                if span.sequence.finish_reason is None and token in span.draft[number : number + 1]:
+                    span.sequence.num_held += 1
+                    right.append((span, row))
+                elif span.draft and span.sequence.lookup is not None:
+                    span.sequence.lookup.learn(number)
+            ends = right
+            number += 1
+        return events
+
+    def _fail_broken(self, logits: torch.Tensor, pieces: Group[tuple[Span, int]]) -> list[Event]:
+        """Fail prompts that come to no numbers before their end, so that nobody shares them."""
+        best = logits[[row for _, row in pieces]].max(dim=-1).values.tolist()
+        return [
+            self._fail(span.sequence)
+            for (span, _), highest in zip(pieces, best, strict=True)
+            if not isfinite(highest)
+        ]
+
+    def _draw(self, logits: torch.Tensor, rows: Group[int], spans: Group[Span]) -> list[int | None]:
+        if rows != list(range(len(logits))):
+            logits = logits[rows]
+        return self._sampler.sample(logits, [span.sequence for span in spans])
+
+    def _append(self, sequence: Sequence, token: int | None) -> list[Event]:
+        """Give a sequence its next token, None where there is none; say what came of it."""
+        if token is None:
+            return [self._fail(sequence)]
+        text = sequence.append(token)
+        events: list[Event] = [Chunk(sequence.task_id, {"text": text})] if text else []
+        if sequence.finish_reason is not None:
+            self.cancel(sequence.task_id)
+            events.append(_result(sequence))
         return events
 
     def _fail(self, sequence: Sequence) -> Failure:

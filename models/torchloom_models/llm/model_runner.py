@@ -82,7 +82,9 @@ class ModelRunner(SlotRunner):
             for values in ([s.sequence.blocks[0] for s in spans], [s.start for s in spans])
         )
         if any(span.start for span in spans):
-            return PieceCache(buffers, slots, starts, length, max(span.end for span in spans))
+            # Padding behind a span has keys of its own too: attending to none gives NaN.
+            end = min(max(span.start for span in spans) + length, self.max_length + 1)
+            return PieceCache(buffers, slots, starts, length, end)
         return PrefillCache(buffers, slots, starts, length)
 
     def warm_up(self, report: Report) -> None:

@@ -65,7 +65,15 @@ def open_engine(config: Mapping[str, object], device: Device, report: Report) ->
 class LlmOpening(Opening[LlmEngine]):
     """What is read once of a language model's folder."""
 
-    timed_by = ("dtype", "compile", "weights", "max_sequences", "max_size", "max_length")
+    timed_by = (
+        "dtype",
+        "compile",
+        "weights",
+        "max_sequences",
+        "max_size",
+        "max_length",
+        "speculation",
+    )
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
         super().__init__(config, report)
@@ -125,6 +133,8 @@ class LlmOpening(Opening[LlmEngine]):
                 runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
                 num_rows=runner.num_rows,
                 bucket_of_rows=runner.row_bucket,
+                max_draft=self._max_draft,
+                max_drafts=runner.max_draft,
             ),
             runner=runner,
             sampler=Sampler(
@@ -138,9 +148,18 @@ class LlmOpening(Opening[LlmEngine]):
         )
 
     def _notes(self, runner: Runner, tokenizer: Tokenizer) -> list[str]:
-        if not isinstance(runner, OpenvinoRunner | PagedRunner):
-            return []
-        return self._losses(partial(_loss, runner, tokenizer))
+        notes = []
+        if self._max_draft and not runner.max_draft:
+            notes.append("nothing is guessed ahead: a pass takes one token of each sequence here")
+        if isinstance(runner, OpenvinoRunner | PagedRunner):
+            notes += self._losses(partial(_loss, runner, tokenizer))
+        return notes
+
+    @property
+    def _max_draft(self) -> int:
+        """How many tokens the model file has guessed ahead at once."""
+        speculation = cast("Mapping[str, int]", self._config.get("speculation", {}))
+        return speculation.get("prompt_lookup", 0)
 
 
 def _cache_size(

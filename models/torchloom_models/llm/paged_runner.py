@@ -69,6 +69,11 @@ class PagedRunner:
         return self._size.num_slots
 
     @property
+    def max_draft(self) -> int:
+        """How many guessed tokens one pass takes."""
+        return max(0, _MAX_KEPT - self.num_rows)
+
+    @property
     def max_length(self) -> int:
         """The longest sequence, prompt and answer together."""
         return self._size.max_length
@@ -82,10 +87,16 @@ class PagedRunner:
 
     @torch.inference_mode()
     def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
-        """Run spans of any lengths in one pass; give logits [spans, vocabulary] after each."""
+        """Run spans of any lengths in one pass; give logits after each and in its draft."""
         del running  # nothing is run but the spans
         rows = [Row(span.tokens, span.start, span.sequence.blocks) for span in spans]
-        return cast("Tensor", self._pass(*self._arguments(rows)))
+        ends = accumulate(span.num_tokens for span in spans)
+        kept = [
+            row
+            for span, end in zip(spans, ends, strict=True)
+            for row in range(end - len(span.draft) - 1, end)
+        ]
+        return cast("Tensor", self._pass(*self._arguments(rows, kept=kept)))
 
     def move(self, source: int, target: int, length: int) -> None:
         """Do nothing: rows need not be moved."""

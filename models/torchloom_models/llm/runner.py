@@ -36,13 +36,19 @@ class Runner(Protocol):
         """
         ...
 
+    @property
+    def max_draft(self) -> int:
+        """The most guessed tokens of one pass; 0 where it takes none."""
+        ...
+
     def make_pool(self, *, is_shared: bool) -> BlockPool:
         """Say which blocks there are, all of them free; whether sequences may share any."""
         ...
 
     def run(self, spans: Group[Span], running: Group[Sequence]) -> torch.Tensor:
-        """Run spans, whose blocks have room; give logits [spans, vocabulary] after each one.
+        """Run spans, whose blocks have room; give logits [rows, vocabulary].
 
+        Rows are, span by span, after its last token and after each token of its draft.
         `running` are all sequences that hold blocks: what they hold stays as it is.
         """
         ...

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from torchloom_models.llm.block_pool import ROOT, BlockPool
+from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 
@@ -38,7 +39,9 @@ class Scheduler:
     """Two lists: sequences wait in the order of their coming, and run from their first span on.
 
     A sequence has blocks exactly while it runs. `bucket_of_rows`, where rows of a pass lie where
-    their blocks do, gives the number of rows that a pass over so many is run with.
+    their blocks do, gives the number of rows that a pass over so many is run with. `max_draft` is
+    how many tokens are guessed at once for a sequence that writes, `max_drafts` for all of them in
+    one pass, as far as a budget and free blocks allow it.
     """
 
     def __init__(
@@ -47,12 +50,16 @@ class Scheduler:
         *,
         num_rows: int,
         bucket_of_rows: Callable[[int], int] | None = None,
+        max_draft: int = 0,
+        max_drafts: int = 0,
     ) -> None:
         self.num_rows = num_rows
         #: How often a sequence has given its blocks back before its end.
         self.num_preemptions = 0
         self._pool = pool
         self._bucket_of_rows = bucket_of_rows
+        self._max_draft = max_draft
+        self._max_drafts = max_drafts
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
 
@@ -81,8 +88,9 @@ class Scheduler:
 
     def plan(self, budget: Budget) -> list[Span]:
         """Give what goes through the next pass; empty when there is nothing to do."""
-        spans = self._next_tokens()
+        spans = self._next_tokens(self._draft_budget(budget))
         left = budget.beside if spans else budget.alone
+        left -= sum(len(span.draft) for span in spans)
         for sequence in [each for each in self._running if each.num_left > 1]:
             left -= self._add_piece(spans, sequence, left)
         while left > 0 and self._waiting and len(self._running) < self.num_rows:
@@ -93,9 +101,9 @@ class Scheduler:
 
     def advance(self, spans: Group[Span]) -> None:
         """Note that spans have been run: blocks hold them now, and full ones can be shared."""
-        for sequence, _, end in spans:
-            sequence.num_held = end
-            self._publish(sequence)
+        for span in spans:
+            span.sequence.num_held = span.end
+            self._publish(span.sequence)
 
     def compact(self) -> list[Move]:
         """Move sequences to lower blocks wherever that makes the pass smaller; say which moved.
@@ -115,14 +123,36 @@ class Scheduler:
             moves.append(Move(highest, source[0], highest.blocks[0]))
         return moves
 
-    def _next_tokens(self) -> list[Span]:
-        """Give the spans of all that write."""
+    def _next_tokens(self, max_drafts: int) -> list[Span]:
+        """Give the spans of all that write, with so many guessed tokens at most."""
+        writing = [each for each in self._running if each.num_left == 1]
+        # One that has given its blocks back for another meanwhile waits.
+        ready = [each for each in writing if each.blocks and self._has_room(each)]
+        limit = min(self._max_draft, max_drafts // max(len(ready), 1))
         return [
-            Span(sequence, sequence.num_held, sequence.length)
-            for sequence in [each for each in self._running if each.num_left == 1]
-            # One that has given its blocks back for another meanwhile waits.
-            if sequence.blocks and self._has_room(sequence)
+            Span(sequence, sequence.num_held, sequence.length, self._guess(sequence, limit))
+            for sequence in ready
         ]
+
+    def _draft_budget(self, budget: Budget) -> int:
+        """Give how many tokens may be guessed; prompts, where there are any, keep half."""
+        is_shared = self._waiting or any(each.num_left > 1 for each in self._running)
+        return min(budget.beside // 2 if is_shared else budget.beside, self._max_drafts)
+
+    def _guess(self, sequence: Sequence, limit: int) -> Group[int]:
+        """Guess tokens for which there is room in the answer, and in blocks that are free."""
+        limit = min(limit, sequence.max_tokens - len(sequence.tokens) - 1)
+        if limit <= 0:
+            return ()
+        if sequence.lookup is None:
+            sequence.lookup = PromptLookup()
+        draft = sequence.lookup.guess(sequence.ids, limit)
+        num_new = self._pool.num_needed(sequence.length + len(draft)) - len(sequence.blocks)
+        if num_new > self._pool.num_free:
+            return ()
+        if num_new > 0:
+            sequence.blocks += self._pool.allocate(num_new)
+        return draft
 
     def _has_room(self, sequence: Sequence) -> bool:
         """Give a sequence room for its newest token, unless it must give back all it has."""
@@ -155,8 +185,8 @@ class Scheduler:
         sequence.content = match.content
         sequence.num_published = len(match.blocks)
         sequence.num_held = len(match.blocks) * pool.block_size
-        if not sequence.tokens:
-            sequence.num_cached = sequence.num_held
+        if not sequence.has_begun:
+            sequence.has_begun, sequence.num_cached = True, sequence.num_held
         return True
 
     def _may_grow(self, sequence: Sequence) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence as Tokens
 from typing import Literal
 
 from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.stop import StopMatcher
 
@@ -19,7 +20,8 @@ class Sequence:
 
     `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
     and values of the first `num_held` of them, and `content`, what the full ones among them are
-    published under; `num_cached` tokens of the prompt had been run for another sequence.
+    published under; `num_cached` tokens of the prompt had been run for another sequence. `lookup`
+    guesses its next tokens, where anything does.
     `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
     allow.
     """
@@ -33,7 +35,9 @@ class Sequence:
         "blocks",
         "content",
         "finish_reason",
+        "has_begun",
         "ids",
+        "lookup",
         "max_tokens",
         "num_cached",
         "num_held",
@@ -63,8 +67,10 @@ class Sequence:
         self.blocks: list[int] = []
         self.num_held = 0
         self.num_cached = 0
+        self.has_begun = False
         self.num_published = 0
         self.content = 0
+        self.lookup: PromptLookup | None = None
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
         self._detokenizer = detokenizer

@@ -43,6 +43,11 @@ class SlotRunner(ABC):
         return self._cache.num_slots
 
     @property
+    def max_draft(self) -> int:
+        """Give 0: a compiled pass takes one token of each sequence."""
+        return 0
+
+    @property
     def max_length(self) -> int:
         """The longest sequence, prompt and answer together."""
         return self._cache.max_length

@@ -14,16 +14,18 @@ class Span(NamedTuple):
     sequence: Sequence
     start: int
     end: int
+    #: Tokens that are guessed to follow: they are run as well, and there are logits after each.
+    draft: Tokens[int] = ()
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens."""
-        return self.end - self.start
+        """How many tokens, guessed ones included."""
+        return self.end - self.start + len(self.draft)
 
     @property
     def tokens(self) -> Tokens[int]:
         """The tokens themselves."""
-        return self.sequence.ids[self.start : self.end]
+        return [*self.sequence.ids[self.start : self.end], *self.draft]
 
     @property
     def is_last(self) -> bool:

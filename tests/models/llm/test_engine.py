@@ -274,6 +274,29 @@ def test_fails_a_sequence_with_nan_alone(llama: Path) -> None:
     assert isinstance(later[3], Result)
 
 
+def test_fails_a_prompt_with_nan_before_its_end(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its slot is wiped at once, not only after the last of its pieces."""
+    monkeypatch.setattr(opening, "_BUDGETS", {"cpu": Budget(alone=6, beside=6)})
+    engine = open_tiny(llama, max_sequences=2)
+    good = generate(engine, PROMPTS[1], max_tokens=6, ignore_eos=True)
+    engine.admit(Work(1, {"prompt": PROMPTS[1]}, {"max_tokens": 6}))
+    engine.step()
+    (slot,) = engine._sequences[1].blocks
+    for buffer in engine._runner._cache._buffers:
+        buffer[slot].fill_(float("nan"))
+
+    (event,) = engine.step()
+
+    assert isinstance(event, Failure)
+    assert engine.is_idle
+    again = generate(engine, PROMPTS[1], max_tokens=6, ignore_eos=True)
+    assert isinstance(good, Result)
+    assert isinstance(again, Result)
+    assert again.outputs == good.outputs
+
+
 def test_gives_slots_back_after_a_step_that_raised(
     engine: LlmEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import torch
 from tiny_model import LAYOUTS, drain, ends, generate, load_reference, make_tokenizer, save_model
 
 from torchloom.device import Device
-from torchloom.engine import Failure, Result, Work
+from torchloom.engine import Event, Failure, Result, Work
 from torchloom.errors import ModelLoadError
 from torchloom_models import openvino_compiler
 from torchloom_models.llm import opening, openvino_opening
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip("openvino")
 
-SCENES = Path(__file__).parents[3] / "examples" / "tiny_models" / "tiny_llama"
+LLAMA = Path(__file__).parents[3] / "examples" / "tiny_models" / "tiny_llama"
 
 PROMPTS = ["the quick brown fox", "how many ships are in the harbour today?", "naïve", "seven"]
 
@@ -123,6 +123,49 @@ def test_writes_what_transformers_writes_in_every_layout(
     engine.close()
 
 
+def count_steps(engine: LlmEngine, works: Sequence[Work]) -> tuple[list[object], int]:
+    """Give what becomes of tasks, and after how many steps."""
+    for work in works:
+        engine.admit(work)
+    events: list[Event] = []
+    count = 0
+    while not engine.is_idle:
+        events += engine.step()
+        engine.check()
+        count += 1
+    results = ends(events)
+    return [getattr(results[work.task_id], "outputs", None) for work in works], count
+
+
+def test_writes_the_same_with_guesses_in_fewer_steps(tmp_path: Path) -> None:
+    """The trained Llama copies from its prompt: greedy, drawn, penalised and stopped alike."""
+    config = {"max_sequences": 4, "prefix_cache": False}
+    passage = "The outer mole was built in 1887 by Corvan Ashdrift Bellweather the Elder."
+    asked = f"[1] {passage}\nQuestion: Who built the outer mole?"
+    said = [
+        {"role": "system", "content": "Answer from the passages alone."},
+        {"role": "user", "content": asked},
+    ]
+    params: list[dict[str, object]] = [
+        {"temperature": 0},
+        {"temperature": 0.3, "seed": 4},
+        {"temperature": 0, "frequency_penalty": 0.01},
+        {"temperature": 0, "stop": ["dri"]},
+    ]
+    works = [Work(n, {"messages": said}, {"max_tokens": 40, **params[n]}) for n in range(4)]
+    plain = open_it(LLAMA, tmp_path, **config)
+    guessing = open_it(LLAMA, tmp_path, speculation={"prompt_lookup": 6}, **config)
+
+    wanted, num_plain = count_steps(plain, works)
+    found, num_guessing = count_steps(guessing, works)
+    plain.close()
+    guessing.close()
+
+    assert found == wanted
+    assert "Corvan" in str(wanted[0])
+    assert num_guessing < 0.8 * num_plain
+
+
 def test_shares_and_loses_nothing_where_blocks_run_out(
     llama: Path, tmp_path: Path, route: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +225,7 @@ def test_writes_in_bfloat16(route: type, tmp_path: Path) -> None:
     """OpenVINO calculates in the dtype that is asked for, and foresees a text as well."""
     if not is_native("CPU", "BF16") and route is PagedRunner:
         pytest.skip("this processor does not calculate in bfloat16")
-    engine = open_it(SCENES, tmp_path, dtype="bfloat16", max_sequences=2)
+    engine = open_it(LLAMA, tmp_path, dtype="bfloat16", max_sequences=2)
     runner = engine._runner
     assert isinstance(runner, route)
     tokens = engine._reader._tokenizer.encode("a red circle and a blue square on a white ground")
@@ -214,7 +257,7 @@ def test_starts_again_without_converting(
 
 def test_answers_as_the_example_model_does(tmp_path: Path) -> None:
     """The Llama of the examples writes the same answer as transformers, past a step of lengths."""
-    folder = shutil.copytree(SCENES, tmp_path / "llama")
+    folder = shutil.copytree(LLAMA, tmp_path / "llama")
     engine = open_it(folder, tmp_path / "artefacts", max_sequences=1)
     engine.admit(Work(0, {"prompt": "a red circle and"}, {"max_tokens": 96, "ignore_eos": True}))
     sequence = engine._sequences[0]
@@ -233,7 +276,7 @@ def test_tells_what_compressed_weights_lose(route: type, tmp_path: Path) -> None
     pytest.importorskip("nncf")
     losses = []
     for weights in ("int8", "int4"):
-        engine = open_it(SCENES, tmp_path, "auto", max_sequences=2, weights=weights)
+        engine = open_it(LLAMA, tmp_path, "auto", max_sequences=2, weights=weights)
         assert engine.device == "openvino:CPU"
         assert isinstance(engine._runner, route)
         (note,) = engine.notes

@@ -122,6 +122,81 @@ def test_shares_what_was_run_for_another() -> None:
     assert (first.num_cached, second.num_cached, third.num_cached) == (0, 8, 8)
 
 
+def test_guesses_for_those_that_write() -> None:
+    """Where the latest tokens stood before: within the budget, the answer and the free blocks."""
+    scheduler = Scheduler(BlockPool(4, 4), num_rows=2, max_draft=5, max_drafts=9)
+    sequence = _sequence([1, 2, 3, 4, 5, 6, 1, 2], max_tokens=5)
+    scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    sequence.append(3)
+
+    (span,) = scheduler.plan(Budget(alone=100, beside=2))
+    assert (span.start, span.end, span.draft, span.num_tokens) == (8, 9, [4, 5], 3)
+    assert span.tokens == [3, 4, 5]
+    (span,) = scheduler.plan(BUDGET)
+    assert span.draft == [4, 5, 6]  # three are left after the next
+    scheduler.check()
+
+
+def test_lets_guesses_starve_no_prompt() -> None:
+    """Beside sequences whose guesses always come true a prompt is run as well, and they share."""
+    scheduler = Scheduler(BlockPool(64, 8), num_rows=4, max_draft=32, max_drafts=9)
+    writers = [_sequence([1, 2, 3, 4] * 4, number, max_tokens=200) for number in range(2)]
+    for sequence in writers:
+        scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    for sequence in writers:
+        sequence.append(1)
+    scheduler.add(_sequence([9] * 12, 2))
+
+    spans = scheduler.plan(BUDGET)
+
+    assert [len(span.draft) for span in spans] == [2, 2, 0]
+    assert (spans[2].start, spans[2].end) == (0, 6)
+    scheduler.check()
+
+
+def test_guesses_for_no_more_rows_than_a_pass_takes() -> None:
+    """What the device takes in one pass goes before the budget."""
+    scheduler = Scheduler(BlockPool(16, 8), num_rows=4, max_draft=32, max_drafts=3)
+    sequence = _sequence([1, 2, 3, 4] * 4, max_tokens=200)
+    scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    sequence.append(1)
+
+    (span,) = scheduler.plan(BUDGET)
+
+    assert span.draft == [2, 3, 4]
+
+
+def test_counts_as_cached_what_others_have_run_alone() -> None:
+    """A sequence that began, gave its blocks back and begins again does not count its own."""
+    scheduler = _scheduler(num_blocks=8)
+    sequence = _sequence([1] * 9)
+    scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(Budget(alone=8, beside=4)))
+    scheduler.remove(sequence)
+    scheduler.add(sequence)
+
+    assert _pass(scheduler) == {0: (8, 9)}
+    assert sequence.num_cached == 0
+
+
+def test_guesses_nothing_without_free_blocks() -> None:
+    """A guess takes no block from anybody."""
+    scheduler = Scheduler(BlockPool(3, 4), num_rows=2, max_draft=8, max_drafts=9)
+    sequence = _sequence([1, 2, 3, 4, 5, 6, 1, 2], max_tokens=4)
+    scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    sequence.append(3)
+    sequence.max_tokens = 9
+
+    (span,) = scheduler.plan(BUDGET)
+
+    assert span.draft == ()
+    scheduler.check()
+
+
 def test_puts_the_youngest_back_when_blocks_run_out() -> None:
     """It waits again with all it has written, and goes on when there is room: nothing is lost."""
     scheduler = _scheduler(num_blocks=5)
