@@ -1,13 +1,13 @@
 """What guessing by prompt lookup gives: `python -m benchmarks.prompt_lookup`.
 
-Two engines in one process on `openvino:CPU`, one of which guesses, take turns at the same tasks:
+Engines in one process on `openvino:CPU`, one of which guesses, take turns at the same tasks, and a
+third, which is like the one that does not, says how much two that are the same differ:
 the example's questions with their passages, which the tiny Llama answers by copying; and tokens
 drawn by a Llama of about 100 M with random weights, which repeat nothing.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.folders import make_llama, prompt_of
 from benchmarks.rag import TINY_LLAMA
 from benchmarks.report import Report, interleave, paired_ratio
-from benchmarks.server import RAG
+from examples.tiny_models.handbook import read_passages, read_questions
 from torchloom.device import Device
 from torchloom.engine import Result, Work
 from torchloom_models.llm.engine import LlmEngine
@@ -31,20 +31,13 @@ GUESSED = 8
 
 def questions() -> list[Work]:
     """Give the example's questions, each with its passage of the handbook and two others."""
-    lines = (RAG / "questions.jsonl").read_text("utf-8").splitlines()
-    asked = [entry for entry in map(json.loads, lines) if entry.get("passage")][:16]
-    passages = [
-        part.strip()
-        for page in sorted((RAG / "handbook").glob("*.md"))
-        for part in page.read_text("utf-8").split("\n\n")
-        if not part.startswith("#")
-    ]
+    passages = read_passages()
+    asked = [question for question in read_questions() if question.passage][:16]
     works = []
-    for number, entry in enumerate(asked):
-        right = next(text for text in passages if text.startswith(entry["passage"]))
-        works.append(
-            _ask(number, entry["question"], [right, passages[-1 - number], passages[-2 - number]])
-        )
+    for number, question in enumerate(asked):
+        right = next(text for text in passages if str(question.passage) in text)
+        shown = [right, passages[-1 - number], passages[-2 - number]]
+        works.append(_ask(number, question.question, shown))
     return works
 
 
@@ -87,7 +80,7 @@ class Side:
 
 
 def open_sides(source: str, dtype: str, folder: str) -> Mapping[str, Side]:
-    """Open the model twice."""
+    """Open the model once for each side."""
     config = {
         "source": source,
         "dtype": dtype,
@@ -96,6 +89,7 @@ def open_sides(source: str, dtype: str, folder: str) -> Mapping[str, Side]:
         "prefix_cache": False,  # the same prompts again and again
     }
     extra: Mapping[str, Mapping[str, object]] = {
+        "again": {},
         "guessing": {"speculation": {"prompt_lookup": GUESSED}},
         "plain": {},
     }
@@ -114,9 +108,9 @@ def compare(report: Report, name: str, sides: Mapping[str, Side], works: Sequenc
     figures = interleave(calls, repeats=9)
     report.add(
         name,
-        *(side.num_tokens / side.num_steps for side in sides.values()),
-        *(statistics.median(figures[side]) / len(works) * 1e3 for side in sides),
-        paired_ratio(figures["guessing"], figures["plain"]),
+        sides["guessing"].num_tokens / sides["guessing"].num_steps,
+        *(statistics.median(figures[side]) / len(works) * 1e3 for side in ("guessing", "plain")),
+        *(paired_ratio(figures[side], figures["plain"]) for side in ("guessing", "again")),
     )
 
 
@@ -125,7 +119,14 @@ def main() -> None:
     report = Report(
         name="prompt_lookup",
         title=f"Prompt lookup, {GUESSED} tokens at once, one request at a time",
-        columns=("", "tokens a step", "without", "ms an answer", "without", "with over without"),
+        columns=(
+            "",
+            "tokens a step",
+            "ms an answer",
+            "without",
+            "with over without",
+            "another without over it",
+        ),
     )
     with tempfile.TemporaryDirectory() as folder:
         tiny = open_sides(str(TINY_LLAMA), "float32", folder)
