@@ -185,23 +185,15 @@ class DecodeCache(Cache):
 
 
 class PrefillCache(Cache):
-    """Beginnings of prompts, right-padded to `length`: they attend to themselves alone.
+    """Beginnings of prompts, right-padded: they attend to themselves alone.
 
     `buffers` is a KvCache view over all slots; `slots` [prompts] says which slot each prompt fills,
-    `starts` [prompts] from where on: from 0. Padding is written too: nothing attends to it before a
-    later token has taken its place.
+    from position 0 on. Padding is written too: nothing attends to it before a later token has taken
+    its place.
     """
 
-    def __init__(
-        self,
-        buffers: Sequence[torch.Tensor],
-        slots: torch.Tensor,
-        starts: torch.Tensor,
-        length: int,
-    ) -> None:
+    def __init__(self, buffers: Sequence[torch.Tensor], slots: torch.Tensor) -> None:
         super().__init__(layers=[])
-        #: Where each token stands [prompts, length].
-        self.positions = starts[:, None] + torch.arange(length, device=slots.device)
         self._buffers = buffers
         self._slots = slots
 
@@ -233,21 +225,21 @@ class PrefillCache(Cache):
 class PieceCache(PrefillCache):
     """Later pieces of prompts: they attend to what their slots hold as well, up to `end`.
 
-    The buffers have a position behind the last one, where padding may go.
+    `positions` [prompts, length] is where each token stands. The buffers have one behind the last,
+    where padding may go.
     """
 
     def __init__(
         self,
         buffers: Sequence[torch.Tensor],
         slots: torch.Tensor,
-        starts: torch.Tensor,
-        length: int,
+        positions: torch.Tensor,
         end: int,
     ) -> None:
-        super().__init__(buffers, slots, starts, length)
-        self._starts = starts
+        super().__init__(buffers, slots)
+        self._starts = positions[:, 0]
         self._end = end
-        self._places = self.positions.clamp(max=buffers[0].shape[2] - 1)
+        self._places = positions.clamp(max=buffers[0].shape[2] - 1)
 
     def update(
         self,

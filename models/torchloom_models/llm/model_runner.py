@@ -61,31 +61,28 @@ class ModelRunner(SlotRunner):
     def _run_longer(self, spans: Group[Span]) -> torch.Tensor:
         """Run the model as it is; whole prompts attend to themselves alone."""
         length = max(span.num_tokens for span in spans)
-        cache = self._prompt_cache(spans, length)
+        starts = torch.tensor([span.start for span in spans], device=self._device)
+        positions = starts[:, None] + torch.arange(length, device=self._device)
+        ends = [[span.num_tokens - 1] for span in spans]
         output = self._model(
             input_ids=torch.tensor(padded(spans, length), device=self._device),
-            position_ids=cache.positions.clamp(max=self.max_length - 1),
-            past_key_values=cache,
+            position_ids=positions.clamp(max=self.max_length - 1),
+            past_key_values=self._prompt_cache(spans, positions),
             use_cache=True,
-            logits_to_keep=torch.tensor(
-                [[span.num_tokens - 1] for span in spans], device=self._device
-            ),
+            logits_to_keep=torch.tensor(ends, device=self._device),
         )
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
-    def _prompt_cache(self, spans: Group[Span], length: int) -> PrefillCache:
+    def _prompt_cache(self, spans: Group[Span], positions: torch.Tensor) -> PrefillCache:
         # One position more than is ever used takes the padding that goes beyond the last one.
         buffers = self._cache.view(self._cache.num_slots, self.max_length + 1)
-        slots, starts = (
-            torch.tensor(values, device=self._device)
-            for values in ([s.sequence.blocks[0] for s in spans], [s.start for s in spans])
-        )
-        if any(span.start for span in spans):
-            # Padding behind a span has keys of its own too: attending to none gives NaN.
-            end = min(max(span.start for span in spans) + length, self.max_length + 1)
-            return PieceCache(buffers, slots, starts, length, end)
-        return PrefillCache(buffers, slots, starts, length)
+        slots = torch.tensor([span.sequence.blocks[0] for span in spans], device=self._device)
+        if not any(span.start for span in spans):
+            return PrefillCache(buffers, slots)
+        # Padding behind a span has keys of its own too: attending to none gives NaN.
+        longest = max(span.start for span in spans) + positions.shape[1]
+        return PieceCache(buffers, slots, positions, min(longest, self.max_length + 1))
 
     def warm_up(self, report: Report) -> None:
         """Compile before the first request."""
