@@ -16,6 +16,7 @@ NAMES = (
     "compilation",
     "openvino_route",
     "attention_layout",
+    "huge_pages",
     "llm",
     "openvino_llm",
     "prefix_cache",

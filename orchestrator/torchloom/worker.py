@@ -17,9 +17,10 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
+from torchloom import huge_pages
 from torchloom.channel import Channel, Hangup, SocketChannel
 from torchloom.code_status import CodeStatus, Compiled, is_changing
 from torchloom.deployment import EngineFactory, Preparation, Report
@@ -77,6 +78,8 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
             return None
         factory = import_factory(frame.factory)
         engine = factory(frame.config, Device.parse(frame.device), report)
+        if has_own_process:
+            huge_pages.gather()
         room = engine.room()
         memory = bytes_of(engine, before)
         code = code_of(engine)
@@ -134,11 +137,14 @@ class Worker:
         *,
         quiet_s: float = _QUIET_S,
         look_s: float = _LOOK_S,
+        on_settled: Callable[[], object] | None = None,
     ) -> None:
         self._engine = engine
         self._channel = channel
         self._quiet_s = quiet_s
         self._look_s = look_s
+        #: Called when nothing compiles any more, after something did: new code has come.
+        self._on_settled = on_settled
         self._is_continuous = engine.room().is_continuous
         self._is_compiled = isinstance(engine, Compiled)
         #: When to ask for its code next; None: not before there was a step.
@@ -288,12 +294,15 @@ class Worker:
             _log.exception("The engine cannot tell how its code stands, and is not asked again.")
             self._is_compiled = False
             return
+        was_changing = is_changing(self._told_code)
         if code != self._told_code:
             self._channel.send(Code(code))
             self._told_code = code
         self._is_compiled = bool(code)
         if is_changing(code):
             self._look_at = time.perf_counter() + self._look_s
+        elif was_changing and self._on_settled is not None:
+            self._on_settled()
 
 
 def _named(values: Values) -> dict[str, object]:
@@ -341,7 +350,7 @@ def main() -> None:
             if isinstance(frame, Open):
                 engine = open_engine(frame, channel, has_own_process=True)
                 if engine is not None:
-                    Worker(engine, channel).serve()
+                    Worker(engine, channel, on_settled=huge_pages.gather).serve()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from loom_fakes.engines import PATIENCE_S, Chatter, Streamer, deploy
 
+from torchloom import huge_pages
 from torchloom import worker as worker_module
 from torchloom.channel import Hangup
 from torchloom.code_status import CodeState, CodeStatus
@@ -423,6 +424,15 @@ def test_tells_while_it_is_idle_that_code_has_been_made() -> None:
     assert engine.looks == 3
 
 
+def test_says_when_the_last_code_has_come() -> None:
+    """Once each time that nothing compiles any more, not at every look."""
+    engine = _Compiling("compiling", "compiled", "compiled", "compiling", "compiling", "compiled")
+    looks: list[int] = []
+    script = _Script([], [_admit("a")], [], [_admit("b")], [], [_admit("c")], [], [])
+    Worker(engine, script, look_s=0.0, on_settled=lambda: looks.append(engine.looks)).serve()
+    assert looks == [2, 6]
+
+
 def test_looks_again_after_a_step() -> None:
     """A step may ask for code; one that asks for none is followed by one look, and no frame."""
     engine = _Compiling("compiled", "compiling", "compiled")
@@ -543,6 +553,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFram
     monkeypatch.setattr(signal, "signal", lambda number, _: calls.append(number))
     library = SimpleNamespace(prctl=lambda *what: calls.append(what))
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(huge_pages, "gather", lambda: calls.append("gather"))
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
     with ours:
@@ -554,9 +565,12 @@ def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFram
 
 
 def test_dies_with_its_parent_and_by_no_other_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel is asked to kill it with the server; Ctrl-C and SIGTERM are the server's."""
+    """The kernel is asked to kill it with the server; Ctrl-C and SIGTERM are the server's.
+
+    What its engine holds is gathered into huge pages before it is ready.
+    """
     sent, calls = _main(monkeypatch, Open(deploy("open_echo").factory, {}, "cpu"))
-    assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM]
+    assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM, "gather"]
     assert isinstance(sent[-1], Ready)
 
 
