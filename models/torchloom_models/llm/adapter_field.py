@@ -15,7 +15,7 @@ NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 #: What goes before an adapter's name in the key of the setting that loads it.
 SETTING: Final = "adapter:"
 
-#: Keys of a model file. With `adapters`, be it empty, or with `max_adapters` a model takes them.
+#: Keys of a model file. With any of them a model takes adapters.
 FIELDS: Mapping[str, Schema] = {
     "adapters": {
         "type": "object",
@@ -60,3 +60,8 @@ PARAMS: Mapping[str, Schema] = {
         "description": "The adapter that writes the answer; left out, the model as it is.",
     },
 }
+
+
+def takes_adapters(config: Mapping[str, object]) -> bool:
+    """Say whether a model file makes a model that takes adapters."""
+    return any(key in config for key in FIELDS)

@@ -14,13 +14,11 @@ from transformers import PreTrainedModel
 from torchloom.deployment import Report
 from torchloom.errors import InvalidModel, ModelLoadError
 from torchloom_models.llm.adapter_config import ALL_LINEAR, AdapterConfig, matches
+from torchloom_models.llm.adapter_field import takes_adapters
 from torchloom_models.llm.adapter_stack import AdapterStack, find_layers
 from torchloom_models.llm.adapter_table import AdapterTable
 from torchloom_models.source import resolve_source
 
-
-#: Keys of a model file any of which makes a model take adapters.
-_KEYS: Final = ("adapters", "max_adapters", "lora_modules", "max_lora_rank")
 
 #: How many adapters are held, and at which rank, where the model file does not say.
 _MAX_ADAPTERS: Final = 4
@@ -44,7 +42,7 @@ class AdapterPlan:
     @classmethod
     def of_model(cls, config: Mapping[str, object], report: Report) -> AdapterPlan | None:
         """Read it; None for a model that takes no adapters. Raises InvalidModel."""
-        if not any(key in config for key in _KEYS):
+        if not takes_adapters(config):
             return None
         sources = cast("Mapping[str, str]", config.get("adapters", {}))
         num_places = cast("int", config.get("max_adapters") or max(_MAX_ADAPTERS, len(sources)))

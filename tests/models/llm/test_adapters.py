@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from adapter_files import greedy, linear_layers, merged, save_adapter
-from tiny_model import LAYOUTS, drain, ends, load_reference, open_tiny, save_model
+from adapter_files import greedy, merged, save_adapter
+from tiny_model import LAYOUTS, drain, ends, load_reference, save_model
 
 from torchloom.device import Device
-from torchloom.engine import Failure, Result, Work
-from torchloom.errors import InvalidInput, InvalidModel, ModelLoadError
+from torchloom.engine import Result, Work
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.opening import open_engine
 
@@ -96,8 +95,7 @@ def compare(folder: Path, layout: str, route: str) -> None:
         3: (PROMPT, None),
     }
     expected = {
-        number: greedy(models[name], prompt, NUM_TOKENS)
-        for number, (prompt, name) in asked.items()
+        number: greedy(models[name], prompt, NUM_TOKENS) for number, (prompt, name) in asked.items()
     }
     mixed = write(engine, asked)
     alone = {number: write(engine, {0: each})[0] for number, each in asked.items()}
