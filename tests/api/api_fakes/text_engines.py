@@ -19,8 +19,8 @@ from torchloom.errors import InputTooLong, InvalidInput, InvalidModel, TaskFaile
 class Writer:
     """Says the last message, or the prompt, back: a word a step, up to `max_tokens` words.
 
-    Adapters from the folder `bad` do not load. "params" says its params; "refuse" is refused; "break" fails after its first word; "fail" before
-    it. Prompts count a token a word.
+    "params" says its params; "refuse" is refused; "break" fails after its first word; "fail" before
+    it. Prompts count a token a word. Adapters from `bad` do not load.
     """
 
     device = "cpu"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from adapter_files import greedy, merged, save_adapter
-from tiny_model import LAYOUTS, drain, ends, load_reference, save_model
+from tiny_model import LAYOUTS, drain, ends, load_reference, open_tiny, save_model
 
 from torchloom.device import Device
-from torchloom.engine import Result, Work
+from torchloom.engine import Failure, Result, Work
+from torchloom.errors import InvalidInput, InvalidModel, ModelLoadError
 from torchloom_models.llm.adapter_plan import AdapterPlan
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.opening import open_engine
@@ -199,7 +200,7 @@ def test_loads_and_unloads_while_it_serves(llama: Path, two: tuple[Path, Path]) 
     engine.step()
 
     engine.apply_setting("adapter:a", None)
-    with pytest.raises(InvalidInput, match="no adapter 'a'. None is loaded."):
+    with pytest.raises(InvalidInput, match=r"no adapter 'a'. None is loaded."):
         engine.admit(Work(1, {"prompt": PROMPT}, params))
     with pytest.raises(InvalidModel, match="still used by its last answers"):
         engine.apply_setting("adapter:b", {"source": second})
@@ -271,7 +272,7 @@ def test_pays_nothing_without_adapters(llama: Path, two: tuple[Path, Path]) -> N
 
     assert adapted(plain) == []
     assert [name.rpartition(".")[2] for name in adapted(named)] == ["q_proj"] * 3
-    with pytest.raises(InvalidModel, match="'model.layers.0.self_attn.v_proj', which this model"):
+    with pytest.raises(InvalidModel, match=r"'model.layers.0.self_attn.v_proj', which this model"):
         named.apply_setting("adapter:a", {"source": str(two[0])})
 
 
@@ -320,7 +321,7 @@ def test_refuses_devices_that_would_copy_adapters(llama: Path) -> None:
     """At load, with the reason and those that serve them."""
     plan = AdapterPlan.of_model({"max_adapters": 1}, lambda *_: None)
     assert plan is not None
-    with pytest.raises(ModelLoadError, match="not served on openvino:GPU.*openvino:CPU"):
+    with pytest.raises(ModelLoadError, match=r"not served on openvino:GPU.*openvino:CPU"):
         plan.open(load_reference(llama), "openvino:GPU", lambda *_: None)
 
 
