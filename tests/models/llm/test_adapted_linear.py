@@ -8,6 +8,7 @@ from copy import deepcopy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
 from torchloom_models.compiler import Dim
 from torchloom_models.export import export_module
@@ -121,7 +122,7 @@ def test_exports_with_open_sizes(mixing: Mixing, model: _Model) -> None:
 
 def test_is_traced_whole_by_torch_compile(mixing: Mixing, model: _Model) -> None:
     """Without a break, and without new code for other places and factors."""
-    count = torch._dynamo.testing.CompileCounter()
+    count = CompileCounter()
     run = torch.compile(wrapped(model, mixing), backend=count, fullgraph=True)
     for scale, places in ((1.0, PLACES), (3.0, [0, 1, 2, -1])):
         own = [scale * factor for factor in factors()]

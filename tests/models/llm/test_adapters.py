@@ -272,7 +272,7 @@ def test_pays_nothing_without_adapters(llama: Path, two: tuple[Path, Path]) -> N
 
     assert adapted(plain) == []
     assert [name.rpartition(".")[2] for name in adapted(named)] == ["q_proj"] * 3
-    with pytest.raises(InvalidModel, match=r"'model.layers.0.self_attn.v_proj', which this model"):
+    with pytest.raises(InvalidModel, match=r"'model.layers.0.mlp.down_proj', which this model"):
         named.apply_setting("adapter:a", {"source": str(two[0])})
 
 
