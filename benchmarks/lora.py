@@ -71,6 +71,7 @@ def compare(report: Report, folder: Path, device: str, dtype: str, rank: int) ->
         "source": str(folder / "llama"),
         "dtype": dtype,
         "max_length": 256,
+        "artefacts": str(folder / "kept"),
         "prefix_cache": False,  # the same prompts again and again
     }
     names = [f"adapter-{number}" for number in range(NUM_ADAPTERS)]
