@@ -2,8 +2,8 @@
 
 Engines in one process on one device, of a Llama of about 100 M with random weights, take turns at
 the same prompts: one whose model file has no adapters, another like it, which says how much two
-that are the same differ, and one with four LoRA adapters on all linear layers, which is asked for
-the model itself, and for all four in one batch.
+that are the same differ, and one with four LoRA adapters on all linear layers, or on those that
+`--layers` names, which is asked for the model itself, and for all four in one batch.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ from torchloom_models.llm.opening import open_engine
 
 CLIENTS = (1, 4, 16)
 NUM_ADAPTERS = 4
+LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 PROMPT_TOKENS, NUM_TOKENS = 32, 32
 
 
-def make_adapter(model: Path, folder: Path, *, rank: int, seed: int) -> Path:
-    """Write an adapter with random weights for every linear layer of a Llama."""
+def make_adapter(model: Path, folder: Path, *, layers: Sequence[str], rank: int, seed: int) -> Path:
+    """Write an adapter with random weights for linear layers of a Llama."""
     folder.mkdir()
     draw = torch.Generator().manual_seed(seed)
     tensors = {}
     with safe_open(model / "model.safetensors", "pt") as weights:
         for key in weights.keys():  # noqa: SIM118 - it is no mapping
-            if key.endswith("_proj.weight"):
+            if key.removesuffix(".weight").endswith(tuple(layers)):
                 num_out, num_in = weights.get_slice(key).get_shape()
                 name = f"base_model.model.{key.removesuffix('.weight')}.lora"
                 tensors[f"{name}_A.weight"] = torch.randn((rank, num_in), generator=draw) * 0.02
                 tensors[f"{name}_B.weight"] = torch.randn((num_out, rank), generator=draw) * 0.02
     save_file(tensors, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": "all-linear"}
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": list(layers)}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--devices", nargs="*", default=["openvino:CPU"])
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--layers", nargs="*", default=LAYERS)
     options = parser.parse_args()
     columns = ("", "no adapters", "base", "4 mixed", "base over none", "mixed over none")
     report = Report(
@@ -119,7 +121,9 @@ def main() -> None:
         make_llama(folder / "llama", hidden=768, layers=12)
         for number in range(NUM_ADAPTERS):
             place = folder / f"adapter-{number}"
-            make_adapter(folder / "llama", place, rank=options.rank, seed=number)
+            make_adapter(
+                folder / "llama", place, layers=options.layers, rank=options.rank, seed=number
+            )
         for device in options.devices:
             compare(report, folder, device, options.dtype, options.rank)
     report.finish()

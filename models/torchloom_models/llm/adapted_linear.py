@@ -111,8 +111,11 @@ class AdaptedLinear(nn.Module):
         if mix is None:
             return output
         down, up = mix.factors[2 * self.number], mix.factors[2 * self.number + 1]
-        inner = linear(rows, down).masked_fill(mix.left_out, 0.0)
-        return output + inner @ up
+        # As matrices: OpenVINO would multiply rows of one token one by one.
+        num_tokens = rows.shape[1]
+        left_out = mix.left_out.expand(-1, num_tokens, -1).reshape(-1, len(down))
+        inner = linear(rows.reshape(-1, rows.shape[2]), down).masked_fill(left_out, 0.0)
+        return output + (inner @ up).reshape(-1, num_tokens, up.shape[1])
 
 
 class AdaptedPass(nn.Module):
