@@ -147,8 +147,9 @@ def test_tells_workflows_from_models(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("source", ["/etc", "../../x", "hf://org/name@main"])
-def test_lets_no_adapter_lead_out_of_the_store(reader: Reader, source: str) -> None:
-    """In a model file that came over the network, or by itself."""
+def test_lets_no_adapter_lead_out_of_the_store(tmp_path: Path, source: str) -> None:
+    """In a model file that came over the network, or by itself, where no scheme is allowed."""
+    reader = Reader(Settings(store=str(tmp_path / "store"), sources=()))
     text = f"name: m\nkind: llm\nsource: m\nadapters: {{a: {source!r}}}\n"
     with pytest.raises(InvalidModel, match="ver the network"):
         reader.read_model(text, None)
