@@ -187,10 +187,10 @@ def test_reads_adapters() -> None:
         ({"adapters": {"legal": "hf://org/legal"}}, "names no revision"),
         ({"adapters": {"a": "x", "b": "y"}, "max_adapters": 1}, "2 adapters are named"),
         ({"adapters": {"a:b": "x"}}, "An adapter's name is made of letters"),
-        ({"adapters": {"a": 3}}, "adapters"),
+        ({"adapters": {"a": 3}}, "'a' must be a string"),
         ({"max_lora_rank": 0}, "max_lora_rank"),
         ({"max_lora_ranks": 8}, "max_lora_rank"),
-        ({"lora_modules": "q_proj"}, "lora_modules"),
+        ({"lora_modules": "q_proj"}, "'q_proj' is not one of 'all-linear'"),
     ],
 )
 def test_refuses_adapters_that_cannot_work(values: dict[str, object], words: str) -> None:
