@@ -21,6 +21,7 @@ NAMES = (
     "openvino_llm",
     "prefix_cache",
     "prompt_lookup",
+    "lora",
     "rag",
     "pictures",
     "multi_image",

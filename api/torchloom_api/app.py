@@ -15,11 +15,12 @@ from torchloom.memory import Memory
 from torchloom.orchestrator import Orchestrator
 from torchloom.pool import OnProgress
 from torchloom.store import Store
+from torchloom_api.adapter_shelf import AdapterShelf
 from torchloom_api.budget import find_budgets
 from torchloom_api.document_page import create_assets_router, create_openapi_config
 from torchloom_api.exchange import GONE, ClientGone
 from torchloom_api.machine import find_memories
-from torchloom_api.native import devices, health, models, runs, workflows
+from torchloom_api.native import adapters, devices, health, models, runs, workflows
 from torchloom_api.native.access import guard_listener
 from torchloom_api.native.request import to_exchange
 from torchloom_api.openai import routes as openai
@@ -48,6 +49,7 @@ async def open_service(
             orchestrator=orchestrator,
             registrar=registrar,
             restoration=Restoration(orchestrator, store, reader, registrar),
+            adapters=AdapterShelf(orchestrator, store, read_source=reader.read_source),
         )
 
 
@@ -58,6 +60,7 @@ def create_app(service: Service) -> Litestar:
         route_handlers=[
             *workflows.ROUTES,
             *models.ROUTES,
+            *adapters.ROUTES,
             *runs.ROUTES,
             *devices.ROUTES,
             *health.ROUTES,

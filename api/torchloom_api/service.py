@@ -10,6 +10,7 @@ from typing import Final
 
 from torchloom.errors import NotServing
 from torchloom.orchestrator import Orchestrator
+from torchloom_api.adapter_shelf import AdapterShelf
 from torchloom_api.input import InputChecks
 from torchloom_api.metrics import MetricsPage, RequestMeter
 from torchloom_api.registrar import Registrar
@@ -29,6 +30,7 @@ class Service:
     orchestrator: Orchestrator
     registrar: Registrar
     restoration: Restoration
+    adapters: AdapterShelf
     checks: InputChecks = field(default_factory=InputChecks)
     requests: RequestMeter = field(default_factory=RequestMeter)
     metrics: MetricsPage = field(init=False)
@@ -43,6 +45,7 @@ class Service:
     async def start(self, files: Iterable[Path]) -> None:
         """Bring files and kept registrations into service. Raises what ends the start."""
         await self.restoration.start(files)
+        await self.adapters.restore()
         self.is_started = True
 
     def require_started(self) -> None:

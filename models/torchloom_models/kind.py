@@ -13,6 +13,8 @@ from torchloom.signature import Schema, Signature
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
+from torchloom_models.llm.adapter_field import FIELDS as ADAPTER_FIELDS
+from torchloom_models.llm.adapter_field import PARAMS as ADAPTER_PARAMS
 from torchloom_models.schema import (
     BOOLEAN,
     COUNT,
@@ -142,7 +144,7 @@ _LLM = Kind(
             "messages": {"type": "array", "items": _MESSAGE, "minItems": 1},
         },
         one_of=(frozenset({"prompt", "messages"}),),
-        params=_LLM_PARAMS,
+        params={**_LLM_PARAMS, **ADAPTER_PARAMS},
         outputs={
             "text": STRING,
             "finish_reason": {"type": "string", "enum": ["stop", "length"]},
@@ -173,6 +175,7 @@ _LLM = Kind(
             "description": "Tokens are guessed, and checked several at once, where a device can.",
         },
         "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
+        **ADAPTER_FIELDS,
     },
     required_fields=frozenset({"source"}),
 )

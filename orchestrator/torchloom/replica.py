@@ -26,12 +26,15 @@ from torchloom.leaving import Leaving
 from torchloom.owner import Owner
 from torchloom.replica_series import ReplicaSeries
 from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
+from torchloom.setting import Settings
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
+from torchloom.telling import Telling
 from torchloom.turns import Turns
 from torchloom.wire import (
     Admit,
     AnyFrame,
+    Applied,
     Broken,
     Cancel,
     ChunkEvent,
@@ -45,8 +48,8 @@ from torchloom.wire import (
     Ready,
     ResultEvent,
     WireEvent,
-    encode,
     from_error,
+    unsendable,
 )
 
 
@@ -72,6 +75,7 @@ class Replica:
         *,
         now: Callable[[], float],
         on_claim: Callable[[Replica, int], None],
+        settings: Settings | None = None,
     ) -> None:
         self.deployment = deployment
         self.device = str(device)
@@ -93,6 +97,7 @@ class Replica:
         self._stats = stats
         self._now = now
         self._on_claim = on_claim
+        self.telling = Telling(deployment.label, {} if settings is None else settings)
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -223,6 +228,7 @@ class Replica:
 
     def _on_end(self, how: str) -> None:
         self._link = None
+        self.telling.end()
         self._turns.clear()
         orphans = self._take_in_flight()
         self.leaving.clear()
@@ -288,22 +294,13 @@ class Replica:
         try:
             self._link.send(Admit(work))
         except TypeError:
-            self._dispatch_singly(work)
-
-    def _dispatch_singly(
-        self, work: Sequence[tuple[int, dict[str, object], dict[str, object], bool]]
-    ) -> None:
-        """Send what can be sent; fail the tasks whose values cannot travel."""
-        assert self._link is not None
-        for item in work:
-            try:
-                encode(Admit([item]))
-            except TypeError as error:
-                task = self.in_flight.pop(item[0])
-                self._turns.remove(task.id)
-                self._fail_all([task], InvalidInput(f"An input cannot be sent: {error}"))
-            else:
-                self._link.send(Admit([item]))
+            faults = unsendable(work)
+            for item in work:
+                if item[0] not in faults:
+                    self._link.send(Admit([item]))
+            for task_id, fault in faults.items():
+                self._turns.remove(task_id)
+                self._fail_all([self.in_flight.pop(task_id)], InvalidInput(fault))
 
     def cancel(self, task: Task) -> None:
         """Forget a task in flight; its room comes back when the engine has let go of it."""
@@ -344,6 +341,8 @@ class Replica:
             self._on_claim(self, frame.bytes)
         elif isinstance(frame, Code):
             self.code = tuple(frame.parts)
+        elif isinstance(frame, Applied):
+            self.telling.hear(frame)
 
     def _on_ready(self, frame: Ready) -> None:
         if self.state is not ReplicaState.STARTING:
@@ -357,6 +356,7 @@ class Replica:
         self._has_served, self._is_loading = True, False
         self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
         self._move(ReplicaState.READY)
+        self.telling.begin(self._link)
         self._settled.set()
         self._owner.on_room()
 

@@ -26,10 +26,13 @@ from torchloom.code_status import CodeStatus, Compiled, is_changing
 from torchloom.deployment import EngineFactory, Preparation, Report
 from torchloom.device import Device
 from torchloom.engine import Chunk, Engine, Event, Noted, Result, Values, Work
-from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
+from torchloom.errors import BatchContractError, InvalidInput, ModelLoadError, TorchLoomError
 from torchloom.footprint import bytes_of, resident_bytes
+from torchloom.setting import Settable
 from torchloom.wire import (
     Admit,
+    Applied,
+    Apply,
     Broken,
     Cancel,
     ChunkEvent,
@@ -183,9 +186,24 @@ class Worker:
                         self._wants_chunks.add(task_id)
             elif isinstance(frame, Cancel):
                 self._cancel(frame.ids)
+            elif isinstance(frame, Apply):
+                self._apply(frame)
             elif isinstance(frame, Close):
                 return False
         return True
+
+    def _apply(self, frame: Apply) -> None:
+        """Tell the engine a setting, and whoever asked what came of it."""
+        if not isinstance(self._engine, Settable):
+            refusal = InvalidInput("This model takes no settings while it serves.")
+            self._channel.send(Applied(frame.id, to_error(refusal)))
+            return
+        try:
+            self._engine.apply_setting(frame.key, frame.value)
+        except Exception as error:  # noqa: BLE001 - a model's code may raise anything; one asker is told
+            self._channel.send(Applied(frame.id, to_error(error)))
+        else:
+            self._channel.send(Applied(frame.id))
 
     def _cancel(self, ids: Iterable[int]) -> None:
         for task_id in ids:

@@ -696,6 +696,27 @@ async def test_forms_batches_while_the_engine_is_busy(
     assert [len(batch) for batch in gate.batches] == [1, 5]
 
 
+@pytest.mark.usefixtures("worker_path")
+async def test_tells_engines_settings_and_again_after_a_crash(real: Orchestrator) -> None:
+    """In worker processes: all are told, a refusal changes nothing, a new worker knows."""
+    replicas = ReplicaPolicy(min=2, max=2)
+    await real.add_model(deploy("open_adjustable", devices=(Device("cpu"),), replicas=replicas))
+    await real.apply_setting("echo", 1, key="speed", value=3)
+    with pytest.raises(InvalidInput, match="Too fast"):
+        await real.apply_setting("echo", 1, key="speed", value=99)
+    before = await asyncio.gather(*(real.predict("echo", {}, {}) for _ in range(8)))
+    os.kill(_worker_pids()[0], signal.SIGKILL)
+    pool = real._pools.get("echo")
+    while sum(each.restarts for each in pool.replicas if each.is_idle) < 1:  # noqa: ASYNC110 - a process starts
+        await asyncio.sleep(0.01)
+    after = await asyncio.gather(*(real.predict("echo", {}, {}) for _ in range(16)))
+
+    assert all(answer["told"] == {"speed": 3} for answer in (*before, *after))
+    assert real.model("echo").settings == {"speed": 3}
+    with pytest.raises(UnknownModel):
+        await real.apply_setting("eco", 1, key="speed", value=3)
+
+
 @pytest.mark.parametrize("how", ["predict", "run", "sub-workflow", "cached"])
 async def test_stops_the_steps_of_a_stream_whose_caller_has_left(
     real: Orchestrator, gate: Gate, gate_name: str, how: str

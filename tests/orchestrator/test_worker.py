@@ -27,6 +27,8 @@ from torchloom.errors import InvalidInput
 from torchloom.wire import (
     Admit,
     AnyFrame,
+    Applied,
+    Apply,
     Broken,
     Cancel,
     ChunkEvent,
@@ -502,6 +504,50 @@ def test_says_why_there_is_nothing_to_load() -> None:
     assert open_engine(frame, script) is None
     assert isinstance(script.sent[-1], Broken)
     assert script.sent[-1].error.message == "There is no such model."
+
+
+class _Adjustable(_Recorder):
+    """Takes a speed of up to ten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings: list[tuple[str, object]] = []
+
+    def apply_setting(self, key: str, value: object) -> None:
+        if key != "speed":
+            raise ValueError(key)
+        if isinstance(value, int) and value > 10:
+            raise InvalidInput("Too fast.")
+        self.settings.append((key, value))
+
+
+def test_tells_the_engine_settings() -> None:
+    """Whoever asked hears what came of it, whatever the engine raised."""
+    engine = _Adjustable()
+    asked = [Apply(1, "speed", 3), Apply(2, "speed", 99), Apply(3, "?", 1), Apply(4, "speed", None)]
+    script = _serve(engine, asked)
+
+    answers = [frame for frame in script.sent if isinstance(frame, Applied)]
+
+    assert engine.settings == [("speed", 3), ("speed", None)]
+    assert [answer.id for answer in answers] == [1, 2, 3, 4]
+    assert [answer.error and answer.error.message for answer in answers] == [
+        None,
+        "Too fast.",
+        "ValueError: ?",
+        None,
+    ]
+
+
+def test_refuses_settings_for_an_engine_that_takes_none() -> None:
+    """It says so, and goes on."""
+    script = _serve(_Recorder(), [Apply(1, "speed", 3)], [_admit("a")])
+
+    (answer,) = (frame for frame in script.sent if isinstance(frame, Applied))
+
+    assert answer.error is not None
+    assert "takes no settings" in answer.error.message
+    assert any(isinstance(frame, Events) for frame in script.sent)
 
 
 def _start_process() -> tuple[subprocess.Popen[bytes], socket.socket]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchloom_api.exchange import Exchange
+from torchloom_api.openai.adapter import adapter_params
 from torchloom_api.openai.answer_form import AnswerHead
 from torchloom_api.openai.chat_form import ChatForm
 from torchloom_api.openai.chat_request import ChatRequest
@@ -58,7 +59,10 @@ async def complete(service: Service, exchange: Exchange) -> None:
         exchange,
         deployment=deployment,
         inputs=[{"prompt": prompt} for prompt in prompts],
-        params=request.to_params(max_tokens),
+        params={
+            **request.to_params(max_tokens),
+            **adapter_params(service, deployment, request.model),
+        },
         seed=request.seed,
         num_choices=request.num_choices,
     )

@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Group
 from itertools import accumulate
 from math import isfinite
+from typing import cast
 
 import torch
 
 from torchloom.code_status import CodeStatus
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
-from torchloom.errors import TaskFailed
+from torchloom.errors import InvalidModel, TaskFailed
 from torchloom_models.hardware import reserved_bytes
+from torchloom_models.llm.adapter_field import SETTING
+from torchloom_models.llm.adapter_table import AdapterTable
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
@@ -37,6 +40,7 @@ class LlmEngine:
         budget: Budget,
         device: str,
         notes: Group[str] = (),
+        adapters: AdapterTable | None = None,
     ) -> None:
         self.device = device
         self.notes = tuple(notes)
@@ -47,6 +51,7 @@ class LlmEngine:
         self._room = Room(max_tasks=scheduler.num_rows, is_continuous=True)
         self._budget = budget
         self._sequences: dict[int, Sequence] = {}
+        self._adapters = adapters
 
     def room(self) -> Room:
         """Say how many sequences it holds at once."""
@@ -74,6 +79,21 @@ class LlmEngine:
         sequence = self._sequences.pop(task_id, None)
         if sequence is not None:
             self._scheduler.remove(sequence)
+
+    def apply_setting(self, key: str, value: object) -> None:
+        """Load an adapter (`adapter:NAME`, {"source": …}), or unload it (None); see Settable.
+
+        Raises InvalidModel, and nothing has changed, for one that cannot be loaded.
+        """
+        name = key.removeprefix(SETTING)
+        if name == key or self._adapters is None:
+            raise InvalidModel(f"{key!r} is nothing that this model can be told while it serves.")
+        if value is None:
+            self._adapters.unload(name)
+            return
+        source = cast("Mapping[str, str]", value)["source"]
+        used = {each.place for each in self._sequences.values()}
+        self._adapters.load(name, source, used=used)
 
     def memory_bytes(self) -> int:
         """Give what the device's allocator holds; 0 on a CPU."""

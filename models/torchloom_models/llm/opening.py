@@ -13,6 +13,9 @@ from torchloom.device import Device
 from torchloom.engine import Work
 from torchloom.errors import ModelLoadError
 from torchloom_models.backend import WeightFormat
+from torchloom_models.llm.adapter_plan import AdapterPlan
+from torchloom_models.llm.adapter_stack import Mixer, NoMixer
+from torchloom_models.llm.adapter_table import AdapterTable
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
@@ -73,11 +76,16 @@ class LlmOpening(Opening[LlmEngine]):
         "max_size",
         "max_length",
         "speculation",
+        "adapter_shape",
     )
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
         super().__init__(config, report)
         self._checkpoint = Checkpoint(resolve_source(str(config["source"]), report))
+        self._adapters = AdapterPlan.of_model(config, report)
+        if self._adapters is not None:
+            # Others of the same shape take as long.
+            self._config = {**config, "adapter_shape": self._adapters.shape}
 
     @property
     def _model(self) -> str:
@@ -94,17 +102,23 @@ class LlmOpening(Opening[LlmEngine]):
         model = checkpoint.load_model(dtype, place)
         if label == "cpu":
             pack_linears(model)
+        mixer: Mixer = NoMixer()
+        table: AdapterTable | None = None
+        if self._adapters is not None:
+            mixer, table = self._adapters.open(model, label, self._report)
         size = _cache_size(model, checkpoint, config, place)
-        runner = self._runner(model, size, label, place)
+        runner = self._runner(model, size, label, place, mixer)
         if self._has_warm_up:
             runner.warm_up(self._report)
-        return self._assemble(runner, label, place)
+        return self._assemble(runner, label, place, table)
 
-    def _runner(self, model: PreTrainedModel, size: CacheSize, label: str, place: str) -> Runner:
+    def _runner(
+        self, model: PreTrainedModel, size: CacheSize, label: str, place: str, mixer: Mixer
+    ) -> Runner:
         """Make what runs a model's passes on a device."""
         recipe = self._recipe(label, str(model.dtype))
         if label.startswith("openvino:"):
-            return open_openvino(model, size, recipe)
+            return open_openvino(model, size, recipe, mixer)
         cache = KvCache(
             size.layers,
             num_slots=size.num_slots,
@@ -112,9 +126,12 @@ class LlmOpening(Opening[LlmEngine]):
             dtype=model.dtype,
             device=place,
         )
-        return ModelRunner(model, cache, DecodeStep(model, cache, recipe), device=place)
+        step = DecodeStep(model, cache, recipe, mixer)
+        return ModelRunner(model, cache, step, device=place, mixer=mixer)
 
-    def _assemble(self, runner: Runner, label: str, place: str) -> LlmEngine:
+    def _assemble(
+        self, runner: Runner, label: str, place: str, adapters: AdapterTable | None
+    ) -> LlmEngine:
         checkpoint = self._checkpoint
         tokenizer = Tokenizer.from_folder(
             checkpoint.folder, chat_template=cast("str | None", self._config.get("chat_template"))
@@ -128,7 +145,9 @@ class LlmOpening(Opening[LlmEngine]):
                 max_length=runner.max_length,
                 vocabulary_size=checkpoint.vocabulary_size,
                 end_tokens=end_tokens,
+                adapters=adapters,
             ),
+            adapters=adapters,
             scheduler=Scheduler(
                 runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
                 num_rows=runner.num_rows,

@@ -11,6 +11,7 @@ import logging
 import torch
 from transformers import PreTrainedModel
 
+from torchloom_models.llm.adapter_stack import Mixer, NoMixer
 from torchloom_models.llm.kv_cache import CacheSize, KvCache
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
 from torchloom_models.llm.paged_cache import PagedCache, num_blocks
@@ -28,10 +29,11 @@ _NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16"}
 
 
 def open_openvino(
-    model: PreTrainedModel, size: CacheSize, recipe: Recipe
+    model: PreTrainedModel, size: CacheSize, recipe: Recipe, mixer: Mixer | None = None
 ) -> OpenvinoRunner | PagedRunner:
     """Make the runner: of the kernel where it serves the model, else of a cache that is read."""
     num_slots, max_length = size.num_slots, size.max_length
+    mixer = mixer or NoMixer()
     try:
         windows = _windows(model, size, recipe.key.device)
     except NotImplementedError as error:
@@ -39,11 +41,11 @@ def open_openvino(
         cache = KvCache(
             size.layers, num_slots=num_slots, max_length=max_length, dtype=model.dtype, device="cpu"
         )
-        return OpenvinoRunner(model, cache, recipe)
+        return OpenvinoRunner(model, cache, recipe, mixer)
     pages = PagedCache(
         size.layers, num_blocks=num_slots * num_blocks(max_length), dtype=model.dtype
     )
-    return PagedRunner(model, pages, recipe, size=size, windows=windows)
+    return PagedRunner(model, pages, recipe, size=size, windows=windows, mixer=mixer)
 
 
 def _windows(model: PreTrainedModel, size: CacheSize, device: str) -> list[int]:

@@ -19,6 +19,8 @@ from transformers import PreTrainedModel
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.compile import Dim
+from torchloom_models.llm.adapter import NO_PLACE
+from torchloom_models.llm.adapter_stack import Mixer
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.kv_cache import CacheSize
 from torchloom_models.llm.paged_cache import PagedCache, num_blocks
@@ -34,11 +36,15 @@ _MAX_KEPT = 256
 
 
 class Row(NamedTuple):
-    """New tokens of a sequence, after `start` others, and the blocks that have room for all."""
+    """New tokens of a sequence, after `start` others, and the blocks that have room for all.
+
+    `place` is that of its adapter.
+    """
 
     tokens: Group[int]
     start: int
     blocks: Group[int]
+    place: int = NO_PLACE
 
     @property
     def end(self) -> int:
@@ -57,11 +63,15 @@ class PagedRunner:
         *,
         size: CacheSize,
         windows: Group[int],
+        mixer: Mixer,
     ) -> None:
         self._cache = cache
         self._size = size
-        self._eager = PagedPass(model, windows)
-        self._pass = recipe.compile(self._eager, dims=_dims(cache, size))
+        self._mixer = mixer
+        self._eager = mixer.wrap(PagedPass(model, windows))
+        dims = _dims(cache, size)
+        # Each token is a row to the model.
+        self._pass = recipe.compile(self._eager, dims=mixer.dims(dims[0], dims))
 
     @property
     def num_rows(self) -> int:
@@ -89,7 +99,10 @@ class PagedRunner:
     def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
         """Run spans of any lengths in one pass; give logits after each and in its draft."""
         del running  # nothing is run but the spans
-        rows = [Row(span.tokens, span.start, span.sequence.blocks) for span in spans]
+        rows = [
+            Row(span.tokens, span.start, span.sequence.blocks, span.sequence.place)
+            for span in spans
+        ]
         ends = accumulate(span.num_tokens for span in spans)
         kept = [
             row
@@ -137,7 +150,8 @@ class PagedRunner:
         """Put rows one after the other, as PagedPass has it; without `kept`, their last tokens."""
         begins = [0, *accumulate(len(row.tokens) for row in rows)]
         tables = [row.blocks[: num_blocks(row.end)] for row in rows]
-        return (
+        places = [row.place for row in rows for _ in row.tokens]
+        arguments = (
             torch.tensor([token for row in rows for token in row.tokens]),
             torch.tensor([place for row in rows for place in range(row.start, row.end)]),
             torch.tensor([end - 1 for end in begins[1:]] if kept is None else list(kept)),
@@ -148,6 +162,7 @@ class PagedRunner:
             _int32(max(row.end for row in rows)),
             *self._cache.buffers,
         )
+        return self._mixer.arguments(places, arguments)
 
 
 def _dims(cache: PagedCache, size: CacheSize) -> list[dict[int, Dim]]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
+from torchloom_models.llm.adapter import Adapter
+from torchloom_models.llm.adapter_table import AdapterTable
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.tokenizer import Tokenizer
@@ -29,16 +31,20 @@ class RequestReader:
         max_length: int,
         vocabulary_size: int,
         end_tokens: frozenset[int],
+        adapters: AdapterTable | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._defaults = defaults
         self._max_length = max_length
         self._vocabulary_size = vocabulary_size
         self._end_tokens = end_tokens
+        self._adapters = adapters
 
     def read(self, work: Work) -> Sequence:
         """Give the sequence that a task asks for. Raises InvalidInput, by name, for a bad one."""
-        params = self._defaults.updated(work.params)
+        adapter = self._find_adapter(work.params.get("adapter"))
+        own = {name: value for name, value in work.params.items() if name != "adapter"}
+        params = self._defaults.updated(own)
         self._check_bias(params)
         prompt = self._read_prompt(work.inputs)
         return Sequence(
@@ -48,7 +54,21 @@ class RequestReader:
             max_tokens=self._fit(len(prompt), params.max_tokens),
             end_tokens=self._end_tokens,
             detokenizer=self._tokenizer.detokenizer(),
+            adapter=adapter,
         )
+
+    def _find_adapter(self, name: object) -> Adapter | None:
+        if name is None:
+            return None
+        if not isinstance(name, str):
+            raise InvalidInput(f"'adapter' must be a name, not {type(name).__name__}.")
+        if self._adapters is None:
+            message = (
+                f"There is no adapter {name!r}: this model takes none. Its model file can name "
+                "some under `adapters`."
+            )
+            raise InvalidInput(message)
+        return self._adapters.find(name)
 
     def _check_bias(self, params: SamplingParams) -> None:
         beyond = [token for token in params.logit_bias if token >= self._vocabulary_size]

@@ -13,7 +13,7 @@ from collections.abc import Sequence as Group
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torchloom_models.llm.block_pool import ROOT, BlockPool
+from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
@@ -174,7 +174,7 @@ class Scheduler:
         Those that run keep a block each to grow by, where they will need it.
         """
         pool = self._pool
-        match = pool.match(sequence.ids)
+        match = pool.match(sequence.ids, sequence.root)
         num_new = pool.num_needed(sequence.length) - len(match.blocks)
         pool.hold(match.blocks)
         if num_new + sum(self._may_grow(each) for each in self._running) > pool.num_free:
@@ -210,7 +210,7 @@ class Scheduler:
 
     def _give_back(self, sequence: Sequence) -> None:
         self._pool.release(sequence.blocks)
-        sequence.blocks, sequence.content = [], ROOT
+        sequence.blocks, sequence.content = [], sequence.root
         sequence.num_held = sequence.num_published = 0
 
     def check(self) -> None:

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence as Tokens
 from typing import Literal
 
+from torchloom_models.llm.adapter import NO_PLACE, Adapter
+from torchloom_models.llm.block_pool import ROOT
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams
@@ -21,7 +23,8 @@ class Sequence:
     `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
     and values of the first `num_held` of them, and `content`, what the full ones among them are
     published under; `num_cached` tokens of the prompt had been run for another sequence. `lookup`
-    guesses its next tokens, where anything does.
+    guesses its next tokens, where anything does. `adapter` writes its answer; None is the model as
+    it is.
     `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
     allow.
     """
@@ -32,6 +35,7 @@ class Sequence:
         "_matcher",
         "_random",
         "_sent",
+        "adapter",
         "blocks",
         "content",
         "finish_reason",
@@ -57,6 +61,7 @@ class Sequence:
         max_tokens: int,
         end_tokens: frozenset[int],
         detokenizer: Detokenizer,
+        adapter: Adapter | None = None,
     ) -> None:
         self.task_id = task_id
         self.prompt = prompt
@@ -69,7 +74,8 @@ class Sequence:
         self.num_cached = 0
         self.has_begun = False
         self.num_published = 0
-        self.content = 0
+        self.adapter = adapter
+        self.content = self.root
         self.lookup: PromptLookup | None = None
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
@@ -77,6 +83,16 @@ class Sequence:
         self._matcher = StopMatcher(params.stop)
         self._random = random.Random(params.seed)  # noqa: S311 - it draws tokens, not secrets
         self._sent: list[str] = []
+
+    @property
+    def root(self) -> int:
+        """The content that stands before its first token: another one for each adapter."""
+        return ROOT if self.adapter is None else self.adapter.root
+
+    @property
+    def place(self) -> int:
+        """The place of its adapter, or NO_PLACE."""
+        return NO_PLACE if self.adapter is None else self.adapter.place
 
     @property
     def length(self) -> int:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchloom_models.llm.adapter import NO_PLACE
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.kv_cache import KvCache
 from torchloom_models.llm.sequence import Sequence
@@ -106,6 +107,14 @@ def single_tokens(spans: Group[Span], running: Group[Sequence], num_rows: int) -
     for slot, span in zip(slots, spans, strict=True):
         tokens[slot] = span.tokens[0]
     return TokenPass(tokens, positions, slots)
+
+
+def places_of(spans: Group[Span], num_rows: int) -> list[int]:
+    """Give the place of each row's adapter, rows being slots."""
+    places = [NO_PLACE] * num_rows
+    for span in spans:
+        places[span.sequence.blocks[0]] = span.sequence.place
+    return places
 
 
 def by_like_length(spans: Group[Span]) -> list[list[Span]]:

@@ -13,14 +13,14 @@ from PIL.PngImagePlugin import PngInfo
 from api_fakes.engines import Endless
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Chunk, Engine, Event, Failure, Result, Room, Values, Work
-from torchloom.errors import InputTooLong, InvalidInput, TaskFailed
+from torchloom.errors import InputTooLong, InvalidInput, InvalidModel, TaskFailed
 
 
 class Writer:
     """Says the last message, or the prompt, back: a word a step, up to `max_tokens` words.
 
     "params" says its params; "refuse" is refused; "break" fails after its first word; "fail" before
-    it. Prompts count a token a word.
+    it. Prompts count a token a word. Adapters from `bad` do not load.
     """
 
     device = "cpu"
@@ -61,6 +61,11 @@ class Writer:
     def cancel(self, task_id: int) -> None:
         """Forget a task."""
         self._tasks.pop(task_id, None)
+
+    def apply_setting(self, key: str, value: object) -> None:
+        """Take an adapter, unless it is bad."""
+        if isinstance(value, dict) and value["source"] == "bad":
+            raise InvalidModel(f"{key} was not loaded.")
 
     def close(self) -> None:
         """Hold nothing."""

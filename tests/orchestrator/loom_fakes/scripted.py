@@ -12,6 +12,8 @@ from torchloom.errors import TaskFailed, TorchLoomError
 from torchloom.executor import OnEnd, OnFrame
 from torchloom.wire import (
     Admit,
+    Applied,
+    Apply,
     Broken,
     Cancel,
     ChunkEvent,
@@ -62,6 +64,7 @@ class ScriptedLink:
         self.pid: int | None = None
         self.sent: list[Frame] = []
         self.is_killed = False
+        self.num_taken = 0
         self._on_frame = on_frame
         self._on_end = on_end
         self._obeys = obeys
@@ -104,6 +107,18 @@ class ScriptedLink:
     def cancelled(self) -> list[int]:
         """The ids of cancelled tasks."""
         return [i for frame in self.sent if isinstance(frame, Cancel) for i in frame.ids]
+
+    @property
+    def settings(self) -> list[tuple[str, object]]:
+        """The settings that it was told, in order."""
+        return [(frame.key, frame.value) for frame in self.sent if isinstance(frame, Apply)]
+
+    def take(self, error: TorchLoomError | None = None) -> None:
+        """Answer the next setting that has no answer yet."""
+        asked = [frame.id for frame in self.sent if isinstance(frame, Apply)]
+        self.num_taken += 1
+        reply = to_error(error) if error else None
+        self._on_frame(Applied(asked[self.num_taken - 1], reply))
 
     @property
     def is_asked_to_close(self) -> bool:
