@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.engine import Room
+from torchloom.engine import Occupancy, Room
 from torchloom.errors import (
     InvalidInput,
     ModelLoadError,
@@ -58,6 +58,9 @@ MAX_DEATHS = 3
 #: Seconds before a worker that has died is started again: the first time at once.
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
+#: What an engine is that has told nothing.
+_EMPTY = Occupancy(is_full=False)
+
 
 class Replica:
     """One worker of a pool, started again whenever it dies."""
@@ -77,6 +80,8 @@ class Replica:
         self.device = str(device)
         self.state = ReplicaState.STARTING
         self.room = Room(max_tasks=0)
+        #: How full its engine has told that it is.
+        self.occupancy = _EMPTY
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
         self.code: tuple[CodeStatus, ...] = ()
@@ -124,7 +129,7 @@ class Replica:
         if self.has_suspect:
             return 0
         if self.room.is_continuous:
-            return self.room.max_tasks - held
+            return 0 if self.occupancy.is_full else self.room.max_tasks - held
         return self.room.max_tasks if self._turns.takes_ahead else 0
 
     @property
@@ -224,6 +229,7 @@ class Replica:
     def _on_end(self, how: str) -> None:
         self._link = None
         self._turns.clear()
+        self.occupancy = _EMPTY
         orphans = self._take_in_flight()
         self.leaving.clear()
         if self.state is ReplicaState.STOPPED:
@@ -364,6 +370,10 @@ class Replica:
         if frame.steps:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
             self._turns.end_step(self.in_flight.keys() - ended)
+        if frame.occupancy is not None:
+            more = frame.occupancy.num_preemptions - self.occupancy.num_preemptions
+            self._series.count_preemptions(more)
+            self.occupancy = frame.occupancy
         for event in frame.events:
             self._on_event(event)
         for seconds, size in frame.steps:
