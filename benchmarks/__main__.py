@@ -18,6 +18,7 @@ NAMES = (
     "attention_layout",
     "llm",
     "openvino_llm",
+    "chunked_prefill",
     "prefix_cache",
     "prompt_lookup",
     "rag",
