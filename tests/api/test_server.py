@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -497,7 +498,7 @@ def _body(number: int, *, is_streamed: bool) -> dict[str, object]:
     return {
         "model": "writer",
         "prompt": f"Item {number} of the list:",
-        "max_tokens": 600,
+        "max_tokens": 300,
         "ignore_eos": True,
         "temperature": 0,
         "stream": is_streamed,
@@ -551,7 +552,8 @@ def test_loses_no_more_than_the_streams_of_a_worker_that_is_killed(
     server = start(write(tmp_path, "writer.yaml", text))
     num_streams = 2 * num_replicas
     begun = Barrier(num_streams + 1)
-    expected = [_write_whole(server, number) for number in range(num_streams + 2)]
+    with ThreadPoolExecutor() as pool:
+        expected = list(pool.map(partial(_write_whole, server), range(num_streams + 2)))
     with ThreadPoolExecutor(num_streams + 2) as pool, server.client() as client:
         streams = [
             pool.submit(_write_streamed, server, number, begun) for number in range(num_streams)
