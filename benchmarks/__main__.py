@@ -19,6 +19,7 @@ NAMES = (
     "huge_pages",
     "llm",
     "openvino_llm",
+    "chunked_prefill",
     "prefix_cache",
     "prompt_lookup",
     "lora",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from torchloom.byte_count import PATTERN
 from torchloom.signature import Schema, Signature
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
@@ -155,6 +156,22 @@ _LLM = Kind(
     fields={
         "max_sequences": {**POSITIVE, "description": "How many sequences it holds at once."},
         "max_length": {**POSITIVE, "description": "The longest sequence, prompt and answer."},
+        "kv_cache": {
+            "type": "object",
+            "properties": {
+                "tokens": POSITIVE,
+                "memory": {
+                    "type": ["string", "integer"],
+                    "minimum": 1,
+                    "pattern": PATTERN,
+                    "$comment": "Write a number of bytes, or an amount such as 2GiB or 500MB.",
+                },
+            },
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+            "description": "How much all sequences together may hold: {tokens: N} or {memory: M}.",
+        },
         "prefix_cache": {
             **BOOLEAN,
             "default": True,

@@ -229,7 +229,7 @@ def _deploy(
         queue=_queue(data),
         params=cast("Mapping[str, object]", data.get("params", {})),
         threads=cast("int | None", data.get("threads")),
-        estimated_bytes=estimate_bytes(str(source)) if has_weights else 0,
+        estimated_bytes=estimate_bytes(config) if has_weights else 0,
         prepare=_FETCH if has_weights and str(source).startswith("hf://") else "",
         is_inline=cast("bool", data.get("inline", kind.is_inline)),
     )

@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from torchloom.backoff import Backoff
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.engine import Room
+from torchloom.engine import Occupancy, Room
 from torchloom.errors import (
     InvalidInput,
     ModelLoadError,
@@ -58,8 +59,8 @@ _log = logging.getLogger(__name__)
 #: A task is given up when this many workers have died while they held it.
 MAX_DEATHS = 3
 
-#: Seconds before a worker that has died is started again: the first time at once.
-_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+#: What an engine is that has told nothing.
+_EMPTY = Occupancy(is_full=False)
 
 
 class Replica:
@@ -81,6 +82,8 @@ class Replica:
         self.device = str(device)
         self.state = ReplicaState.STARTING
         self.room = Room(max_tasks=0)
+        #: How full its engine has told that it is.
+        self.occupancy = _EMPTY
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
         self.code: tuple[CodeStatus, ...] = ()
@@ -99,13 +102,12 @@ class Replica:
         self._on_claim = on_claim
         self.telling = Telling(deployment.label, {} if settings is None else settings)
         self._link: Link | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._backoff = Backoff(self._restart)
         self._starting: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._has_served = False
         self._is_loading = False
-        self._failures = 0
         self._series: ReplicaSeries  # from when it is ready on: a device is known then
 
     def __repr__(self) -> str:
@@ -129,7 +131,7 @@ class Replica:
         if self.has_suspect:
             return 0
         if self.room.is_continuous:
-            return self.room.max_tasks - held
+            return 0 if self.occupancy.is_full else self.room.max_tasks - held
         return self.room.max_tasks if self._turns.takes_ahead else 0
 
     @property
@@ -204,8 +206,7 @@ class Replica:
 
         Tasks still in flight fail.
         """
-        if self._timer is not None:
-            self._timer.cancel()
+        self._backoff.cancel()
         if self.state is not ReplicaState.STOPPED:
             self._move(ReplicaState.STOPPED)
             self._settled.set()
@@ -230,6 +231,7 @@ class Replica:
         self._link = None
         self.telling.end()
         self._turns.clear()
+        self.occupancy = _EMPTY
         orphans = self._take_in_flight()
         self.leaving.clear()
         if self.state is ReplicaState.STOPPED:
@@ -240,7 +242,7 @@ class Replica:
         _log.error("%r: the worker ended: %s.", self, how)
         if self._has_served and self.state is not ReplicaState.DRAINING:
             self._move(ReplicaState.WAITING)
-            self._schedule_restart()
+            self._backoff.schedule()
         else:
             self._move(ReplicaState.STOPPED)
         self._settled.set()
@@ -258,11 +260,6 @@ class Replica:
             else:
                 again.append(task)
         self._owner.on_orphans(again)
-
-    def _schedule_restart(self) -> None:
-        delay_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
-        self._failures += 1
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._restart)
 
     def _restart(self) -> None:
         if self.state is not ReplicaState.WAITING:
@@ -364,10 +361,14 @@ class Replica:
         if frame.steps:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
             self._turns.end_step(self.in_flight.keys() - ended)
+        if frame.occupancy is not None:
+            more = frame.occupancy.num_preemptions - self.occupancy.num_preemptions
+            self._series.count_preemptions(more)
+            self.occupancy = frame.occupancy
         for event in frame.events:
             self._on_event(event)
         for seconds, size in frame.steps:
-            self._failures = 0  # not when it is ready: one that dies of each task is ready, too
+            self._backoff.forgive()  # not when it is ready: one that dies of each task is, too
             self._series.observe_step(size, seconds)
             self._owner.on_step(self.device, size, seconds)
         self._owner.on_room()

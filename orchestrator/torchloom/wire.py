@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from torchloom.code_status import CodeStatus
+from torchloom.engine import Occupancy
 from torchloom.errors import WIRE_ERRORS, Fault, TaskFailed, TorchLoomError
 
 
@@ -150,10 +151,14 @@ WireEvent = ChunkEvent | ResultEvent | FailureEvent | GoneEvent
 
 
 class Events(Frame, frozen=True, tag=8):
-    """Events, and the steps since the last such frame: (seconds, how many tasks it worked on)."""
+    """Events, and the steps since the last such frame: (seconds, how many tasks it worked on).
+
+    `occupancy`: how full the engine is, where that has changed.
+    """
 
     events: list[WireEvent]
     steps: list[tuple[float, int]]
+    occupancy: Occupancy | None = None
 
 
 class Code(Frame, frozen=True, tag=9):

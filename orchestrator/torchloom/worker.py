@@ -25,7 +25,17 @@ from torchloom.channel import Channel, Hangup, SocketChannel
 from torchloom.code_status import CodeStatus, Compiled, is_changing
 from torchloom.deployment import EngineFactory, Preparation, Report
 from torchloom.device import Device
-from torchloom.engine import Chunk, Engine, Event, Noted, Result, Values, Work
+from torchloom.engine import (
+    Chunk,
+    Engine,
+    Event,
+    Noted,
+    Occupancy,
+    Occupied,
+    Result,
+    Values,
+    Work,
+)
 from torchloom.errors import BatchContractError, InvalidInput, ModelLoadError, TorchLoomError
 from torchloom.footprint import bytes_of, resident_bytes
 from torchloom.setting import Settable
@@ -160,6 +170,7 @@ class Worker:
         self._waiting: deque[Work] = deque()
         self._events: list[WireEvent] = []
         self._steps: list[tuple[float, int]] = []
+        self._told_occupancy: Occupancy | None = None
 
     def serve(self) -> None:
         """Admit and step until a Close or a hang-up."""
@@ -290,12 +301,22 @@ class Worker:
         steps, self._steps = self._steps, []
         if not events and not steps:
             return
+        occupancy = self._news_of_occupancy()
         try:
-            self._channel.send(Events(events, steps))
+            self._channel.send(Events(events, steps, occupancy))
         except TypeError:
             for event in events:
                 self._channel.send(Events([sendable(event)], []))
-            self._channel.send(Events([], steps))
+            self._channel.send(Events([], steps, occupancy))
+
+    def _news_of_occupancy(self) -> Occupancy | None:
+        if not isinstance(self._engine, Occupied):
+            return None
+        occupancy = self._engine.occupancy()
+        if occupancy == self._told_occupancy:
+            return None
+        self._told_occupancy = occupancy
+        return occupancy
 
     def _rest_s(self) -> float | None:
         """Say how long it may sleep; None: until there is something to do."""

@@ -205,3 +205,31 @@ def test_lets_language_models_alone_have_adapters() -> None:
     faults = faults_of({"name": "m", "kind": "embedder", "source": "m", "adapters": {}})
 
     assert any("adapters" in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("kv_cache", "says"),
+    [
+        ({}, "at least 1 entry"),
+        ({"tokens": 0}, "1 or more"),
+        ({"tokens": 5, "memory": 5}, "at most 1 entry"),
+        ({"token": 5}, "Did you mean 'tokens'?"),
+        ({"memory": "2 apples"}, "2GiB"),
+        (65536, "must be a mapping"),
+    ],
+)
+def test_refuses_a_cache_of_no_size(kv_cache: object, says: str) -> None:
+    """`kv_cache` is a number of tokens or an amount of memory, and one alone."""
+    data = {"name": "m", "kind": "llm", "source": "weights", "kv_cache": kv_cache}
+    assert any(says in message for message in faults_of(data)), faults_of(data)
+
+
+def test_counts_a_cache_that_is_set_aside(tmp_path: Path) -> None:
+    """What `kv_cache` asks for is part of what the model is expected to hold."""
+    (tmp_path / "model.safetensors").write_bytes(b"12345")
+    data = {"name": "m", "kind": "llm", "source": str(tmp_path), "kv_cache": {"memory": "1GiB"}}
+
+    deployment = parse_model(Document(data=data), base=BASE)
+
+    assert deployment.estimated_bytes == 5 + (1 << 30)
+    assert deployment.config["kv_cache"] == {"memory": "1GiB"}

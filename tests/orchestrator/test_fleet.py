@@ -10,7 +10,7 @@ from loom_fakes.clock import ManualClock
 from loom_fakes.engines import deploy
 from loom_fakes.scripted import ScriptedExecutor, settle, until
 
-from torchloom import replica as replica_module
+from torchloom import backoff
 from torchloom.device import Device
 from torchloom.errors import InvalidInput, NotServing
 from torchloom.policy import ReplicaPolicy
@@ -46,7 +46,7 @@ class _Bench:
 @pytest.fixture
 async def bench(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Bench]:
     """Give a pool that has started."""
-    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0,))
+    monkeypatch.setattr(backoff, "_WAITS_S", (0.0,))
     bench = _Bench(clock)
     await bench.pool.start()
     yield bench

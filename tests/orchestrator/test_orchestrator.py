@@ -17,8 +17,7 @@ from loom_fakes.engines import PATIENCE_S, Gate, deploy
 from loom_fakes.graphs import bind, make_graph, model_node, to_binding
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
-from torchloom import leaving
-from torchloom import replica as replica_module
+from torchloom import backoff, leaving
 from torchloom.device import Device
 from torchloom.engine import Values
 from torchloom.errors import (
@@ -101,7 +100,7 @@ def _worker_pids() -> list[int]:
 @pytest.fixture
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restart at once, so that no test waits."""
-    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0,))
+    monkeypatch.setattr(backoff, "_WAITS_S", (0.0,))
 
 
 _STREAM = "a b c d e f g h"
@@ -883,7 +882,7 @@ async def test_says_why_a_worker_cannot_start_again(
     real: Orchestrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model has failed, for a reason that can be read; requests wait for it or give up."""
-    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0, 1000.0))
+    monkeypatch.setattr(backoff, "_WAITS_S", (0.0, 1000.0))
     opened = asyncio.Semaphore(0)
     deployment = deploy("open_once", config={"mark": str(tmp_path / "opened")})
     await real.add_model(deployment, lambda *_: opened.release())

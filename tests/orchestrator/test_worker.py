@@ -22,7 +22,7 @@ from torchloom import huge_pages
 from torchloom import worker as worker_module
 from torchloom.channel import Hangup
 from torchloom.code_status import CodeState, CodeStatus
-from torchloom.engine import BatchEngine, Engine, Event, Result, Room, Values, Work
+from torchloom.engine import BatchEngine, Engine, Event, Occupancy, Result, Room, Values, Work
 from torchloom.errors import InvalidInput
 from torchloom.wire import (
     Admit,
@@ -633,3 +633,23 @@ def test_stays_on_the_cores_that_were_chosen(monkeypatch: pytest.MonkeyPatch) ->
     worker_module._pin({"TORCHLOOM_CORES": "0,2"})
     worker_module._pin({})
     assert pinned == [{0, 2}]
+
+
+class _Filling(Streamer):
+    """Is full while it holds more than one task."""
+
+    def occupancy(self) -> Occupancy:
+        return Occupancy(is_full=len(self._held) > 1, num_waiting=max(len(self._held) - 1, 0))
+
+
+def test_tells_how_full_its_engine_is() -> None:
+    """With the events, where it has changed."""
+    script = _Script([Admit([(n, {"text": "a b"}, {}, True) for n in (1, 2)])], [], [], [])
+    Worker(_Filling({}), script).serve()
+
+    frames = [frame for frame in script.sent if isinstance(frame, Events)]
+    assert [frame.occupancy for frame in frames] == [
+        Occupancy(is_full=True, num_waiting=1),
+        None,
+        Occupancy(is_full=False),
+    ]

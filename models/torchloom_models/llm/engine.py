@@ -5,8 +5,10 @@ A step runs one token of every sequence that writes and, within a budget, pieces
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from collections.abc import Sequence as Group
+from dataclasses import dataclass
 from itertools import accumulate
 from math import isfinite
 from typing import cast
@@ -14,8 +16,8 @@ from typing import cast
 import torch
 
 from torchloom.code_status import CodeStatus
-from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
-from torchloom.errors import InvalidModel, TaskFailed
+from torchloom.engine import Chunk, Event, Failure, Occupancy, Result, Room, Work
+from torchloom.errors import InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
 from torchloom_models.llm.adapter_field import SETTING
 from torchloom_models.llm.adapter_table import AdapterTable
@@ -25,6 +27,21 @@ from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
+
+
+_log = logging.getLogger(__name__)
+
+#: A token; None where the logits are no numbers; what was raised where none could be drawn.
+_Drawn = int | None | Exception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What an engine says of itself: its device, notes for users, memory that is set aside."""
+
+    device: str
+    notes: tuple[str, ...] = ()
+    reserved_bytes: int = 0
 
 
 class LlmEngine:
@@ -38,18 +55,19 @@ class LlmEngine:
         runner: Runner,
         sampler: Sampler,
         budget: Budget,
-        device: str,
-        notes: Group[str] = (),
+        facts: EngineFacts,
         adapters: AdapterTable | None = None,
     ) -> None:
-        self.device = device
-        self.notes = tuple(notes)
+        self.device = facts.device
+        self.notes = facts.notes
+        self._reserved = facts.reserved_bytes
         self._reader = reader
         self._scheduler = scheduler
         self._runner = runner
         self._sampler = sampler
         self._room = Room(max_tasks=scheduler.num_rows, is_continuous=True)
-        self._budget = budget
+        #: What goes through a pass at most; may be set between steps.
+        self.budget = budget
         self._sequences: dict[int, Sequence] = {}
         self._adapters = adapters
 
@@ -67,7 +85,7 @@ class LlmEngine:
         """Run one pass over what is next; draw a token for each sequence that has come to it."""
         for move in self._scheduler.compact():
             self._runner.move(move.source, move.target, move.sequence.num_held)
-        spans = self._scheduler.plan(self._budget)
+        spans = self._scheduler.plan(self.budget)
         if not spans:
             return []
         logits = self._runner.run(spans, self._scheduler.running)
@@ -95,9 +113,17 @@ class LlmEngine:
         used = {each.place for each in self._sequences.values()}
         self._adapters.load(name, source, used=used)
 
+    def occupancy(self) -> Occupancy:
+        """Say how full its cache is, and whether more tasks would only wait."""
+        return self._scheduler.occupancy
+
     def memory_bytes(self) -> int:
         """Give what the device's allocator holds; 0 on a CPU."""
         return reserved_bytes(self.device)
+
+    def reserved_bytes(self) -> int:
+        """Give what is set aside for its cache and takes no memory before it is written to."""
+        return self._reserved
 
     def code_status(self) -> list[CodeStatus]:
         """Say how the code of each part stands."""
@@ -133,7 +159,8 @@ class LlmEngine:
             right = []
             for (span, row), token in zip(ends, drawn, strict=True):
                 events += self._append(span.sequence, token)
-                if span.sequence.finish_reason is None and token in span.draft[number : number + 1]:
+                goes_on = span.sequence.task_id in self._sequences
+                if goes_on and token in span.draft[number : number + 1]:
                     span.sequence.num_held += 1
                     right.append((span, row))
                 elif span.draft and span.sequence.lookup is not None:
@@ -151,21 +178,44 @@ class LlmEngine:
             if not isfinite(highest)
         ]
 
-    def _draw(self, logits: torch.Tensor, rows: Group[int], spans: Group[Span]) -> list[int | None]:
-        if rows != list(range(len(logits))):
-            logits = logits[rows]
-        return self._sampler.sample(logits, [span.sequence for span in spans])
+    def _draw(self, logits: torch.Tensor, rows: Group[int], spans: Group[Span]) -> list[_Drawn]:
+        """Draw for all rows at once; where that raises, for each alone, so that one fails alone."""
+        chosen = logits if rows == list(range(len(logits))) else logits[rows]
+        try:
+            return [*self._sampler.sample(chosen, [span.sequence for span in spans])]
+        except Exception as error:  # noqa: BLE001 - what a request brings along may raise anything
+            if len(spans) == 1:
+                _log.exception("No token could be drawn for %r.", spans[0].sequence)
+                return [error]
+        return [
+            token
+            for row, span in zip(rows, spans, strict=True)
+            for token in self._draw(logits, [row], [span])
+        ]
 
-    def _append(self, sequence: Sequence, token: int | None) -> list[Event]:
-        """Give a sequence its next token, None where there is none; say what came of it."""
+    def _append(self, sequence: Sequence, token: _Drawn) -> list[Event]:
+        """Give a sequence its next token, or fail it without one; say what came of it."""
         if token is None:
             return [self._fail(sequence)]
-        text = sequence.append(token)
+        if isinstance(token, Exception):
+            return [self._give_up(sequence, token)]
+        try:
+            text = sequence.append(token)
+        except Exception as error:  # noqa: BLE001 - as above; its neighbours go on
+            _log.exception("A token could not be taken by %r.", sequence)
+            return [self._give_up(sequence, error)]
         events: list[Event] = [Chunk(sequence.task_id, {"text": text})] if text else []
         if sequence.finish_reason is not None:
             self.cancel(sequence.task_id)
             events.append(_result(sequence))
         return events
+
+    def _give_up(self, sequence: Sequence, error: Exception) -> Failure:
+        """End a sequence for which something raised; what its blocks hold is sound."""
+        self.cancel(sequence.task_id)
+        if not isinstance(error, TorchLoomError):
+            error = TaskFailed(f"{type(error).__name__}: {error}")
+        return Failure(sequence.task_id, error)
 
     def _fail(self, sequence: Sequence) -> Failure:
         self._runner.clear(self._scheduler.discard(sequence))

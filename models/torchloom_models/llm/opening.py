@@ -16,10 +16,10 @@ from torchloom_models.backend import WeightFormat
 from torchloom_models.llm.adapter_plan import AdapterPlan
 from torchloom_models.llm.adapter_stack import Mixer, NoMixer
 from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.cache_room import CacheRoom, free_bytes
 from torchloom_models.llm.checkpoint import Checkpoint
-from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
-from torchloom_models.llm.engine import LlmEngine
+from torchloom_models.llm.engine import EngineFacts, LlmEngine
 from torchloom_models.llm.kv_cache import CacheSize, KvCache, token_bytes
 from torchloom_models.llm.model_runner import ModelRunner, probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
@@ -75,6 +75,7 @@ class LlmOpening(Opening[LlmEngine]):
         "max_sequences",
         "max_size",
         "max_length",
+        "kv_cache",
         "speculation",
         "adapter_shape",
     )
@@ -106,31 +107,38 @@ class LlmOpening(Opening[LlmEngine]):
         table: AdapterTable | None = None
         if self._adapters is not None:
             mixer, table = self._adapters.open(model, label, self._report)
-        size = _cache_size(model, checkpoint, config, place)
-        runner = self._runner(model, size, label, place, mixer)
+        room = _cache_room(model, checkpoint, config, place)
+        runner, size = self._runner(model, room, label, place, mixer)
         if self._has_warm_up:
             runner.warm_up(self._report)
-        return self._assemble(runner, label, place, table)
+        # Pages of a CPU's memory count for nobody before they are written to.
+        is_reserved = room.kv_cache is not None and place == "cpu"
+        reserved = size.num_tokens * room.bytes_per_token if is_reserved else 0
+        return self._assemble(
+            runner, label, place, note=size.note, reserved=reserved, adapters=table
+        )
 
     def _runner(
-        self, model: PreTrainedModel, size: CacheSize, label: str, place: str, mixer: Mixer
-    ) -> Runner:
-        """Make what runs a model's passes on a device."""
+        self, model: PreTrainedModel, room: CacheRoom, label: str, place: str, mixer: Mixer
+    ) -> tuple[Runner, CacheSize]:
+        """Make what runs a model's passes on a device, and say how large its cache is."""
         recipe = self._recipe(label, str(model.dtype))
         if label.startswith("openvino:"):
-            return open_openvino(model, size, recipe, mixer)
-        cache = KvCache(
-            size.layers,
-            num_slots=size.num_slots,
-            max_length=size.max_length,
-            dtype=model.dtype,
-            device=place,
-        )
+            return open_openvino(model, room, recipe, mixer)
+        size = room.slots()
+        cache = KvCache.of(size, model.dtype, place)
         step = DecodeStep(model, cache, recipe, mixer)
-        return ModelRunner(model, cache, step, device=place, mixer=mixer)
+        return ModelRunner(model, cache, step, device=place, mixer=mixer), size
 
     def _assemble(
-        self, runner: Runner, label: str, place: str, adapters: AdapterTable | None
+        self,
+        runner: Runner,
+        label: str,
+        place: str,
+        *,
+        note: str,
+        reserved: int,
+        adapters: AdapterTable | None,
     ) -> LlmEngine:
         checkpoint = self._checkpoint
         tokenizer = Tokenizer.from_folder(
@@ -162,8 +170,11 @@ class LlmOpening(Opening[LlmEngine]):
                 device=place,
             ),
             budget=_BUDGETS[label.partition(":")[0]],
-            device=label,
-            notes=self._notes(runner, tokenizer),
+            facts=EngineFacts(
+                device=label,
+                notes=(*([note] if note else []), *self._notes(runner, tokenizer)),
+                reserved_bytes=reserved,
+            ),
         )
 
     def _notes(self, runner: Runner, tokenizer: Tokenizer) -> list[str]:
@@ -181,10 +192,10 @@ class LlmOpening(Opening[LlmEngine]):
         return speculation.get("prompt_lookup", 0)
 
 
-def _cache_size(
+def _cache_room(
     model: PreTrainedModel, checkpoint: Checkpoint, config: Mapping[str, object], place: str
-) -> CacheSize:
-    """Say what a cache must hold."""
+) -> CacheRoom:
+    """Say what bounds a cache."""
     try:
         layers = probe_layers(model)
     except (NotImplementedError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -193,15 +204,17 @@ def _cache_size(
             f"and values of plain attention ({type(error).__name__}: {error})."
         )
         raise ModelLoadError(message) from error
-    num_slots = cast("int", config.get("max_sequences") or config.get("max_size") or _MAX_SEQUENCES)
-    max_length = choose_max_length(
-        model_length=checkpoint.max_length,
-        wished=cast("int | None", config.get("max_length")),
+    number = config.get("max_sequences") or config.get("max_size") or _MAX_SEQUENCES
+    return CacheRoom(
+        layers=layers,
         bytes_per_token=token_bytes(layers, model.dtype),
-        num_slots=num_slots,
+        model_length=checkpoint.max_length,
+        max_sequences=cast("int", number),
+        max_length=cast("int | None", config.get("max_length")),
+        kv_cache=cast("Mapping[str, object] | None", config.get("kv_cache")),
+        free_bytes=free_bytes(place),
         device=place,
     )
-    return CacheSize(layers=layers, num_slots=num_slots, max_length=max_length)
 
 
 def _loss(runner: OpenvinoRunner | PagedRunner, tokenizer: Tokenizer, weights: WeightFormat) -> str:

@@ -34,6 +34,9 @@ from torchloom_models.recipe import Recipe
 #: The most tokens after which one pass gives logits, unless there are more slots.
 _MAX_KEPT = 256
 
+#: The most blocks of a cache that code is made for.
+_MAX_BLOCKS = 2**30
+
 
 class Row(NamedTuple):
     """New tokens of a sequence, after `start` others, and the blocks that have room for all.
@@ -166,11 +169,18 @@ class PagedRunner:
 
 
 def _dims(cache: PagedCache, size: CacheSize) -> list[dict[int, Dim]]:
-    """Say which sizes vary: the numbers of tokens, of those that are kept, of rows, of blocks."""
+    """Say which sizes vary: the numbers of tokens, of those that are kept, of rows, of blocks.
+
+    The size of the cache varies too: it may follow from the memory that is free, and code that is
+    kept is to be found again.
+    """
     slots = size.num_slots
     tokens = Dim("tokens", max=slots * size.max_length)
     kept = Dim("kept", max=max(_MAX_KEPT, slots))
-    blocks = Dim("blocks", max=cache.num_blocks)
+    # Sequences that share a block name it each in its own table.
+    most_named = slots * num_blocks(size.max_length)
+    blocks = Dim("blocks", max=most_named)
+    pool = Dim("pool", max=_MAX_BLOCKS)
     rows = {0: Dim("rows", max=slots)} if slots > 1 else {}
     ends = {0: Dim("ends", min=2, max=slots + 1)} if slots > 1 else {}
     return [
@@ -179,10 +189,10 @@ def _dims(cache: PagedCache, size: CacheSize) -> list[dict[int, Dim]]:
         {0: kept},
         rows,
         ends,
-        {0: blocks} if cache.num_blocks > 1 else {},
+        {0: blocks} if most_named > 1 else {},
         ends,
         {},
-        *[{}] * len(cache.buffers),
+        *[{0: pool} if cache.num_blocks > 1 else {}] * len(cache.buffers),
     ]
 
 

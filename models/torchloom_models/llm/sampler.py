@@ -36,11 +36,21 @@ class Sampler:
     def sample(self, logits: torch.Tensor, sequences: Rows[Sequence]) -> list[int | None]:
         """Give the next token of each sequence; None where the logits hold NaN or infinity.
 
-        `logits` [rows, vocabulary] may be written to.
+        `logits` [rows, vocabulary] stay as they are. If it raises, the same sequences can be asked
+        for again, in any grouping.
         """
+        try:
+            return self._sample(logits, sequences)
+        except BaseException:
+            self._key = ()  # what was prepared may be ahead of the sequences
+            for sequence in sequences:
+                sequence.put_back()
+            raise
+
+    def _sample(self, logits: torch.Tensor, sequences: Rows[Sequence]) -> list[int | None]:
         self._prepare(tuple(sequences))
         if not self._is_plain:
-            logits = logits.float()
+            logits = logits.to(torch.float32, copy=self._penalty is not None)
             if self._penalty is not None:
                 logits = self._penalty.apply(logits)
         # The largest is NaN wherever a row holds NaN: no pass of its own to look for it.

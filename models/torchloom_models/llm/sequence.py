@@ -31,7 +31,9 @@ class Sequence:
 
     __slots__ = (
         "_detokenizer",
+        "_drawn",
         "_end_tokens",
+        "_is_put_back",
         "_matcher",
         "_random",
         "_sent",
@@ -82,6 +84,9 @@ class Sequence:
         self._detokenizer = detokenizer
         self._matcher = StopMatcher(params.stop)
         self._random = random.Random(params.seed)  # noqa: S311 - it draws tokens, not secrets
+        #: What was drawn since the last token; negative: nothing.
+        self._drawn = -1.0
+        self._is_put_back = False
         self._sent: list[str] = []
 
     @property
@@ -116,10 +121,18 @@ class Sequence:
 
     def draw(self) -> float:
         """Give the next number of this sequence's own random stream, in [0, 1): one a token."""
-        return self._random.random()
+        if not self._is_put_back:
+            self._drawn = self._random.random()
+        self._is_put_back = False
+        return self._drawn
+
+    def put_back(self) -> None:
+        """Let a number that no token was drawn by be the next again."""
+        self._is_put_back = self._drawn >= 0
 
     def append(self, token: int) -> str:
         """Take the next token; give the text that may be sent now. May set `finish_reason`."""
+        self._drawn, self._is_put_back = -1.0, False
         self.tokens.append(token)
         self.ids.append(token)
         if token in self._end_tokens:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
+from torchloom.engine import Occupancy
 from torchloom.errors import TaskFailed, TorchLoomError
 from torchloom.executor import OnEnd, OnFrame
 from torchloom.wire import (
@@ -166,6 +167,10 @@ class ScriptedLink:
     def tell(self, *events: WireEvent, step_s: float = 0.001, size: int = 0) -> None:
         """Send events."""
         self._on_frame(Events(list(events), [(step_s, size)] if size else []))
+
+    def tell_occupancy(self, occupancy: Occupancy) -> None:
+        """Tell how full the engine is."""
+        self._on_frame(Events([], [], occupancy))
 
     def answer(self, *task_ids: int, step_s: float = 0.001, **outputs: object) -> None:
         """Finish tasks in one step."""
