@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_message
-from torchloom_api.openai.text_request import Positive, WritingRequest
+from torchloom_api.openai.text_request import NumTop, Positive, WritingRequest
 
 
 #: What a client wants to find again in the answer, within OpenAI's bounds.
@@ -26,6 +26,15 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     instructions: str | None = None
     max_output_tokens: Positive | None = None
     metadata: Metadata | None = None
+    include: list[Literal["message.output_text.logprobs"]] | None = None
+    top_logprobs: NumTop | None = None
+
+    def to_logprobs(self) -> dict[str, object]:
+        """Give what a model is asked of its tokens. Raises InvalidRequest."""
+        if self.top_logprobs and not self.include:
+            message = "'top_logprobs' needs 'include': [\"message.output_text.logprobs\"]."
+            raise InvalidRequest(message, param="top_logprobs", code="invalid_value")
+        return {"logprobs": self.top_logprobs or 0} if self.include else {}
 
     def to_messages(self) -> Messages:
         """Give instructions and input as messages. Raises InvalidRequest, with the place."""

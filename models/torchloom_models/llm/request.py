@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
+from torchloom_models.llm.logprob_report import LogprobReport
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.tokenizer import Tokenizer
@@ -41,14 +42,24 @@ class RequestReader:
         params = self._defaults.updated(work.params)
         self._check_bias(params)
         prompt = self._read_prompt(work.inputs)
-        return Sequence(
+        detokenizer = self._tokenizer.detokenizer()
+        sequence = Sequence(
             work.task_id,
             prompt,
             params,
             max_tokens=self._fit(len(prompt), params.max_tokens),
             end_tokens=self._end_tokens,
-            detokenizer=self._tokenizer.detokenizer(),
+            detokenizer=detokenizer,
         )
+        if params.logprobs is not None or params.prompt_logprobs is not None:
+            sequence.report = LogprobReport(
+                num_top=params.logprobs,
+                num_prompt_top=params.prompt_logprobs,
+                prompt=prompt,
+                texts=self._tokenizer.token_texts(),
+                detokenizer=detokenizer,
+            )
+        return sequence
 
     def _check_bias(self, params: SamplingParams) -> None:
         beyond = [token for token in params.logit_bias if token >= self._vocabulary_size]

@@ -7,6 +7,7 @@ from collections.abc import Sequence as Tokens
 from typing import Literal
 
 from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.logprob_report import LogprobReport
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.stop import StopMatcher
@@ -21,7 +22,8 @@ class Sequence:
     `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
     and values of the first `num_held` of them, and `content`, what the full ones among them are
     published under; `num_cached` tokens of the prompt had been run for another sequence. `lookup`
-    guesses its next tokens, where anything does.
+    guesses its next tokens, where anything does; `report` tells how likely its tokens were, where
+    that is asked.
     `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
     allow.
     """
@@ -44,6 +46,7 @@ class Sequence:
         "num_published",
         "params",
         "prompt",
+        "report",
         "task_id",
         "tokens",
     )
@@ -71,6 +74,7 @@ class Sequence:
         self.num_published = 0
         self.content = 0
         self.lookup: PromptLookup | None = None
+        self.report: LogprobReport | None = None
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
         self._detokenizer = detokenizer
