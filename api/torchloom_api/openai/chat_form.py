@@ -112,9 +112,7 @@ class ChatForm:
     def piece(self, index: int, text: str, logprobs: Sequence[ToldToken] = ()) -> bytes:
         """Write a chunk with more text."""
         told = self._to_logprobs(logprobs) if logprobs else None
-        return self._chunk(
-            ChatChunkChoice(index=index, delta=Delta(content=text), logprobs=told)
-        )
+        return self._chunk(ChatChunkChoice(index=index, delta=Delta(content=text), logprobs=told))
 
     def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer, with what it cites."""

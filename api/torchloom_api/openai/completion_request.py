@@ -30,7 +30,7 @@ class CompletionRequest(TextRequest, frozen=True, kw_only=True):
 
     def check_best(self) -> None:
         """Refuse to write more answers than are given. Raises InvalidRequest."""
-        if self.best_of is not None and self.best_of != self.num_choices:
+        if self.best_of not in (None, 1, self.num_choices):
             message = "'best_of' other than 'n' is not served by this server: leave it out."
             raise InvalidRequest(message, param="best_of", code="unsupported_parameter")
 

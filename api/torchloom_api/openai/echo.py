@@ -1,4 +1,4 @@
-"""EchoedGeneration: answers that begin with their prompts. Knows no model and no form of answers."""
+"""EchoedGeneration: answers that begin with their prompts. Knows no model and no form of them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -19,6 +19,10 @@ Metadata = Annotated[
 ]
 
 
+#: What an answer may include beside what it holds anyway.
+_LOGPROBS: Final = "message.output_text.logprobs"
+
+
 class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     """Text, or a conversation as items, that the model is to go on with."""
 
@@ -26,13 +30,17 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     instructions: str | None = None
     max_output_tokens: Positive | None = None
     metadata: Metadata | None = None
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: list[str] | None = None
     top_logprobs: NumTop | None = None
 
     def to_logprobs(self) -> dict[str, object]:
         """Give what a model is asked of its tokens. Raises InvalidRequest."""
+        beyond = [each for each in self.include or () if each != _LOGPROBS]
+        if beyond:
+            message = f"'include' of {beyond[0]!r} is not served by this server: leave it out."
+            raise InvalidRequest(message, param="include", code="unsupported_parameter")
         if self.top_logprobs and not self.include:
-            message = "'top_logprobs' needs 'include': [\"message.output_text.logprobs\"]."
+            message = f"'top_logprobs' needs 'include': ['{_LOGPROBS}']."
             raise InvalidRequest(message, param="top_logprobs", code="invalid_value")
         return {"logprobs": self.top_logprobs or 0} if self.include else {}
 

@@ -11,10 +11,11 @@ from tiny_model import drain, ends, generate, load_reference, make_tokenizer, op
 from torchloom.device import Device
 from torchloom.engine import Chunk, Event, Failure, Result, Work
 from torchloom.errors import InvalidInput
-from torchloom_models.llm import opening
+from torchloom_models.llm import opening, openvino_opening
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.logprob import Logprobs
+from torchloom_models.llm.paged_runner import PagedRunner
 from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.scheduler import Budget
 
@@ -25,6 +26,8 @@ PROMPTS = [
     "naïve",
     "seven of them",
 ]
+
+LLAMA = Path(__file__).parents[3] / "examples" / "tiny_models" / "tiny_llama"
 
 LIMITS = {"max_tokens": 12, "ignore_eos": True}
 
@@ -253,11 +256,17 @@ def test_refuses_what_is_out_of_range(engine: LlmEngine, value: object) -> None:
 
 
 @pytest.mark.slow
-def test_agrees_with_the_kernel_on_pages(tmp_path: Path) -> None:
-    """OpenVINO's pages: prefixes that are shared, guessed tokens, preemption, prompts in pieces."""
+@pytest.mark.parametrize("is_paged", [True, False])
+def test_agrees_by_openvinos_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_paged: bool
+) -> None:
+    """In pages, with prefixes that are shared, and in slots: prompts in pieces, and answers."""
     pytest.importorskip("openvino")
+    if not is_paged:
+        monkeypatch.setattr(openvino_opening, "probe_windows", _refuse)
     folder = save_model(tmp_path / "model")
-    engine = _open_paged(folder, tmp_path, speculation={"prompt_lookup": 6})
+    engine = _open_openvino(folder, tmp_path)
+    assert isinstance(engine._runner, PagedRunner) == is_paged
     again = "seven of them, and all of them are old. " * 4
     params = {"max_tokens": 40, "ignore_eos": True, "logprobs": 2, "prompt_logprobs": 1}
     for number in range(4):
@@ -283,7 +292,7 @@ def test_tells_no_token_twice_after_preemption(tmp_path: Path) -> None:
     """A sequence that gave its blocks back goes on where it was; so does a prompt's report."""
     pytest.importorskip("openvino")
     folder = save_model(tmp_path / "model")
-    engine = _open_paged(folder, tmp_path)
+    engine = _open_openvino(folder, tmp_path)
     # So few blocks that not all of them can run to their end at once.
     engine._scheduler._pool = BlockPool(6, engine._scheduler._pool.block_size)
     params = {"max_tokens": 70, "ignore_eos": True, "logprobs": 1, "prompt_logprobs": 1}
@@ -302,7 +311,41 @@ def test_tells_no_token_twice_after_preemption(tmp_path: Path) -> None:
     engine.close()
 
 
-def _open_paged(folder: Path, tmp_path: Path, **config: object) -> LlmEngine:
+@pytest.mark.slow
+def test_tells_the_same_of_guessed_tokens(tmp_path: Path) -> None:
+    """The trained Llama copies from its prompt, several tokens a step: each is told once."""
+    pytest.importorskip("openvino")
+    passage = "The outer mole was built in 1887 by Corvan Ashdrift Bellweather the Elder."
+    asked = f"[1] {passage}\nQuestion: Who built the outer mole?"
+    said = [
+        {"role": "system", "content": "Answer from the passages alone."},
+        {"role": "user", "content": asked},
+    ]
+    params = {"max_tokens": 40, "temperature": 0, "logprobs": 2, "prompt_logprobs": 0}
+    told, num_steps = [], []
+    for config in ({}, {"speculation": {"prompt_lookup": 6}}):
+        engine = _open_openvino(LLAMA, tmp_path, **config)
+        engine.admit(Work(0, {"messages": said}, params))
+        events: list[Event] = []
+        num_steps.append(0)
+        while not engine.is_idle:
+            events += engine.step()
+            num_steps[-1] += 1
+        (end,) = ends(events).values()
+        told.append((_entries(end), _entries(end, "prompt_logprobs")))
+        assert _told(events, 0) == _entries(end)
+        engine.close()
+
+    assert num_steps[1] < num_steps[0]
+    _same(told[1][0], told[0][0])
+    _same(told[1][1][1:], told[0][1][1:])
+
+
+def _refuse(*_: object) -> list[int]:
+    raise NotImplementedError("the test wants the other")
+
+
+def _open_openvino(folder: Path, tmp_path: Path, **config: object) -> LlmEngine:
     values = {
         "source": str(folder),
         "dtype": "float32",
