@@ -12,6 +12,7 @@ from torchloom.errors import NotServing
 from torchloom.orchestrator import Orchestrator
 from torchloom_api.adapter_shelf import AdapterShelf
 from torchloom_api.input import InputChecks
+from torchloom_api.key_ring import KeyRing
 from torchloom_api.metrics import MetricsPage, RequestMeter
 from torchloom_api.registrar import Registrar
 from torchloom_api.restoration import Restoration
@@ -33,6 +34,7 @@ class Service:
     adapters: AdapterShelf
     checks: InputChecks = field(default_factory=InputChecks)
     requests: RequestMeter = field(default_factory=RequestMeter)
+    keys: KeyRing = field(default_factory=KeyRing)
     metrics: MetricsPage = field(init=False)
     is_started: bool = False
     #: When it was made, in seconds since 1970.

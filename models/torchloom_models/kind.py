@@ -16,6 +16,7 @@ from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.llm.adapter_field import FIELDS as ADAPTER_FIELDS
 from torchloom_models.llm.adapter_field import PARAMS as ADAPTER_PARAMS
+from torchloom_models.llm.logprob_schema import LOGPROB_OUTPUTS, LOGPROB_PARAMS
 from torchloom_models.schema import (
     BOOLEAN,
     COUNT,
@@ -69,7 +70,7 @@ _MESSAGE: Schema = {
 
 _LLM_PARAMS: Mapping[str, Schema] = {
     "max_tokens": {
-        **POSITIVE,
+        **COUNT,
         "description": "The most tokens to write; left out, as many as the context has room for.",
     },
     "min_tokens": {**COUNT, "default": 0, "description": "No end and no stop before this many."},
@@ -133,6 +134,7 @@ _LLM_PARAMS: Mapping[str, Schema] = {
         "description": "The answer ends before the first of these strings.",
     },
     "ignore_eos": {**BOOLEAN, "default": False, "description": "Go on past the end token."},
+    **LOGPROB_PARAMS,
 }
 
 _LLM = Kind(
@@ -150,8 +152,9 @@ _LLM = Kind(
             "text": STRING,
             "finish_reason": {"type": "string", "enum": ["stop", "length"]},
             "usage": _USAGE,
+            **LOGPROB_OUTPUTS,
         },
-        chunks={"type": "object", "properties": {"text": STRING}},
+        chunks={"type": "object", "properties": {"text": STRING, **LOGPROB_OUTPUTS}},
     ),
     fields={
         "max_sequences": {**POSITIVE, "description": "How many sequences it holds at once."},

@@ -15,13 +15,7 @@ from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.engine import Occupancy, Room
-from torchloom.errors import (
-    InvalidInput,
-    ModelLoadError,
-    NotServing,
-    TorchLoomError,
-    WorkerDied,
-)
+from torchloom.errors import InvalidInput, ModelLoadError, NotServing, TorchLoomError, WorkerDied
 from torchloom.executor import Executor, Link
 from torchloom.leaving import Leaving
 from torchloom.owner import Owner

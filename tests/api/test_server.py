@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -156,6 +157,24 @@ def test_serves_files_until_it_is_told_to_end(start: Start, tmp_path: Path) -> N
     assert answer.json()["outputs"] == {"said": "HELLO"}
     assert ready.status_code == 200
     assert server.end() == 0
+
+
+def test_says_that_anybody_may_use_it(start: Start, tmp_path: Path) -> None:
+    """Open to other machines without keys, it warns once; with keys, or on the loopback, never."""
+    loud = write(tmp_path, "loud.yaml", LOUD)
+    digest = hashlib.sha256(b"key").hexdigest()
+    keys = write(tmp_path, "keys", f"keys: [{{name: a, sha256: {digest}, scopes: [metrics]}}]")
+    logs = []
+    for arguments in (
+        ["--host=0.0.0.0", "--allow-open"],
+        ["--host=0.0.0.0", "--api-keys", keys],
+        [],
+    ):
+        server = start(loud, *arguments)
+        server.end()
+        logs.append(server.log.read_text())
+
+    assert [log.count("no key is asked for") for log in logs] == [1, 0, 0]
 
 
 def test_streams_as_it_goes(start: Start, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_messages
-from torchloom_api.openai.text_request import Positive, TextRequest
+from torchloom_api.openai.text_request import NumTop, Positive, TextRequest
 
 
 class ChatRequest(TextRequest, frozen=True, kw_only=True):
@@ -14,6 +14,11 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
 
     messages: list[dict[str, object]]
     max_completion_tokens: Positive | None = None
+    logprobs: bool | None = None
+    top_logprobs: NumTop | None = None
+    # Both are without effect: the one is of what is stored, the other saves time.
+    metadata: dict[str, object] | None = None
+    prediction: dict[str, object] | None = None
 
     @property
     def token_limit(self) -> int | None:
@@ -27,6 +32,13 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
     def token_limit_field(self) -> Literal["max_completion_tokens", "max_tokens"]:
         """The field that the limit was given in."""
         return "max_completion_tokens" if self.max_tokens is None else "max_tokens"
+
+    def to_logprobs(self) -> dict[str, object]:
+        """Give what a model is asked of its tokens. Raises InvalidRequest."""
+        if self.top_logprobs and not self.logprobs:
+            message = "'top_logprobs' may be given only where 'logprobs' is true."
+            raise InvalidRequest(message, param="top_logprobs", code="invalid_value")
+        return {"logprobs": self.top_logprobs or 0} if self.logprobs else {}
 
     def to_messages(self) -> Messages:
         """Give the messages. Raises InvalidRequest, with the place."""

@@ -54,7 +54,7 @@ async def _write_events(
             await exchange.write(opening)
     while event is not None:
         if isinstance(event, Piece):
-            await exchange.write(form.piece(event.index, event.text))
+            await exchange.write(form.piece(event.index, event.text, event.logprobs))
         else:
             await exchange.write(form.finish(event.index, event.answer))
         event = await events.get()

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torchloom_api.openai.citation import Citation
+from torchloom_api.openai.token_logprob import ToldToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer, the tokens that it took, and what it rests on."""
+    """A whole answer, the tokens that it took, and what it rests on.
+
+    `logprobs` and `prompt_logprobs` are there where they are asked for.
+    """
 
     text: str
     finish_reason: str
@@ -19,14 +23,18 @@ class Answer:
     num_cached: int
     num_written: int
     citations: tuple[Citation, ...] = ()
+    logprobs: tuple[ToldToken, ...] = ()
+    prompt_logprobs: tuple[ToldToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some more text of one answer."""
+    """Some more text of one answer, and the tokens that end in it."""
 
     index: int
     text: str
+    logprobs: tuple[ToldToken, ...] = ()
+    prompt_logprobs: tuple[ToldToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from torchloom.engine import Values
 from torchloom.run import RunOptions
 from torchloom_api.openai.generation import Answer, Finish, OnEvent, Piece
 from torchloom_api.openai.side_by_side import all_of
+from torchloom_api.openai.token_logprob import read_told
 from torchloom_api.service import Service
 
 
@@ -45,9 +46,9 @@ class ModelGeneration:
 
     async def _answer(self, index: int, prompt: Prompt, on_event: OnEvent | None) -> Answer:
         def tell(chunk: Values) -> None:
-            text = chunk.get("text")
-            if on_event is not None and isinstance(text, str) and text:
-                on_event(Piece(index, text))
+            piece = _to_piece(index, chunk)
+            if on_event is not None and (piece.text or piece.logprobs or piece.prompt_logprobs):
+                on_event(piece)
 
         outputs = await self.service.orchestrator.predict(
             self.deployment.name,
@@ -71,4 +72,15 @@ def _to_answer(outputs: Values) -> Answer:
         num_prompt=usage["prompt"],
         num_cached=usage["cached"],
         num_written=usage["completion"],
+        logprobs=read_told(outputs.get("logprobs")),
+        prompt_logprobs=read_told(outputs.get("prompt_logprobs")),
+    )
+
+
+def _to_piece(index: int, chunk: Values) -> Piece:
+    return Piece(
+        index,
+        str(chunk.get("text", "")),
+        read_told(chunk.get("logprobs")),
+        read_told(chunk.get("prompt_logprobs")),
     )

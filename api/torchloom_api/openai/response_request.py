@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_message
-from torchloom_api.openai.text_request import Positive, WritingRequest
+from torchloom_api.openai.text_request import NumTop, Positive, WritingRequest
 
 
 #: What a client wants to find again in the answer, within OpenAI's bounds.
@@ -19,6 +19,10 @@ Metadata = Annotated[
 ]
 
 
+#: What an answer may include beside what it holds anyway.
+_LOGPROBS: Final = "message.output_text.logprobs"
+
+
 class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     """Text, or a conversation as items, that the model is to go on with."""
 
@@ -26,6 +30,19 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     instructions: str | None = None
     max_output_tokens: Positive | None = None
     metadata: Metadata | None = None
+    include: list[str] | None = None
+    top_logprobs: NumTop | None = None
+
+    def to_logprobs(self) -> dict[str, object]:
+        """Give what a model is asked of its tokens. Raises InvalidRequest."""
+        beyond = [each for each in self.include or () if each != _LOGPROBS]
+        if beyond:
+            message = f"'include' of {beyond[0]!r} is not served by this server: leave it out."
+            raise InvalidRequest(message, param="include", code="unsupported_parameter")
+        if self.top_logprobs and not self.include:
+            message = f"'top_logprobs' needs 'include': ['{_LOGPROBS}']."
+            raise InvalidRequest(message, param="top_logprobs", code="invalid_value")
+        return {"logprobs": self.top_logprobs or 0} if self.include else {}
 
     def to_messages(self) -> Messages:
         """Give instructions and input as messages. Raises InvalidRequest, with the place."""

@@ -24,26 +24,19 @@ CHAT: Final[Table] = {
     "audio": (),
     "function_call": ("none",),
     "functions": (),
-    "logprobs": (False,),
-    "metadata": ({},),
     "modalities": (["text"],),
     "parallel_tool_calls": (),
-    "prediction": (),
     "reasoning_effort": (),
     "response_format": ({"type": "text"},),
     "store": (False,),
     "tool_choice": ("none",),
     "tools": (),
-    "top_logprobs": (0,),
     "verbosity": (),
     "web_search_options": (),
 }
 
 COMPLETION: Final[Table] = {
     **_SHARED,
-    "best_of": (1,),
-    "echo": (False,),
-    "logprobs": (),
     "suffix": ("",),
 }
 
@@ -54,7 +47,6 @@ RESPONSE: Final[Table] = {
     "background": (False,),
     "context_management": ([],),
     "conversation": (),
-    "include": ([],),
     "max_tool_calls": (),
     "moderation": (),
     "parallel_tool_calls": (True, False),
@@ -65,7 +57,6 @@ RESPONSE: Final[Table] = {
     "text": ({}, {"format": {"type": "text"}}),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
-    "top_logprobs": (0,),
     "truncation": ("disabled",),
 }
 

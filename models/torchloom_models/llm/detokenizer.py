@@ -28,6 +28,8 @@ class Detokenizer:
         self._window: list[int] = []
         self._num_settled = 0
         self._given = ""
+        #: How many characters it has given.
+        self.num_given = 0
 
     def push(self, token: int) -> str:
         """Take a token; give the text that it completes, often empty."""
@@ -44,6 +46,7 @@ class Detokenizer:
             self._window.pop()  # a special token: it has no text, now or later
         else:
             self._given = certain
+        self.num_given += len(new)
         return new
 
 

@@ -21,6 +21,7 @@ from torchloom.errors import InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
 from torchloom_models.llm.adapter_field import SETTING
 from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.logprob import Logprobs, note_prompt
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
@@ -148,11 +149,15 @@ class LlmEngine:
         `logits` as Runner.run gives them. What a draft guessed is drawn as if it had not been
         guessed; where both are the same, the logits after it count as well.
         """
-        rows = accumulate((1 + len(span.draft) for span in spans), initial=0)
-        placed = list(zip(spans, rows, strict=False))
-        ends = [(span, row) for span, row in placed if span.is_last]
-        pieces = [(span, row) for span, row in placed if not span.is_last]
-        events = self._fail_broken(logits, pieces) if pieces else []
+        begins = accumulate((span.num_kept for span in spans), initial=0)
+        for span, begin in zip(spans, begins, strict=False):
+            if span.is_scored:
+                _score(span, logits[begin : begin + span.num_kept])
+        rows = accumulate(span.num_kept for span in spans)
+        placed = [(s, row - 1 - len(s.draft)) for s, row in zip(spans, rows, strict=True)]
+        ends = [(span, row) for span, row in placed if _is_written_to(span)]
+        pieces = [(span, row) for span, row in placed if not _is_written_to(span)]
+        events = self._end_pieces(logits, pieces) if pieces else []
         number = 0
         while ends:
             drawn = self._draw(logits, [row + number for _, row in ends], [s for s, _ in ends])
@@ -169,24 +174,36 @@ class LlmEngine:
             number += 1
         return events
 
-    def _fail_broken(self, logits: torch.Tensor, pieces: Group[tuple[Span, int]]) -> list[Event]:
-        """Fail prompts that come to no numbers before their end, so that nobody shares them."""
+    def _end_pieces(self, logits: torch.Tensor, pieces: Group[tuple[Span, int]]) -> list[Event]:
+        """Fail prompts that come to no numbers before their end, so that nobody shares them.
+
+        End those that nothing is written to, once all of them has been run.
+        """
+        events: list[Event] = []
         best = logits[[row for _, row in pieces]].max(dim=-1).values.tolist()
-        return [
-            self._fail(span.sequence)
-            for (span, _), highest in zip(pieces, best, strict=True)
-            if not isfinite(highest)
-        ]
+        for (span, _), highest in zip(pieces, best, strict=True):
+            if not isfinite(highest):
+                events.append(self._fail(span.sequence))
+            elif span.is_last:
+                span.sequence.finish_reason = "length"
+                events += self._tell(span.sequence, "")
+        return events
 
     def _draw(self, logits: torch.Tensor, rows: Group[int], spans: Group[Span]) -> list[_Drawn]:
         """Draw for all rows at once; where that raises, for each alone, so that one fails alone."""
         chosen = logits if rows == list(range(len(logits))) else logits[rows]
+        sequences = [span.sequence for span in spans]
         try:
-            return [*self._sampler.sample(chosen, [span.sequence for span in spans])]
+            logprobs = Logprobs.of(chosen, sequences)
+            tokens = self._sampler.sample(chosen, sequences)
+            if logprobs is not None:
+                logprobs.note(tokens)
         except Exception as error:  # noqa: BLE001 - what a request brings along may raise anything
             if len(spans) == 1:
                 _log.exception("No token could be drawn for %r.", spans[0].sequence)
                 return [error]
+        else:
+            return [*tokens]
         return [
             token
             for row, span in zip(rows, spans, strict=True)
@@ -200,12 +217,20 @@ class LlmEngine:
         if isinstance(token, Exception):
             return [self._give_up(sequence, token)]
         try:
-            text = sequence.append(token)
+            return self._tell(sequence, sequence.append(token))
         except Exception as error:  # noqa: BLE001 - as above; its neighbours go on
             _log.exception("A token could not be taken by %r.", sequence)
             return [self._give_up(sequence, error)]
-        events: list[Event] = [Chunk(sequence.task_id, {"text": text})] if text else []
-        if sequence.finish_reason is not None:
+
+    def _tell(self, sequence: Sequence, text: str) -> list[Event]:
+        """Send what may be sent now, and the end where it has come."""
+        is_over = sequence.finish_reason is not None
+        report = sequence.report
+        more = {} if report is None else report.take(text, is_over=is_over)
+        events: list[Event] = []
+        if text or more:
+            events.append(Chunk(sequence.task_id, {"text": text, **more}))
+        if is_over:
             self.cancel(sequence.task_id)
             events.append(_result(sequence))
         return events
@@ -228,12 +253,30 @@ class LlmEngine:
         return f"<LlmEngine on {self.device}: {self._scheduler!r}>"
 
 
+def _is_written_to(span: Span) -> bool:
+    """Whether a token is drawn after it."""
+    return span.is_last and span.sequence.max_tokens > 0
+
+
+def _score(span: Span, logits: torch.Tensor) -> None:
+    """Report the tokens of a prompt that follow on those of a span, by the logits after each."""
+    sequence, report = span.sequence, span.sequence.report
+    assert report is not None, "it is scored for no other reason"
+    # One that gave its blocks back in between is run again from its beginning.
+    first = max(span.start + 1, report.num_prompt_noted)
+    tokens = sequence.prompt[first : span.end + 1]
+    if tokens:
+        begin = first - 1 - span.start
+        note_prompt(report, tokens, logits[begin : begin + len(tokens)])
+
+
 def _result(sequence: Sequence) -> Result:
     num_prompt, num_written = len(sequence.prompt), len(sequence.tokens)
     outputs: Mapping[str, object] = {
         "text": sequence.text,
         "finish_reason": sequence.finish_reason,
         "usage": {"prompt": num_prompt, "cached": sequence.num_cached, "completion": num_written},
+        **({} if sequence.report is None else sequence.report.outputs),
     }
     counts = {"prompt_tokens": num_prompt, "completion_tokens": num_written}
     return Result(sequence.task_id, outputs, counts)

@@ -84,6 +84,18 @@ class ModelRunner(SlotRunner):
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
+    def _run_scored(self, span: Span) -> torch.Tensor:
+        """Run the model as it is, with all of its logits."""
+        positions = torch.arange(span.start, span.end, device=self._device)[None]
+        output = self._model(
+            input_ids=torch.tensor([span.tokens], device=self._device),
+            position_ids=positions,
+            past_key_values=self._prompt_cache([span], positions),
+            use_cache=True,
+        )
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
     def _prompt_cache(self, spans: Group[Span], positions: torch.Tensor) -> PrefillCache:
         # One position more than is ever used takes the padding that goes beyond the last one.
         buffers = self._cache.view(self._cache.num_slots, self.max_length + 1)

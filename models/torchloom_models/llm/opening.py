@@ -162,6 +162,7 @@ class LlmOpening(Opening[LlmEngine]):
                 bucket_of_rows=runner.row_bucket,
                 max_draft=self._max_draft,
                 max_drafts=runner.max_draft,
+                max_scored=runner.max_scored,
             ),
             runner=runner,
             sampler=Sampler(

@@ -78,22 +78,30 @@ class OpenvinoRunner(SlotRunner):
         return logits[slots, 0]
 
     def _run_longer(self, spans: Group[Span]) -> Tensor:
-        """Run spans after copies of what their slots hold."""
+        """Run them; each row's own last token is one of those that all have logits after."""
+        logits = self._run_padded(spans, torch.tensor([span.num_tokens - 1 for span in spans]))
+        every = torch.arange(len(spans))
+        return logits[every, every]
+
+    def _run_scored(self, span: Span) -> Tensor:
+        """Run one span, with logits after each of its tokens."""
+        return self._run_padded([span], torch.arange(span.num_tokens))[0]
+
+    def _run_padded(self, spans: Group[Span], kept: Tensor) -> Tensor:
+        """Run spans after copies of what their slots hold; give logits [spans, kept, …]."""
         longest = max(span.num_tokens for span in spans)
         length = rounded_up(longest, _PROMPT_STEP, self._cache.max_length)
         slots = torch.tensor([span.sequence.blocks[0] for span in spans])
         starts = torch.tensor([span.start for span in spans])
-        ends = torch.tensor([span.num_tokens - 1 for span in spans])
         num_held = max(span.start for span in spans)
         held = rounded_up(max(num_held, 1), _LENGTH_STEP, self._cache.max_length)
         buffers = self._cache.take(slots, held) if num_held else self._nothing(len(spans))
         tokens = torch.tensor(padded(spans, length))
         places = [span.sequence.place for span in spans]
-        logits, *written = self._run(tokens, starts, ends, buffers, places)
+        logits, *written = self._run(tokens, starts, kept, buffers, places)
         targets = (starts[:, None] + torch.arange(length)).clamp(max=self._cache.max_length)
         self._cache.write(slots, targets, written)
-        every = torch.arange(len(spans))
-        return logits[every, every]
+        return logits
 
     def warm_up(self, report: Report) -> None:
         """Convert and compile before the first request."""

@@ -87,6 +87,11 @@ class PagedRunner:
         return max(0, _MAX_KEPT - self.num_rows)
 
     @property
+    def max_scored(self) -> int:
+        """After how many tokens beside the last of each span one pass gives logits."""
+        return self.max_draft
+
+    @property
     def max_length(self) -> int:
         """The longest sequence, prompt and answer together."""
         return self._size.max_length
@@ -100,7 +105,7 @@ class PagedRunner:
 
     @torch.inference_mode()
     def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
-        """Run spans of any lengths in one pass; give logits after each and in its draft."""
+        """Run spans of any lengths in one pass; give logits after those of `num_kept`."""
         del running  # nothing is run but the spans
         rows = [
             Row(span.tokens, span.start, span.sequence.blocks, span.sequence.place)
@@ -110,7 +115,7 @@ class PagedRunner:
         kept = [
             row
             for span, end in zip(spans, ends, strict=True)
-            for row in range(end - len(span.draft) - 1, end)
+            for row in range(end - span.num_kept, end)
         ]
         return cast("Tensor", self._pass(*self._arguments(rows, kept=kept)))
 

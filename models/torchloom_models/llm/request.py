@@ -8,6 +8,7 @@ from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
 from torchloom_models.llm.adapter import Adapter
 from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.logprob_report import LogprobReport
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.tokenizer import Tokenizer
@@ -47,15 +48,25 @@ class RequestReader:
         params = self._defaults.updated(own)
         self._check_bias(params)
         prompt = self._read_prompt(work.inputs)
-        return Sequence(
+        detokenizer = self._tokenizer.detokenizer()
+        sequence = Sequence(
             work.task_id,
             prompt,
             params,
             max_tokens=self._fit(len(prompt), params.max_tokens),
             end_tokens=self._end_tokens,
-            detokenizer=self._tokenizer.detokenizer(),
+            detokenizer=detokenizer,
             adapter=adapter,
         )
+        if params.logprobs is not None or params.prompt_logprobs is not None:
+            sequence.report = LogprobReport(
+                num_top=params.logprobs,
+                num_prompt_top=params.prompt_logprobs,
+                prompt=prompt,
+                texts=self._tokenizer.token_texts(),
+                detokenizer=detokenizer,
+            )
+        return sequence
 
     def _find_adapter(self, name: object) -> Adapter | None:
         if name is None:

@@ -42,7 +42,8 @@ class Scheduler:
     A sequence has blocks exactly while it runs. `bucket_of_rows`, where rows of a pass lie where
     their blocks do, gives the number of rows that a pass over so many is run with. `max_draft` is
     how many tokens are guessed at once for a sequence that writes, `max_drafts` for all of them in
-    one pass, as far as a budget and free blocks allow it.
+    one pass, as far as a budget and free blocks allow it; `max_scored` is how many tokens of one
+    pass may have logits after them beside the last of each span.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Scheduler:
         bucket_of_rows: Callable[[int], int] | None = None,
         max_draft: int = 0,
         max_drafts: int = 0,
+        max_scored: int = 0,
     ) -> None:
         self.num_rows = num_rows
         #: How often a sequence has given its blocks back before its end.
@@ -62,6 +64,7 @@ class Scheduler:
         self._bucket_of_rows = bucket_of_rows
         self._max_draft = max_draft
         self._max_drafts = max_drafts
+        self._max_scored = max_scored
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
 
@@ -203,7 +206,8 @@ class Scheduler:
         if len(self._running) == self.num_rows:
             return False
         pool = self._pool
-        match = pool.match(sequence.ids, sequence.root)
+        # Tokens that are not run have no logits: whoever lacks some of them shares nothing.
+        match = pool.match(() if _lacks_logits(sequence) else sequence.ids, sequence.root)
         num_all = pool.num_needed(sequence.length)
         num_new = num_all - len(match.blocks) + _may_grow(pool, sequence, num_all)
         pool.hold(match.blocks)
@@ -223,8 +227,13 @@ class Scheduler:
     def _add_piece(self, spans: list[Span], sequence: Sequence, left: int) -> int:
         """Add as much of a prompt as a budget has left; give the number of its tokens."""
         count = min(sequence.num_left, left)
+        is_scored = _lacks_logits(sequence)
+        if is_scored:
+            num_extra = sum(span.num_kept - 1 for span in spans)
+            count = min(count, 1 + max(self._max_scored - num_extra, 0))
         if count > 0:
-            spans.append(Span(sequence, sequence.num_held, sequence.num_held + count))
+            start = sequence.num_held
+            spans.append(Span(sequence, start, start + count, is_scored=is_scored))
         return count
 
     def _publish(self, sequence: Sequence) -> None:
@@ -258,3 +267,8 @@ class Scheduler:
 def _may_grow(pool: BlockPool, sequence: Sequence, num_blocks: int) -> bool:
     """Whether a sequence may come to need more than so many blocks."""
     return pool.num_needed(len(sequence.prompt) + sequence.max_tokens) > num_blocks
+
+
+def _lacks_logits(sequence: Sequence) -> bool:
+    """Whether there must be logits after each token of its prompt."""
+    return sequence.report is not None and sequence.report.lacks_prompt

@@ -9,6 +9,7 @@ from typing import Literal
 from torchloom_models.llm.adapter import NO_PLACE, Adapter
 from torchloom_models.llm.block_pool import ROOT
 from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.logprob_report import LogprobReport
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.stop import StopMatcher
@@ -23,8 +24,8 @@ class Sequence:
     `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
     and values of the first `num_held` of them, and `content`, what the full ones among them are
     published under; `num_cached` tokens of the prompt had been run for another sequence. `lookup`
-    guesses its next tokens, where anything does. `adapter` writes its answer; None is the model as
-    it is.
+    guesses its next tokens, where anything does; `report` tells how likely its tokens were, where
+    that is asked. `adapter` writes its answer; None is the model as it is.
     `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
     allow.
     """
@@ -50,6 +51,7 @@ class Sequence:
         "num_published",
         "params",
         "prompt",
+        "report",
         "task_id",
         "tokens",
     )
@@ -79,6 +81,7 @@ class Sequence:
         self.adapter = adapter
         self.content = self.root
         self.lookup: PromptLookup | None = None
+        self.report: LogprobReport | None = None
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
         self._detokenizer = detokenizer

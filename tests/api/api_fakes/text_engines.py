@@ -20,13 +20,15 @@ class Writer:
     """Says the last message, or the prompt, back: a word a step, up to `max_tokens` words.
 
     "params" says its params; "refuse" is refused; "break" fails after its first word; "fail" before
-    it. Prompts count a token a word. Adapters from `bad` do not load.
+    it. Prompts count a token a word. Adapters from `bad` do not load. Log probabilities, where they
+    are asked for, are -1, -2 and so on, of a token a word.
     """
 
     device = "cpu"
 
     def __init__(self) -> None:
         self._tasks: dict[int, tuple[str, list[str], list[str], int]] = {}
+        self._params: dict[int, Values] = {}
 
     def room(self) -> Room:
         """Say how much it can hold."""
@@ -44,6 +46,7 @@ class Writer:
         words = [f"{word} " for word in said.split()]
         most = int(str(work.params.get("max_tokens", 100)))
         self._tasks[work.task_id] = (asked, words, [], most)
+        self._params[work.task_id] = work.params
 
     def step(self) -> Iterable[Event]:
         """Say one word for each task."""
@@ -52,11 +55,18 @@ class Writer:
                 self.cancel(task)
                 yield Failure(task, TaskFailed("The model broke."))
             elif len(said) == min(most, len(words)):
+                told = _tell(self._params[task], asked, said)
                 self.cancel(task)
-                yield Result(task, _outputs(asked, said, is_whole=len(said) == len(words)))
+                outputs = _outputs(asked, said, is_whole=len(said) == len(words))
+                yield Result(task, {**outputs, **told})
             else:
                 said.append(words[len(said)])
-                yield Chunk(task, {"text": said[-1]})
+                told = _tell(self._params[task], asked, said)
+                if "logprobs" in told:
+                    told["logprobs"] = told["logprobs"][-1:]
+                if len(said) > 1:
+                    told.pop("prompt_logprobs", None)
+                yield Chunk(task, {"text": said[-1], **told})
 
     def cancel(self, task_id: int) -> None:
         """Forget a task."""
@@ -69,6 +79,33 @@ class Writer:
 
     def close(self) -> None:
         """Hold nothing."""
+
+
+def _tell(params: Values, asked: str, said: list[str]) -> dict[str, list[dict[str, object]]]:
+    told = {}
+    if "logprobs" in params:
+        told["logprobs"] = _to_entries(said, int(str(params["logprobs"])))
+    if "prompt_logprobs" in params:
+        words = [f" {word}" for word in asked.split()]
+        entries = _to_entries(words, int(str(params["prompt_logprobs"])))
+        entries[0] |= {"logprob": None, "top_logprobs": []}
+        told["prompt_logprobs"] = entries
+    return told
+
+
+def _to_entries(tokens: list[str], num_top: int) -> list[dict[str, object]]:
+    entries: list[dict[str, object]] = []
+    offset = 0
+    for number, token in enumerate(tokens, start=1):
+        top = [_to_entry(f"{token}{rank}", -float(rank)) for rank in range(num_top)]
+        entry = _to_entry(token, -float(number))
+        entries.append({**entry, "top_logprobs": top, "offset": offset})
+        offset += len(token)
+    return entries
+
+
+def _to_entry(token: str, logprob: float) -> dict[str, object]:
+    return {"id": len(token), "token": token, "bytes": list(token.encode()), "logprob": logprob}
 
 
 def _outputs(asked: str, said: list[str], *, is_whole: bool) -> Values:

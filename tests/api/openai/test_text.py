@@ -237,8 +237,9 @@ async def test_streams_a_completion(client: httpx.AsyncClient, register: Registe
         ({"logit_bias": {"cat": 1}}, "logit_bias", None),
         ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
         ({"tools": []}, "tools", "unsupported_parameter"),
-        ({"logprobs": True}, "logprobs", "unsupported_parameter"),
-        ({"logprobs": 0}, "logprobs", "unsupported_parameter"),
+        ({"logprobs": 0}, "logprobs", "invalid_value"),
+        ({"top_logprobs": 1}, "top_logprobs", "invalid_value"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "invalid_value"),
         ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
         ({"store": True}, "store", "unsupported_parameter"),
     ],
@@ -270,9 +271,13 @@ async def test_refuses_a_bad_request(
         ({"prompt": [[1, 2]]}, "prompt"),
         ({"prompt": [None]}, "prompt"),
         ({"prompt": ["a"] * 200, "n": 2}, "prompt"),
-        ({"echo": True}, "echo"),
-        ({"logprobs": 0}, "logprobs"),
+        ({"echo": 1}, "echo"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": 21}, "logprobs"),
+        ({"logprobs": -1}, "logprobs"),
+        ({"max_tokens": -1}, "max_tokens"),
         ({"best_of": 2}, "best_of"),
+        ({"best_of": 3, "n": 2}, "best_of"),
         ({"suffix": "x"}, "suffix"),
     ],
 )
@@ -315,6 +320,7 @@ async def test_ignores_unknown_fields(client: httpx.AsyncClient, register: Regis
     """As the reference does; and fields that ask for nothing are no fault."""
     await register(WRITER)
     neutral = {"response_format": {"type": "text"}, "store": False, "user": "me", "logprobs": False}
+    neutral |= {"metadata": {"a": "b"}, "prediction": {"type": "content", "content": "x"}}
     response = await client.post(CHAT, json=chat(colour="blue", **neutral))
 
     assert response.status_code == 200
