@@ -18,6 +18,8 @@ NAMES = (
     "attention_layout",
     "huge_pages",
     "llm",
+    "llm_load",
+    "decode_floor",
     "openvino_llm",
     "chunked_prefill",
     "prefix_cache",

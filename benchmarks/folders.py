@@ -5,6 +5,7 @@ Real layouts, random weights. Knows no server.
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def make_tokenizer(size: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator([" ".join(WORDS)] * 10, trainer)
+    return _wrap(tokenizer)
+
+
+def filled_up(tokenizer: PreTrainedTokenizerFast, size: int) -> PreTrainedTokenizerFast:
+    """Give a copy in which each id below `size` has a text, as in models that have learned."""
+    document = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = document["model"]["vocab"]
+    for number in range(len(tokenizer), size):
+        vocabulary[f"w{number}"] = number  # there is no merge to it: no prompt comes to it
+    return _wrap(Tokenizer.from_str(json.dumps(document)))
+
+
+def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
     )
@@ -97,7 +111,7 @@ def make_llama(
     with torch.device(device):
         model = LlamaForCausalLM(config).to(torch.bfloat16)
     model.save_pretrained(folder)
-    make_tokenizer(2_000).save_pretrained(folder)
+    filled_up(make_tokenizer(2_000), vocabulary).save_pretrained(folder)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

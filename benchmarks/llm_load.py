@@ -30,7 +30,7 @@ from benchmarks.server import Server
 #: Name → hidden size and layers.
 SIZES = {"tiny": (256, 6), "100M": (768, 12), "500M": (1280, 26)}
 CLIENTS = (1, 4, 16)
-PROMPT_TOKENS, SHARED_TOKENS, TOKENS = 48, 384, 64
+PROMPT_TOKENS, SHARED_TOKENS, TOKENS = 48, 384, 48
 FIGURES = ("per_s", "first_p50", "first_p99", "between_p50", "between_p99")
 
 #: Arrivals at random: this share of what TorchLoom answers with as many requests as fit.
@@ -58,7 +58,7 @@ def prompts(count: int, *, are_alike: bool, seed: int = 0) -> list[str]:
 
 def closed(clients: int, *, are_alike: bool, seed: int) -> dict[str, object]:
     """Order a load with so many requests in flight: a few after one another of each client."""
-    count = clients * max(2, 8 // clients)
+    count = clients * max(2, 4 // clients)
     texts = prompts(count, are_alike=are_alike, seed=seed)
     return {"prompts": texts, "tokens": TOKENS, "clients": clients}
 

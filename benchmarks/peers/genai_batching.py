@@ -36,22 +36,29 @@ def convert(folder: Path, target: Path) -> None:
         openvino.save_model(part, target / f"openvino_{name}.xml")
 
 
-def open_pipeline(folder: Path, dtype: str) -> openvino_genai.ContinuousBatchingPipeline:
+def open_pipeline(
+    folder: Path, dtype: str, *, is_shared: bool = False
+) -> openvino_genai.ContinuousBatchingPipeline:
     """Open it exact: calculated and cached in the dtype that is asked for."""
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.cache_size = 1
-    scheduler.enable_prefix_caching = False
+    scheduler.enable_prefix_caching = is_shared
     precision = _PRECISIONS[dtype]
     options = {"INFERENCE_PRECISION_HINT": precision, "KV_CACHE_PRECISION": precision}
     return openvino_genai.ContinuousBatchingPipeline(folder, scheduler, "CPU", options)
 
 
-def open_converted(folder: Path, dtype: str) -> openvino_genai.ContinuousBatchingPipeline:
-    """Open a folder of transformers' layout; what is made of it is kept beside it."""
+def open_converted(
+    folder: Path, dtype: str, *, is_shared: bool = False
+) -> openvino_genai.ContinuousBatchingPipeline:
+    """Open a folder of transformers' layout; what is made of it is kept beside it.
+
+    With `is_shared` prompts that begin alike share what has been run for them.
+    """
     target = folder.with_name(f"{folder.name}-openvino")
     if not target.exists():
         convert(folder, target)
-    return open_pipeline(target, dtype)
+    return open_pipeline(target, dtype, is_shared=is_shared)
 
 
 def config_of(params: dict[str, int]) -> openvino_genai.GenerationConfig:

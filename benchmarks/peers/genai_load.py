@@ -42,7 +42,7 @@ class Genai:
 
 def main() -> None:
     """Serve it."""
-    serve(Genai(open_converted(Path(sys.argv[1]), sys.argv[2])))
+    serve(Genai(open_converted(Path(sys.argv[1]), sys.argv[2], is_shared=True)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import gguf
 import llama_cpp
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from benchmarks.peers.token_load import Tell, serve
@@ -58,7 +58,7 @@ def convert(folder: Path, target: Path, dtype: str) -> None:
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("no_vocab")
     for name, weight in load_file(folder / "model.safetensors").items():
-        values = weight.astype(np.float32)
+        values = weight.float().numpy()
         if "q_proj" in name or "k_proj" in name:
             values = _interleave(values, heads if "q_proj" in name else key_heads)
         if values.ndim == 1:
