@@ -118,7 +118,18 @@ def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ty
     return request.param
 
 
-@pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - {"llama", "mixtral"}))
+#: What differs where a cache is read: windows, two kinds of layers, learned positions.
+_READ_LAYOUTS = ("gemma3", "gpt2", "mistral")
+
+
+@pytest.mark.parametrize(
+    ("layout", "route"),
+    [
+        *((layout, PagedRunner) for layout in sorted(LAYOUTS.keys() - {"llama", "mixtral"})),
+        *((layout, OpenvinoRunner) for layout in _READ_LAYOUTS),
+    ],
+    indirect=["route"],
+)
 def test_writes_what_transformers_writes_in_every_layout(
     layout: str, route: type, tmp_path: Path
 ) -> None:
