@@ -13,6 +13,9 @@ from torchloom.signature import Schema, Signature
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
+from torchloom_models.llm.grammar.form import STRUCTURED_OUTPUTS
+from torchloom_models.llm.tool.format import FORMAT_NAMES
+from torchloom_models.llm.tool.offer import CALLS, TOOL_INPUTS
 from torchloom_models.schema import (
     BOOLEAN,
     COUNT,
@@ -59,9 +62,11 @@ _MESSAGE: Schema = {
     "type": "object",
     "properties": {
         "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
-        "content": STRING,
+        "content": {"type": ["string", "null"]},
+        "tool_calls": {**CALLS, "description": "What the assistant has called."},
+        "tool_call_id": {**STRING, "description": "Which call a tool answers."},
     },
-    "required": ["role", "content"],
+    "required": ["role"],
 }
 
 _LLM_PARAMS: Mapping[str, Schema] = {
@@ -130,6 +135,7 @@ _LLM_PARAMS: Mapping[str, Schema] = {
         "description": "The answer ends before the first of these strings.",
     },
     "ignore_eos": {**BOOLEAN, "default": False, "description": "Go on past the end token."},
+    "structured_outputs": STRUCTURED_OUTPUTS,
 }
 
 _LLM = Kind(
@@ -140,15 +146,20 @@ _LLM = Kind(
         inputs={
             "prompt": {"type": "string", "minLength": 1},
             "messages": {"type": "array", "items": _MESSAGE, "minItems": 1},
+            **TOOL_INPUTS,
         },
         one_of=(frozenset({"prompt", "messages"}),),
         params=_LLM_PARAMS,
         outputs={
             "text": STRING,
-            "finish_reason": {"type": "string", "enum": ["stop", "length"]},
+            "finish_reason": {"type": "string", "enum": ["stop", "length", "tool_calls"]},
+            "tool_calls": {**CALLS, "description": "Where there were tools: what is to be called."},
             "usage": _USAGE,
         },
-        chunks={"type": "object", "properties": {"text": STRING}},
+        chunks={
+            "type": "object",
+            "properties": {"text": STRING, "tool_calls": {"type": "array", "items": OBJECT}},
+        },
     ),
     fields={
         "max_sequences": {**POSITIVE, "description": "How many sequences it holds at once."},
@@ -171,6 +182,11 @@ _LLM = Kind(
             "required": ["prompt_lookup"],
             "additionalProperties": False,
             "description": "Tokens are guessed, and checked several at once, where a device can.",
+        },
+        "tool_format": {
+            "type": "string",
+            "enum": list(FORMAT_NAMES),
+            "description": "How the model writes calls; left out, as its chat template shows.",
         },
         "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
     },

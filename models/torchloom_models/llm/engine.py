@@ -5,7 +5,6 @@ A step runs one token of every sequence that writes and, within a budget, pieces
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from collections.abc import Sequence as Group
 from itertools import accumulate
 from math import isfinite
@@ -14,14 +13,19 @@ import torch
 
 from torchloom.code_status import CodeStatus
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
-from torchloom.errors import TaskFailed
+from torchloom.errors import InvalidInput, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
+from torchloom_models.llm.grammar.arrival import Arrivals
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
+
+
+#: How long a step that has nothing to run waits for a grammar: cancelling waits as long.
+_REST_S = 0.02
 
 
 class LlmEngine:
@@ -34,6 +38,7 @@ class LlmEngine:
         scheduler: Scheduler,
         runner: Runner,
         sampler: Sampler,
+        arrivals: Arrivals,
         budget: Budget,
         device: str,
         notes: Group[str] = (),
@@ -44,6 +49,7 @@ class LlmEngine:
         self._scheduler = scheduler
         self._runner = runner
         self._sampler = sampler
+        self._arrivals = arrivals
         self._room = Room(max_tasks=scheduler.num_rows, is_continuous=True)
         self._budget = budget
         self._sequences: dict[int, Sequence] = {}
@@ -56,23 +62,26 @@ class LlmEngine:
         """Take a request in; its prompt runs in one of the next steps. Raises InvalidInput."""
         sequence = self._reader.read(work)
         self._sequences[work.task_id] = sequence
-        self._scheduler.add(sequence)
+        if not self._arrivals.hold(sequence):
+            self._scheduler.add(sequence)
 
     def step(self) -> list[Event]:
         """Run one pass over what is next; draw a token for each sequence that has come to it."""
+        events = self._take_arrivals()
         for move in self._scheduler.compact():
             self._runner.move(move.source, move.target, move.sequence.num_held)
         spans = self._scheduler.plan(self._budget)
         if not spans:
-            return []
+            self._arrivals.wait(0 if events else _REST_S)
+            return events
         logits = self._runner.run(spans, self._scheduler.running)
         self._scheduler.advance(spans)
-        return self._account(spans, logits)
+        return events + self._account(spans, logits)
 
     def cancel(self, task_id: int) -> None:
         """Forget a request; its blocks are free at once."""
         sequence = self._sequences.pop(task_id, None)
-        if sequence is not None:
+        if sequence is not None and not self._arrivals.remove(sequence):
             self._scheduler.remove(sequence)
 
     def memory_bytes(self) -> int:
@@ -85,6 +94,7 @@ class LlmEngine:
 
     def close(self) -> None:
         """End what still compiles."""
+        self._arrivals.close()
         self._runner.close()
 
     @property
@@ -95,6 +105,17 @@ class LlmEngine:
     def check(self) -> None:
         """Assert that blocks and sequences agree: for tests, between steps."""
         self._scheduler.check()
+
+    def _take_arrivals(self) -> list[Event]:
+        """Let those that have their grammar wait for their turn; fail those that cannot have it."""
+        events: list[Event] = []
+        for sequence, error in self._arrivals.take():
+            if error is None:
+                self._scheduler.add(sequence)
+            else:
+                del self._sequences[sequence.task_id]
+                events.append(Failure(sequence.task_id, error))
+        return events
 
     def _account(self, spans: Group[Span], logits: torch.Tensor) -> list[Event]:
         """Draw tokens for each sequence that has come to one, and say what came of it.
@@ -141,7 +162,7 @@ class LlmEngine:
         if token is None:
             return [self._fail(sequence)]
         text = sequence.append(token)
-        events: list[Event] = [Chunk(sequence.task_id, {"text": text})] if text else []
+        events: list[Event] = [Chunk(sequence.task_id, data) for data in _tell(sequence, text)]
         if sequence.finish_reason is not None:
             self.cancel(sequence.task_id)
             events.append(_result(sequence))
@@ -150,20 +171,46 @@ class LlmEngine:
     def _fail(self, sequence: Sequence) -> Failure:
         self._runner.clear(self._scheduler.discard(sequence))
         del self._sequences[sequence.task_id]
-        message = f"The model gave NaN or infinity for token {sequence.length} of this sequence."
-        return Failure(sequence.task_id, TaskFailed(message))
+        return Failure(sequence.task_id, _why_broken(sequence))
 
     def __repr__(self) -> str:
         """Say who waits and who runs."""
         return f"<LlmEngine on {self.device}: {self._scheduler!r}>"
 
 
+def _why_broken(sequence: Sequence) -> TorchLoomError:
+    if sequence.grammar is not None and sequence.grammar.error:
+        number = len(sequence.tokens) + 1
+        return InvalidInput(
+            f"The form asked for breaks at token {number}: {sequence.grammar.error}."
+        )
+    return TaskFailed(
+        f"The model gave NaN or infinity for token {sequence.length} of this sequence."
+    )
+
+
+def _tell(sequence: Sequence, text: str) -> list[dict[str, object]]:
+    """Give what is new as chunks; with tools, text and calls apart. May end the sequence."""
+    calls = sequence.calls
+    if calls is None:
+        return [{"text": text}] if text else []
+    chunks = calls.push(text)
+    if calls.is_full and sequence.finish_reason is None:
+        sequence.finish_reason = "stop"
+    return chunks + calls.finish() if sequence.finish_reason is not None else chunks
+
+
 def _result(sequence: Sequence) -> Result:
     num_prompt, num_written = len(sequence.prompt), len(sequence.tokens)
-    outputs: Mapping[str, object] = {
+    outputs: dict[str, object] = {
         "text": sequence.text,
         "finish_reason": sequence.finish_reason,
         "usage": {"prompt": num_prompt, "cached": sequence.num_cached, "completion": num_written},
     }
+    if sequence.calls is not None:
+        outputs["text"] = sequence.calls.text
+        outputs["tool_calls"] = [call.to_document() for call in sequence.calls.calls]
+        if sequence.calls.calls and sequence.finish_reason == "stop":
+            outputs["finish_reason"] = "tool_calls"
     counts = {"prompt_tokens": num_prompt, "completion_tokens": num_written}
     return Result(sequence.task_id, outputs, counts)

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 
 from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
+from torchloom_models.llm.grammar.constraint import Constraint
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.tokenizer import Tokenizer
+from torchloom_models.llm.tool.call_parser import CallParser
+from torchloom_models.llm.tool.format import ToolFormat, pick_format
+from torchloom_models.llm.tool.mark_detokenizer import Detokenizes, MarkDetokenizer
+from torchloom_models.llm.tool.offer import TOOL_INPUTS, Offer
 
 
 _INPUTS = ("messages", "prompt")
+_TOOL_INPUTS = tuple(TOOL_INPUTS)
 
 
 class RequestReader:
@@ -29,25 +35,40 @@ class RequestReader:
         max_length: int,
         vocabulary_size: int,
         end_tokens: frozenset[int],
+        tool_format: str | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._defaults = defaults
         self._max_length = max_length
         self._vocabulary_size = vocabulary_size
         self._end_tokens = end_tokens
+        self._tool_format = tool_format
 
     def read(self, work: Work) -> Sequence:
         """Give the sequence that a task asks for. Raises InvalidInput, by name, for a bad one."""
         params = self._defaults.updated(work.params)
         self._check_bias(params)
-        prompt = self._read_prompt(work.inputs)
+        form = params.structured_outputs
+        constraint = None if form is None else Constraint.from_params(form)
+        offer = Offer.from_inputs(work.inputs)
+        detokenizer: Detokenizes = self._tokenizer.detokenizer()
+        calls = None
+        if offer is not None:
+            form = pick_format(self._tool_format, self._tokenizer.tool_template)
+            special = self._tokenizer.special_tokens(form.marks)
+            detokenizer = MarkDetokenizer(detokenizer, {t: mark for mark, t in special.items()})
+            calls = CallParser(form, offer.names, is_single=not offer.is_parallel)
+            constraint = _constrain(offer, form, special, constraint)
+        prompt = self._read_prompt(work.inputs, offer)
         return Sequence(
             work.task_id,
             prompt,
             params,
             max_tokens=self._fit(len(prompt), params.max_tokens),
             end_tokens=self._end_tokens,
-            detokenizer=self._tokenizer.detokenizer(),
+            detokenizer=detokenizer,
+            constraint=constraint,
+            calls=calls,
         )
 
     def _check_bias(self, params: SamplingParams) -> None:
@@ -59,28 +80,32 @@ class RequestReader:
             )
             raise InvalidInput(message)
 
-    def _read_prompt(self, inputs: Mapping[str, object]) -> list[int]:
-        unknown = sorted(set(inputs) - set(_INPUTS))
+    def _read_prompt(self, inputs: Mapping[str, object], offer: Offer | None) -> list[int]:
+        known = (*_INPUTS, *_TOOL_INPUTS)
+        unknown = sorted(set(inputs) - set(known))
         if unknown:
-            raise InvalidInput(f"Unknown input {unknown[0]!r}.{nearest(unknown[0], _INPUTS)}")
+            raise InvalidInput(f"Unknown input {unknown[0]!r}.{nearest(unknown[0], known)}")
         given = [name for name in _INPUTS if inputs.get(name) is not None]
         if len(given) != 1:
             number = "both" if given else "neither"
             raise InvalidInput(f"Give either 'prompt' or 'messages'; this task has {number}.")
         value = inputs[given[0]]
-        tokens = self._encode(given[0], value)
+        tokens = self._encode(given[0], value, offer)
         if not tokens:
             raise InvalidInput(f"The {given[0]!r} of this task comes to no tokens at all.")
         return tokens
 
-    def _encode(self, name: str, value: object) -> list[int]:
+    def _encode(self, name: str, value: object, offer: Offer | None) -> list[int]:
         if name == "prompt":
+            if offer is not None:
+                raise InvalidInput("'tools' go with 'messages': a chat template tells of them.")
             if not isinstance(value, str):
                 raise InvalidInput(f"'prompt' must be text, not {type(value).__name__}.")
             return self._tokenizer.encode(value)
         if not isinstance(value, list | tuple) or not value:
             raise InvalidInput("'messages' must be a list of at least one message.")
-        return self._tokenizer.encode_messages(value)
+        tools = [tool.document for tool in offer.tools] if offer is not None else []
+        return self._tokenizer.encode_messages(value, tools)
 
     def _fit(self, prompt_length: int, wished: int | None) -> int:
         """Give the most tokens that the answer may have: those wished for, if there is room."""
@@ -92,3 +117,15 @@ class RequestReader:
             )
             raise InputTooLong(message)
         return room if wished is None else min(wished, room)
+
+
+def _constrain(
+    offer: Offer, form: ToolFormat, special: Mapping[str, int], constraint: Constraint | None
+) -> Constraint | None:
+    if constraint is not None:
+        message = (
+            "'structured_outputs' is the form of text, and so goes with no 'tools' that may be "
+            "called: send one of both, or 'tool_choice' as 'none'."
+        )
+        raise InvalidInput(message)
+    return form.constrain(offer, special) if offer.must_call else None

@@ -36,6 +36,7 @@ class SamplingParams:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+    structured_outputs: Mapping[str, object] | None = None
 
     @property
     def is_greedy(self) -> bool:

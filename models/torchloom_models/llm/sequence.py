@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence as Tokens
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.grammar.constraint import Constraint
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.stop import StopMatcher
+from torchloom_models.llm.tool.call_parser import CallParser
+from torchloom_models.llm.tool.mark_detokenizer import Detokenizes
 
+
+if TYPE_CHECKING:
+    from torchloom_models.llm.grammar.state import GrammarState
 
 FinishReason = Literal["stop", "length"]
 
@@ -21,7 +26,9 @@ class Sequence:
     `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
     and values of the first `num_held` of them, and `content`, what the full ones among them are
     published under; `num_cached` tokens of the prompt had been run for another sequence. `lookup`
-    guesses its next tokens, where anything does.
+    guesses its next tokens, where anything does. One with a `constraint` has a `grammar`, which
+    says what may follow, before it is run. `calls` tells calls of tools from text, where there are
+    tools.
     `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
     allow.
     """
@@ -33,8 +40,11 @@ class Sequence:
         "_random",
         "_sent",
         "blocks",
+        "calls",
+        "constraint",
         "content",
         "finish_reason",
+        "grammar",
         "has_begun",
         "ids",
         "lookup",
@@ -56,7 +66,9 @@ class Sequence:
         *,
         max_tokens: int,
         end_tokens: frozenset[int],
-        detokenizer: Detokenizer,
+        detokenizer: Detokenizes,
+        constraint: Constraint | None = None,
+        calls: CallParser | None = None,
     ) -> None:
         self.task_id = task_id
         self.prompt = prompt
@@ -71,6 +83,9 @@ class Sequence:
         self.num_published = 0
         self.content = 0
         self.lookup: PromptLookup | None = None
+        self.constraint = constraint
+        self.calls = calls
+        self.grammar: GrammarState | None = None
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
         self._detokenizer = detokenizer
@@ -106,6 +121,8 @@ class Sequence:
         """Take the next token; give the text that may be sent now. May set `finish_reason`."""
         self.tokens.append(token)
         self.ids.append(token)
+        if self.grammar is not None:
+            self.grammar.accept(token)
         if token in self._end_tokens:
             return self._finish("stop", "")
         text = self._detokenizer.push(token)
@@ -113,6 +130,9 @@ class Sequence:
             text, is_stopped = self._match(text)
             if is_stopped:
                 self.finish_reason = "stop"
+        if self.finish_reason is None and self.grammar is not None and self.grammar.is_over:
+            # Nothing more may follow, whatever `min_tokens` and `ignore_eos` say.
+            return self._finish("stop", text)
         if self.finish_reason is None and len(self.tokens) >= self.max_tokens:
             return self._finish("length", text)
         if text:
