@@ -10,6 +10,7 @@ from typing import Final, Protocol, Self
 
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.tool_call import CallDelta
 from torchloom_api.openai.usage import Usage
 
 
@@ -44,6 +45,10 @@ class AnswerForm(Protocol):
 
     def piece(self, index: int, text: str) -> bytes:
         """Write more text."""
+        ...
+
+    def call(self, index: int, deltas: Sequence[CallDelta]) -> bytes:
+        """Write more of calls."""
         ...
 
     def finish(self, index: int, answer: Answer) -> bytes:

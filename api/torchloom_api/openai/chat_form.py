@@ -14,16 +14,18 @@ from torchloom_api.openai.answer_form import DONE, AnswerHead, to_event
 from torchloom_api.openai.citation import ChatAnnotation
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.tool_call import CallDelta, ToolCall
 from torchloom_api.openai.usage import Usage
 
 
 class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What the model said."""
 
-    content: str
+    content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
+    tool_calls: Sequence[ToolCall] | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     role: str | None = None
     content: str | None = None
     annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
+    tool_calls: Sequence[CallDelta] | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +92,7 @@ class ChatForm:
         choices = [
             ChatChoice(
                 index=index,
-                message=ChatAnswer(content=answer.text, annotations=_to_annotations(answer)),
+                message=_to_message(answer),
                 finish_reason=answer.finish_reason,
             )
             for index, answer in enumerate(answers)
@@ -108,6 +111,10 @@ class ChatForm:
     def piece(self, index: int, text: str) -> bytes:
         """Write a chunk with more text."""
         return self._chunk(ChatChunkChoice(index=index, delta=Delta(content=text)))
+
+    def call(self, index: int, deltas: Sequence[CallDelta]) -> bytes:
+        """Write a chunk with more of calls."""
+        return self._chunk(ChatChunkChoice(index=index, delta=Delta(tool_calls=deltas)))
 
     def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer, with what it cites."""
@@ -132,6 +139,14 @@ class ChatForm:
             id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
         )
         return to_event(to_json(chunk))
+
+
+def _to_message(answer: Answer) -> ChatAnswer:
+    return ChatAnswer(
+        content=None if answer.calls and not answer.text else answer.text,
+        annotations=_to_annotations(answer),
+        tool_calls=answer.calls or UNSET,
+    )
 
 
 def _to_annotations(answer: Answer) -> Sequence[ChatAnnotation] | UnsetType:

@@ -14,6 +14,9 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
 
     messages: list[dict[str, object]]
     max_completion_tokens: Positive | None = None
+    tools: list[dict[str, object]] | None = None
+    tool_choice: str | dict[str, object] | None = None
+    parallel_tool_calls: bool | None = None
 
     @property
     def token_limit(self) -> int | None:
@@ -27,6 +30,14 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
     def token_limit_field(self) -> Literal["max_completion_tokens", "max_tokens"]:
         """The field that the limit was given in."""
         return "max_completion_tokens" if self.max_tokens is None else "max_tokens"
+
+    def to_tools(self) -> dict[str, object]:
+        """Give what is said of tools, as a model's inputs."""
+        if not self.tools and self.tool_choice in (None, "none", "auto"):
+            return {}
+        names = ("tools", "tool_choice", "parallel_tool_calls")
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}
 
     def to_messages(self) -> Messages:
         """Give the messages. Raises InvalidRequest, with the place."""

@@ -13,6 +13,7 @@ from torchloom_api.media import to_json
 from torchloom_api.openai.answer_form import DONE, AnswerHead, to_event
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.tool_call import CallDelta
 from torchloom_api.openai.usage import Usage
 
 
@@ -61,6 +62,10 @@ class CompletionForm:
     def piece(self, index: int, text: str) -> bytes:
         """Write a chunk with more text."""
         return self._chunk(CompletionChoice(index=index, text=text))
+
+    def call(self, index: int, deltas: Sequence[CallDelta]) -> bytes:  # noqa: ARG002 - the protocol's face
+        """Write nothing: raw text calls no tools."""
+        return b""
 
     def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torchloom_api.openai.citation import Citation
+from torchloom_api.openai.tool_call import CallDelta, ToolCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Answer:
     num_cached: int
     num_written: int
     citations: tuple[Citation, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPiece:
+    """Some more of one answer's calls."""
+
+    index: int
+    deltas: tuple[CallDelta, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The end of one answer."""
 
@@ -37,7 +47,9 @@ class Finish:
     answer: Answer
 
 
-OnEvent = Callable[[Piece | Finish], None]
+Told = Piece | CallPiece | Finish
+
+OnEvent = Callable[[Told], None]
 
 
 class Generation(Protocol):

@@ -9,8 +9,9 @@ from typing import cast
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.run import RunOptions
-from torchloom_api.openai.generation import Answer, Finish, OnEvent, Piece
+from torchloom_api.openai.generation import Answer, CallPiece, Finish, OnEvent, Piece
 from torchloom_api.openai.side_by_side import all_of
+from torchloom_api.openai.tool_call import to_calls, to_deltas
 from torchloom_api.service import Service
 
 
@@ -48,6 +49,9 @@ class ModelGeneration:
             text = chunk.get("text")
             if on_event is not None and isinstance(text, str) and text:
                 on_event(Piece(index, text))
+            deltas = to_deltas(chunk)
+            if on_event is not None and deltas:
+                on_event(CallPiece(index, deltas))
 
         outputs = await self.service.orchestrator.predict(
             self.deployment.name,
@@ -71,4 +75,5 @@ def _to_answer(outputs: Values) -> Answer:
         num_prompt=usage["prompt"],
         num_cached=usage["cached"],
         num_written=usage["completion"],
+        calls=to_calls(outputs),
     )

@@ -86,16 +86,10 @@ class ResponseError(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class TextFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """What form the text has."""
-
-    type: Literal["text"] = "text"
-
-
 class TextConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the text is written."""
+    """How the text is written: `format` as the request has it."""
 
-    format: TextFormat = TextFormat()
+    format: Mapping[str, object] = msgspec.field(default_factory=lambda: {"type": "text"})
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,8 +21,10 @@ from torchloom_api.openai.response_document import (
     ResponseEvent,
     ResponseUsage,
     Status,
+    TextConfig,
 )
-from torchloom_api.openai.response_request import ResponseRequest
+from torchloom_api.openai.response_request import ResponseRequest, format_of
+from torchloom_api.openai.tool_call import CallDelta
 from torchloom_api.openai.usage import Usage
 
 
@@ -48,6 +50,7 @@ class ResponseForm:
             metadata=request.metadata or {},
             temperature=request.temperature,
             top_p=request.top_p,
+            text=TextConfig(format=format_of(request)),
             user=request.user,
         )
 
@@ -73,6 +76,10 @@ class ResponseForm:
         """Write more text."""
         self._written.append(text)
         return self._event_of_part("output_text.delta", delta=text, logprobs=())
+
+    def call(self, index: int, deltas: Sequence[CallDelta]) -> bytes:  # noqa: ARG002 - the protocol's face
+        """Write nothing: responses offer no tools."""
+        return b""
 
     def finish(self, index: int, answer: Answer) -> bytes:  # noqa: ARG002 - the protocol's face
         """Write what the text cites, and the text and the message as they are in the end."""

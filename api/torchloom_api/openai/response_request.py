@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_message
+from torchloom_api.openai.response_format import EXTRA_FIELD, Form, choose_form
 from torchloom_api.openai.text_request import Positive, WritingRequest
+from torchloom_api.openai.unserved_field import TEXT, refuse_unserved
 
 
 #: What a client wants to find again in the answer, within OpenAI's bounds.
@@ -19,6 +22,13 @@ Metadata = Annotated[
 ]
 
 
+class TextOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the text is to be written."""
+
+    format: dict[str, object] | None = None
+    verbosity: str | None = None
+
+
 class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     """Text, or a conversation as items, that the model is to go on with."""
 
@@ -26,6 +36,21 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     instructions: str | None = None
     max_output_tokens: Positive | None = None
     metadata: Metadata | None = None
+    text: TextOptions | None = None
+
+    @property
+    def form(self) -> Form | None:
+        """The form that the text is to have. Raises InvalidRequest."""
+        options = self.text or TextOptions()
+        refuse_unserved({"verbosity": options.verbosity}, TEXT, "text.")
+        return choose_form(
+            self.structured_outputs, options.format, place="text.format", is_flat=True
+        )
+
+    @property
+    def form_field(self) -> str:
+        """The field that the form was given in."""
+        return EXTRA_FIELD if self.structured_outputs is not None else "text"
 
     def to_messages(self) -> Messages:
         """Give instructions and input as messages. Raises InvalidRequest, with the place."""
@@ -43,10 +68,16 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
         return [_to_message(item, f"input[{index}]") for index, item in enumerate(self.input)]
 
 
-def _to_message(item: Mapping[str, object], place: str) -> dict[str, str]:
+def _to_message(item: Mapping[str, object], place: str) -> dict[str, object]:
     kind = item.get("type", "message")
     if kind != "message":
         message = f"{place!r}: items of type {kind!r} are not served by this server: send messages."
         raise InvalidRequest(message, param=f"{place}.type", code="unsupported_value")
     # Messages of chats have names; items have none, and so theirs is an unknown field.
     return to_message({**item, "name": None}, place)
+
+
+def format_of(request: ResponseRequest) -> Mapping[str, object]:
+    """Give the form that was asked for, as the answer repeats it."""
+    asked = request.text.format if request.text is not None else None
+    return asked or {"type": "text"}

@@ -27,13 +27,9 @@ CHAT: Final[Table] = {
     "logprobs": (False,),
     "metadata": ({},),
     "modalities": (["text"],),
-    "parallel_tool_calls": (),
     "prediction": (),
     "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
     "store": (False,),
-    "tool_choice": ("none",),
-    "tools": (),
     "top_logprobs": (0,),
     "verbosity": (),
     "web_search_options": (),
@@ -62,7 +58,6 @@ RESPONSE: Final[Table] = {
     "prompt": (),
     "reasoning": ({},),
     "store": (False,),
-    "text": ({}, {"format": {"type": "text"}}),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
     "top_logprobs": (0,),
@@ -91,6 +86,11 @@ RERANK: Final[Table] = {
     "rank_fields": (["text"],),
 }
 
+#: Keys of a response's `text`.
+TEXT: Final[Table] = {
+    "verbosity": ("medium",),
+}
+
 #: What to do without a field, where leaving it out is not all.
 _HINTS: Final[Mapping[str, str]] = {
     "conversation": "nothing is stored, so send the whole conversation as 'input'",
@@ -103,8 +103,6 @@ MESSAGE: Final[Table] = {
     "audio": (),
     "function_call": (),
     "refusal": (),
-    "tool_call_id": (),
-    "tool_calls": ([],),
 }
 
 

@@ -37,7 +37,7 @@ def converse(
         service,
         exchange,
         deployment=writer,
-        inputs=[{"messages": talk.messages}],
+        inputs=[{"messages": talk.messages, **talk.tools}],
         params=talk.params,
         seed=talk.seed,
         num_choices=num_choices,

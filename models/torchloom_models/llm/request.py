@@ -48,17 +48,17 @@ class RequestReader:
         """Give the sequence that a task asks for. Raises InvalidInput, by name, for a bad one."""
         params = self._defaults.updated(work.params)
         self._check_bias(params)
-        form = params.structured_outputs
-        constraint = None if form is None else Constraint.from_params(form)
+        asked = params.structured_outputs
+        constraint = None if asked is None else Constraint.from_params(asked)
         offer = Offer.from_inputs(work.inputs)
         detokenizer: Detokenizes = self._tokenizer.detokenizer()
         calls = None
         if offer is not None:
-            form = pick_format(self._tool_format, self._tokenizer.tool_template)
-            special = self._tokenizer.special_tokens(form.marks)
+            tool_format = pick_format(self._tool_format, self._tokenizer.tool_template)
+            special = self._tokenizer.special_tokens(tool_format.marks)
             detokenizer = MarkDetokenizer(detokenizer, {t: mark for mark, t in special.items()})
-            calls = CallParser(form, offer.names, is_single=not offer.is_parallel)
-            constraint = _constrain(offer, form, special, constraint)
+            calls = CallParser(tool_format, offer.names, is_single=not offer.is_parallel)
+            constraint = _constrain(offer, tool_format, special, constraint)
         prompt = self._read_prompt(work.inputs, offer)
         return Sequence(
             work.task_id,
@@ -120,7 +120,7 @@ class RequestReader:
 
 
 def _constrain(
-    offer: Offer, form: ToolFormat, special: Mapping[str, int], constraint: Constraint | None
+    offer: Offer, tool_format: ToolFormat, special: Mapping[str, int], constraint: Constraint | None
 ) -> Constraint | None:
     if constraint is not None:
         message = (
@@ -128,4 +128,4 @@ def _constrain(
             "called: send one of both, or 'tool_choice' as 'none'."
         )
         raise InvalidInput(message)
-    return form.constrain(offer, special) if offer.must_call else None
+    return tool_format.constrain(offer, special) if offer.must_call else None

@@ -39,9 +39,9 @@ class Sampler:
 
     @torch.inference_mode()
     def sample(self, logits: torch.Tensor, sequences: Rows[Sequence]) -> list[int | None]:
-        """Give the next token of each sequence; None where the logits hold NaN or infinity,
-        or a grammar lets nothing follow.
+        """Give the next token of each sequence, None where there is none.
 
+        There is none where the logits hold NaN or infinity, and where no token fits a grammar.
         `logits` [rows, vocabulary] may be written to.
         """
         self._prepare(tuple(sequences))

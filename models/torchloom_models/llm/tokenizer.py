@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -90,7 +90,8 @@ class Tokenizer:
     ) -> list[int]:
         """Give the tokens of a conversation, up to where the model's answer begins.
 
-        `tools` are told to the template as they are. Raises InvalidInput for a message that is not well formed, and when the template refuses.
+        `tools` are told to the template as they are. Raises InvalidInput for a message that is not
+        well formed, and when the template refuses.
         """
         if not self._inner.chat_template:
             message = (
@@ -101,8 +102,8 @@ class Tokenizer:
         conversation = [read_message(index, entry) for index, entry in enumerate(messages)]
         try:
             text = self._inner.apply_chat_template(
-                conversation,
-                tools=list(tools) or None,
+                cast("list[dict[str, str]]", conversation),
+                tools=[dict(tool) for tool in tools] or None,
                 tokenize=False,
                 add_generation_prompt=True,
             )

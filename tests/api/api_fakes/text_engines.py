@@ -19,8 +19,8 @@ from torchloom.errors import InputTooLong, InvalidInput, TaskFailed
 class Writer:
     """Says the last message, or the prompt, back: a word a step, up to `max_tokens` words.
 
-    "params" says its params; "refuse" is refused; "break" fails after its first word; "fail" before
-    it. Prompts count a token a word.
+    "params" says its params; "call" calls a function; "refuse" is refused; "break" fails after its
+    first word; "fail" before it. Prompts count a token a word.
     """
 
     device = "cpu"
@@ -51,6 +51,9 @@ class Writer:
             if asked == "fail" or (asked.startswith("break") and said):
                 self.cancel(task)
                 yield Failure(task, TaskFailed("The model broke."))
+            elif asked == "call":
+                self.cancel(task)
+                yield from _call(task)
             elif len(said) == min(most, len(words)):
                 self.cancel(task)
                 yield Result(task, _outputs(asked, said, is_whole=len(said) == len(words)))
@@ -70,6 +73,15 @@ def _outputs(asked: str, said: list[str], *, is_whole: bool) -> Values:
     usage = {"prompt": len(asked.split()), "cached": 0, "completion": len(said)}
     reason = "stop" if is_whole else "length"
     return {"text": "".join(said), "finish_reason": reason, "usage": usage}
+
+
+def _call(task: int) -> Iterable[Event]:
+    head: dict[str, object] = {"id": "c1", "type": "function"}
+    name, arguments = {"name": "f", "arguments": ""}, {"arguments": '{"a": 1}'}
+    yield Chunk(task, {"tool_calls": [{"index": 0, **head, "function": name}]})
+    yield Chunk(task, {"tool_calls": [{"index": 0, "function": arguments}]})
+    outputs = {**_outputs("call", [], is_whole=True), "finish_reason": "tool_calls"}
+    yield Result(task, {**outputs, "tool_calls": [{**head, "function": {**name, **arguments}}]})
 
 
 def _embed(batch: Sequence[Work]) -> list[Values]:

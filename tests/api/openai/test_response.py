@@ -95,6 +95,17 @@ async def test_tells_that_it_was_cut_short(client: httpx.AsyncClient, register: 
     assert last["response"]["output"][0]["content"] == answer["output"][0]["content"]
 
 
+async def test_asks_for_a_form(client: httpx.AsyncClient, register: Register) -> None:
+    """`text.format` is the model's parameter, and comes back as it was sent."""
+    await register(WRITER)
+    form = {"type": "json_schema", "name": "x", "schema": {"type": "integer"}, "strict": True}
+    answer = (await client.post(PATH, json=ask("params", text={"format": form}))).json()
+    said = json.loads(answer["output"][0]["content"][0]["text"])
+
+    assert said["structured_outputs"] == {"json": {"type": "integer"}}
+    assert answer["text"] == {"format": form}
+
+
 async def test_streams(client: httpx.AsyncClient, register: Register) -> None:
     """Events in OpenAI's order: what is begun, its text, what is done, then the whole."""
     await register(WRITER)
@@ -181,7 +192,13 @@ async def test_asks_a_workflow(client: httpx.AsyncClient, register: Register) ->
         ({"background": True}, "background", "unsupported_parameter"),
         ({"tools": [{"type": "web_search"}]}, "tools", "unsupported_parameter"),
         ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
-        ({"text": {"format": {"type": "json_object"}}}, "text", "unsupported_parameter"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "x"}}},
+            "text.format.schema",
+            "missing_required_parameter",
+        ),
+        ({"text": {"verbosity": "low"}}, "text.verbosity", "unsupported_parameter"),
         ({"reasoning": {"effort": "high"}}, "reasoning", "unsupported_parameter"),
         ({"truncation": "auto"}, "truncation", "unsupported_parameter"),
         ({"include": ["reasoning.encrypted_content"]}, "include", "unsupported_parameter"),

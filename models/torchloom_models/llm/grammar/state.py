@@ -44,7 +44,7 @@ class GrammarState:
 
 
 def fill(states: Group[GrammarState], masks: torch.Tensor) -> None:
-    """Write what may follow to masks [states, words], a bit a token; nothing where there is an error.
+    """Write what may follow to masks [states, words], a bit a token; nothing after an error.
 
     `masks` is int32, contiguous and on the CPU; rows are looked up side by side.
     """

@@ -1,4 +1,4 @@
-"""Vocabulary: a model's tokens as bytes, which is what grammars are matched by. Knows no grammar."""
+"""Vocabulary: a model's tokens as bytes, which grammars are matched by. Knows no grammar."""
 
 from __future__ import annotations
 

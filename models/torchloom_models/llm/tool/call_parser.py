@@ -144,7 +144,10 @@ class CallParser:
     def _give_up(self) -> None:
         """Go on with text: what was held is text as well, unless something of it was told."""
         held = "" if self._is_open else self._held
+        if self._is_told:
+            held = held.lstrip()
         self._leave()
+        self._is_after_call = self._is_after_call and not held
         self._say(held)
 
     def _leave(self) -> None:

@@ -85,9 +85,9 @@ class ToolFormat:
         )
         before, after = self.around
         head = f'{before}{{"name": {json.dumps(tool.name)}, "{self.key}": '
+        tail = _terms("}" + after, special)
         return [
-            f"call_{number}: {_terms(head, special)} arguments_{number} "
-            f"{_terms('}' + after, special)}",
+            f"call_{number}: {_terms(head, special)} arguments_{number} {tail}",
             f"arguments_{number}: %json {schema}",
         ]
 

@@ -1,4 +1,4 @@
-"""Offer: the tools that one request lets the model call, and which of them it must. Reads no text."""
+"""Offer: the tools that a request lets the model call, and which it must. Reads no text."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ CALLS: Final[Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function: what it is called, the JSON Schema of its arguments, and all that is said of it."""
+    """A function: its name, the JSON Schema of its arguments, and all that is said of it."""
 
     name: str
     parameters: Mapping[str, object]

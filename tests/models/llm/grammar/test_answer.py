@@ -195,9 +195,7 @@ def test_refuses_before_any_work(engine: LlmEngine, form: dict[str, object], say
     assert engine.is_idle
 
 
-def test_fails_alone_where_nothing_may_follow(
-    engine: LlmEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fails_alone_where_nothing_may_follow(engine: LlmEngine) -> None:
     """A grammar that breaks in the middle fails its own answer; its neighbour's is whole."""
     engine.admit(Work(1, {"prompt": "a"}, {"structured_outputs": {"regex": "[a-z]{60}"}}))
     engine.admit(Work(2, {"prompt": "a"}, {"structured_outputs": {"regex": "[a-z]{30}"}}))

@@ -53,8 +53,10 @@ CASES = {
             [("f", ARGUMENTS)],
         ),
         (
-            '<tool_call>{"arguments": {"a": 1}, "name": "f"}</tool_call>\n'
-            '<tool_call>{"name":"get_weather","arguments":"{\\"b\\": 2}"}</tool_call> Done. ',
+            (
+                '<tool_call>{"arguments": {"a": 1}, "name": "f"}</tool_call>\n'
+                '<tool_call>{"name":"get_weather","arguments":"{\\"b\\": 2}"}</tool_call> Done. '
+            ),
             "Done. ",
             [("f", '{"a": 1}'), ("get_weather", '{"b": 2}')],
         ),
@@ -69,11 +71,15 @@ CASES = {
         ("It is {warm}.", "It is {warm}.", []),
         (f'{{"name": "f", "parameters": {ARGUMENTS}}}', "", [("f", ARGUMENTS)]),
         (
-            ' <|python_tag|>{"type": "function", "name": "f", "parameters": {}}; '
-            '{"name": "get_weather", "arguments": {"a": [1]}}',
+            (
+                ' <|python_tag|>{"type": "function", "name": "f", "parameters": {}}; '
+                '{"name": "get_weather", "arguments": {"a": [1]}}'
+            ),
             "",
             [("f", "{}"), ("get_weather", '{"a": [1]}')],
         ),
+        ('{"name": "f", "parameters": {}} So.', "So.", [("f", "{}")]),
+        ('{"name": "f"}{"nome": 1}', '{"nome": 1}', [("f", "{}")]),
         ('{"name": "Bo", "parameters": {}}', '{"name": "Bo", "parameters": {}}', []),
         ('{"age": 7}', '{"age": 7}', []),
         ("{}", "{}", []),
@@ -82,8 +88,10 @@ CASES = {
     "mistral": [
         ("[1] is a note.", "[1] is a note.", []),
         (
-            f'[TOOL_CALLS] [{{"name": "f", "arguments": {ARGUMENTS}, "id": "abcdefghi"}}, '
-            '{"name": "get_weather", "arguments": {}}]',
+            (
+                f'[TOOL_CALLS] [{{"name": "f", "arguments": {ARGUMENTS}, "id": "abcdefghi"}}, '
+                '{"name": "get_weather", "arguments": {}}]'
+            ),
             "",
             [("f", ARGUMENTS), ("get_weather", "{}")],
         ),
