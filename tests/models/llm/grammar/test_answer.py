@@ -267,6 +267,7 @@ def test_is_the_same_where_tokens_are_guessed(llama: Path, tmp_path: Path) -> No
         engine.close()
 
     assert texts[0] == texts[1]
+    assert num_steps[1] < num_steps[0], "no guess was right"
     for text in texts[0]:
         assert json.loads(text)["name"] == "abc"
 
