@@ -19,6 +19,7 @@ from benchmarks.folders import make_llama, prompt_of
 from benchmarks.rag import TINY_LLAMA
 from benchmarks.report import Report, interleave, paired_ratio
 from examples.tiny_models.handbook import read_passages, read_questions
+from torchloom import huge_pages
 from torchloom.device import Device
 from torchloom.engine import Result, Work
 from torchloom_models.llm.engine import LlmEngine
@@ -93,10 +94,12 @@ def open_sides(source: str, dtype: str, folder: str) -> Mapping[str, Side]:
         "guessing": {"speculation": {"prompt_lookup": GUESSED}},
         "plain": {},
     }
-    return {
+    sides = {
         name: Side(open_engine({**config, **more}, Device.parse("openvino:CPU"), lambda *_: None))
         for name, more in extra.items()
     }
+    huge_pages.gather()
+    return sides
 
 
 def compare(report: Report, name: str, sides: Mapping[str, Side], works: Sequence[Work]) -> None:

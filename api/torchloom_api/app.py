@@ -15,12 +15,14 @@ from torchloom.memory import Memory
 from torchloom.orchestrator import Orchestrator
 from torchloom.pool import OnProgress
 from torchloom.store import Store
+from torchloom_api.adapter_shelf import AdapterShelf
 from torchloom_api.budget import find_budgets
 from torchloom_api.document_page import create_assets_router, create_openapi_config
 from torchloom_api.exchange import GONE, ClientGone
+from torchloom_api.key_ring import KeyRing
 from torchloom_api.machine import find_memories
-from torchloom_api.native import devices, health, models, runs, workflows
-from torchloom_api.native.access import guard_listener
+from torchloom_api.native import adapters, devices, health, models, runs, workflows
+from torchloom_api.native.access import guard_route
 from torchloom_api.native.request import to_exchange
 from torchloom_api.openai import routes as openai
 from torchloom_api.reader import Reader
@@ -33,7 +35,11 @@ from torchloom_api.settings import Settings
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, reader: Reader | None = None, on_progress: OnProgress | None = None
+    settings: Settings,
+    *,
+    keys: KeyRing | None = None,
+    reader: Reader | None = None,
+    on_progress: OnProgress | None = None,
 ) -> AsyncIterator[Service]:
     """Make the parts of a server; at the end every run is cancelled and every worker ended."""
     budgets = find_budgets(await find_memories(), settings.memory)
@@ -45,9 +51,11 @@ async def open_service(
     async with orchestrator:
         yield Service(
             settings=settings,
+            keys=keys or KeyRing(),
             orchestrator=orchestrator,
             registrar=registrar,
             restoration=Restoration(orchestrator, store, reader, registrar),
+            adapters=AdapterShelf(orchestrator, store, read_source=reader.read_source),
         )
 
 
@@ -58,6 +66,7 @@ def create_app(service: Service) -> Litestar:
         route_handlers=[
             *workflows.ROUTES,
             *models.ROUTES,
+            *adapters.ROUTES,
             *runs.ROUTES,
             *devices.ROUTES,
             *health.ROUTES,
@@ -67,7 +76,7 @@ def create_app(service: Service) -> Litestar:
     return Litestar(
         route_handlers=[api, v1, health.get_metrics, create_assets_router()],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
-        guards=[guard_listener],
+        guards=[guard_route],
         exception_handlers={Exception: _to_response},
         openapi_config=create_openapi_config(service),
         logging_config=None,

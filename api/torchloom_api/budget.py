@@ -5,11 +5,11 @@ Knows no model and no route.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from torchloom.byte_count import parse_byte_count
 from torchloom.device import Device
 from torchloom.errors import DeviceUnavailable
 from torchloom.placement import HOST, place_of
@@ -20,25 +20,8 @@ from torchloom_api.machine import DeviceView
 #: and to everything else.
 _RESERVE: Final = 0.1
 
-_SIZE: Final = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]i?B|B)?")
-
-_UNITS: Final[Mapping[str, int]] = {
-    "B": 1,
-    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)},
-    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
-}
-
 #: Control groups, which may allow less than the machine has.
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
-
-
-def parse_size(text: str | int) -> int:
-    """Read `12GiB`, `500 MB` or a number of bytes. Raises ValueError."""
-    match = _SIZE.fullmatch(str(text).strip())
-    if match is None:
-        message = f"{text!r} is no amount of memory. Write a number of bytes, or 12GiB or 500MB."
-        raise ValueError(message)
-    return int(float(match["number"]) * _UNITS[match["unit"] or "B"])
 
 
 def parse_budgets(written: Mapping[str, str | int]) -> dict[str, int]:
@@ -52,7 +35,7 @@ def parse_budgets(written: Mapping[str, str | int]) -> dict[str, int]:
         if device.kind == "auto":
             message = "'auto' names no memory. Write one of cpu, cuda:0, openvino:GPU."
             raise ValueError(message)
-        budgets[place_of(str(device), ())] = parse_size(text)
+        budgets[place_of(str(device), ())] = parse_byte_count(text)
     return budgets
 
 

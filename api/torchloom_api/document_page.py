@@ -15,7 +15,8 @@ from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from openapi_ui_bundles import swagger_ui
 
-from torchloom_api.native.request import AnyRequest
+from torchloom_api.native.access import READING, SCOPES
+from torchloom_api.native.request import AnyRequest, to_exchange
 from torchloom_api.openapi import describe
 from torchloom_api.service import Service
 
@@ -47,8 +48,9 @@ class _LiveJson(OpenAPIRenderPlugin):
         super().__init__(path="/openapi.json", media_type="application/json")  # type: ignore[arg-type]  # any media type does
         self._service = service
 
-    def render(self, request: AnyRequest, openapi_schema: dict[str, object]) -> bytes:  # noqa: ARG002
-        return msgspec.json.encode(describe(openapi_schema, self._service))
+    def render(self, request: AnyRequest, openapi_schema: dict[str, object]) -> bytes:
+        is_known = _is_known(request, self._service)
+        return msgspec.json.encode(describe(openapi_schema, self._service, is_known=is_known))
 
 
 class _LiveYaml(OpenAPIRenderPlugin):
@@ -58,8 +60,9 @@ class _LiveYaml(OpenAPIRenderPlugin):
         super().__init__(path=["/openapi.yaml", "/openapi.yml"], media_type="application/yaml")  # type: ignore[arg-type]  # any media type does
         self._service = service
 
-    def render(self, request: AnyRequest, openapi_schema: dict[str, object]) -> bytes:  # noqa: ARG002
-        return msgspec.yaml.encode(describe(openapi_schema, self._service))
+    def render(self, request: AnyRequest, openapi_schema: dict[str, object]) -> bytes:
+        is_known = _is_known(request, self._service)
+        return msgspec.yaml.encode(describe(openapi_schema, self._service, is_known=is_known))
 
 
 class _DocumentPage(OpenAPIRenderPlugin):
@@ -70,6 +73,11 @@ class _DocumentPage(OpenAPIRenderPlugin):
 
     def render(self, request: AnyRequest, openapi_schema: dict[str, object]) -> bytes:  # noqa: ARG002
         return _PAGE.encode()
+
+
+def _is_known(request: AnyRequest, service: Service) -> bool:
+    """Tell whether a request may learn what is registered."""
+    return service.keys.allows(to_exchange(request).headers, READING[SCOPES])
 
 
 def create_openapi_config(service: Service) -> OpenAPIConfig:

@@ -28,6 +28,12 @@ _log = logging.getLogger(__name__)
 #: The key under which a listener's scopes travel in the ASGI scope.
 LISTENER_KEY: Final = "torchloom.scopes"
 
+#: The key under which the server's KeyRing travels there.
+KEYS_KEY: Final = "torchloom.keys"
+
+#: What the hot routes do.
+_INFERENCE: Final = frozenset({"inference"})
+
 Call = Callable[[Service, Exchange, str], Awaitable[None]]
 
 #: What answers one request.
@@ -81,6 +87,7 @@ class Edge:
         extended = cast("dict[str, object]", scope)
         extended[SCOPE_KEY] = exchange
         extended[LISTENER_KEY] = self._scopes
+        extended[KEYS_KEY] = self._service.keys
         await self._inner(scope, exchange.receive, exchange.send_stamped)
         exchange.route = str(scope.get("path_template") or "unknown")
         if exchange.failure is not None:
@@ -104,6 +111,7 @@ class Edge:
         if "inference" not in self._scopes:
             message = f"{exchange.path} is served by the inference listener."
             raise ElsewhereServed(message)
+        self._service.keys.require(exchange.headers, _INFERENCE)
         max_requests = self._service.settings.max_requests
         if self._service.requests.num_in_hand > max_requests:
             message = f"The server has {max_requests} requests in hand. Try again later."

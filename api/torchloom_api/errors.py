@@ -115,6 +115,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Give the headers that belong to the status."""
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            return [(b"www-authenticate", b"Bearer")]
         if self.retry_after_s is None:
             return []
         return [(b"retry-after", str(max(1, math.ceil(self.retry_after_s))).encode())]

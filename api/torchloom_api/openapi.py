@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import cast
+from typing import Final, cast
 
 from torchloom.signature import Signature
 from torchloom_api.input import to_object_schema
@@ -16,8 +16,15 @@ from torchloom_api.openapi_part import BACKGROUND, BODIES, EVENTS, HEADERS, PROB
 from torchloom_api.service import Service
 
 
-def describe(base: Mapping[str, object], service: Service) -> Json:
-    """Lay the paths of what serves at present over Litestar's document."""
+#: Calls that ask for no key.
+_OPEN: Final = ("isLive", "isStarted", "isReady")
+
+
+def describe(base: Mapping[str, object], service: Service, *, is_known: bool = True) -> Json:
+    """Lay the paths of what serves at present over Litestar's document.
+
+    Who asks without a key, where one is needed (not `is_known`), learns the API and no names.
+    """
     document = copy.deepcopy(dict(base))
     paths = cast("dict[str, Json]", document["paths"])
     for item in paths.values():
@@ -26,8 +33,12 @@ def describe(base: Mapping[str, object], service: Service) -> Json:
             complete_operation(cast("Json", operation))
     components = cast("dict[str, Json]", document.setdefault("components", {}))
     components.setdefault("schemas", {}).update(component_schemas())
-    paths.update(_workflow_paths(service))
-    paths.update(_model_paths(service))
+    if not service.keys.is_empty:
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    if is_known:
+        paths.update(_workflow_paths(service))
+        paths.update(_model_paths(service))
     return document
 
 
@@ -36,6 +47,8 @@ def _complete(operation: Json) -> None:
     name = str(operation.get("operationId"))
     if name in BODIES:
         operation["requestBody"] = BODIES[name]
+    if name in _OPEN:
+        operation["security"] = []
     responses = cast("Json", operation["responses"])
     responses.pop("400", None)
     responses["default"] = PROBLEM

@@ -113,6 +113,19 @@ BODIES: Final[Mapping[str, Json]] = {
             }
         },
     },
+    "loadAdapter": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}, "source": {"type": "string"}},
+                    "required": ["name", "source"],
+                    "additionalProperties": False,
+                }
+            }
+        },
+    },
     "splitWorkflowTraffic": {
         "required": True,
         "content": {

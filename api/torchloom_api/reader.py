@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from torchloom.deployment import Deployment
 from torchloom.document import Document
-from torchloom.errors import Fault, InvalidModel, InvalidWorkflow
+from torchloom.errors import Fault, InvalidInput, InvalidModel, InvalidWorkflow
 from torchloom.graph import Graph
 from torchloom.orchestrator import Orchestrator
 from torchloom.signature import Signature
 from torchloom_api.settings import Settings
 from torchloom_models.kind import KINDS
+from torchloom_models.source import find_fault
 from torchloom_models.spec import parse_model
 from torchloom_workflows.builder import build_graph, function_calls, inline_models
 from torchloom_workflows.loader import load_document
@@ -76,25 +77,43 @@ class Reader:
 
     def _find_trespass(self, document: Document, deployment: Deployment) -> Fault | None:
         """Find what a document that came over the network may not refer to."""
-        source = deployment.config.get("source")
-        if not isinstance(source, str):
-            return None
+        config = deployment.config
+        adapters = cast("Mapping[str, str]", config.get("adapters", {}))
+        named: dict[tuple[str, ...], object] = {("source",): config.get("source")}
+        named |= {("adapters", name): source for name, source in adapters.items()}
+        for path, source in named.items():
+            wrong = self._refuse(source) if isinstance(source, str) else None
+            if wrong is not None:
+                return document.fault(wrong, *path)
+        return None
+
+    def _refuse(self, source: str) -> str | None:
+        """Say why what came over the network may not refer to a source; None where it may."""
         scheme, separator, _ = source.partition("://")
         if separator:
             if scheme in self._settings.sources:
                 return None
-            message = (
+            return (
                 f"Sources of the scheme {scheme!r} are not allowed over the network. The operator "
                 "allows them with the setting `sources`, or serves the file from the command line."
             )
-            return document.fault(message, "source")
         if Path(source).resolve().is_relative_to(self._store / _FILES):
             return None
-        message = (
+        return (
             f"Over the network, a path must lead into {_FILES!r} in the server's store. Put the "
             "folder there, or serve the file from the command line."
         )
-        return document.fault(message, "source")
+
+    def read_source(self, source: str) -> str:
+        """Make a source that came over the network absolute. Raises InvalidInput."""
+        wrong = find_fault(source)
+        if wrong is None:
+            if "://" not in source:
+                source = str((self._store / _FILES / source).resolve())
+            wrong = self._refuse(source)
+        if wrong is not None:
+            raise InvalidInput(wrong)
+        return source
 
     def read_workflow(
         self, text: str | bytes, file: Path | None, orchestrator: Orchestrator

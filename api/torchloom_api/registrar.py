@@ -21,6 +21,7 @@ from torchloom.orchestrator import Orchestrator
 from torchloom.policy import ReplicaPolicy
 from torchloom.pool import OnProgress
 from torchloom.store import Store
+from torchloom_api.adapter_shelf import STORED as ADAPTERS
 from torchloom_api.failed import Failed, FailedList, Kind
 from torchloom_api.reader import Draft, Reader
 
@@ -94,6 +95,7 @@ class Registrar:
         for each in {*versions, *failed}:
             self._discard("models", name, each)
             self._store.remove(REPLICAS, name, each)
+            self._store.remove(ADAPTERS, name, each)
 
     async def scale_model(self, name: str, version: int, replicas: ReplicaPolicy) -> None:
         """Change the number of replicas, for good."""

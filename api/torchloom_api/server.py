@@ -22,6 +22,7 @@ import uvloop
 from torchloom.pool import OnProgress
 from torchloom_api.app import create_app, open_service
 from torchloom_api.edge import Edge
+from torchloom_api.key_ring import KeyRing
 from torchloom_api.protocol import guard
 from torchloom_api.service import Service
 from torchloom_api.settings import Address, InvalidSettings, Settings
@@ -52,31 +53,36 @@ def run_server(
     settings: Settings,
     files: Sequence[Path] = (),
     *,
+    keys: KeyRing | None = None,
     on_progress: OnProgress | None = None,
     on_bound: OnUrls | None = None,
     on_ready: OnUrls | None = None,
 ) -> None:
     """Serve until a signal. Raises what keeps the server from starting, with the model's name."""
+    serving = serve(
+        settings, files, keys=keys, on_progress=on_progress, on_bound=on_bound, on_ready=on_ready
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(
-            serve(settings, files, on_progress=on_progress, on_bound=on_bound, on_ready=on_ready)
-        )
+        runner.run(serving)
 
 
 async def serve(
     settings: Settings,
     files: Sequence[Path] = (),
     *,
+    keys: KeyRing | None = None,
     on_progress: OnProgress | None = None,
     on_bound: OnUrls | None = None,
     on_ready: OnUrls | None = None,
 ) -> None:
     """Serve until a signal, on the running event loop."""
+    keys = keys or KeyRing()
     with _signalled() as stop, _bound(settings) as sockets:
         async with (
-            open_service(settings, on_progress=on_progress) as service,
+            open_service(settings, keys=keys, on_progress=on_progress) as service,
             _listening(service, sockets),
         ):
+            _tell_open(settings, keys)
             urls = _to_urls(settings, sockets)
             if on_bound is not None:
                 on_bound(urls)
@@ -86,6 +92,13 @@ async def serve(
                 await stop.wait()
             _log.info("draining, for %s s at most", settings.grace_s)
             await service.orchestrator.drain(settings.grace_s)
+
+
+def _tell_open(settings: Settings, keys: KeyRing) -> None:
+    """Say so where anybody may do anything."""
+    places = [str(address) for address in settings.listeners if not address.is_loopback]
+    if keys.is_empty and places:
+        _log.warning("%s: other machines reach it, and no key is asked for", ", ".join(places))
 
 
 async def _start(service: Service, files: Sequence[Path], stop: asyncio.Event) -> bool:

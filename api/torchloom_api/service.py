@@ -10,7 +10,9 @@ from typing import Final
 
 from torchloom.errors import NotServing
 from torchloom.orchestrator import Orchestrator
+from torchloom_api.adapter_shelf import AdapterShelf
 from torchloom_api.input import InputChecks
+from torchloom_api.key_ring import KeyRing
 from torchloom_api.metrics import MetricsPage, RequestMeter
 from torchloom_api.registrar import Registrar
 from torchloom_api.restoration import Restoration
@@ -29,8 +31,10 @@ class Service:
     orchestrator: Orchestrator
     registrar: Registrar
     restoration: Restoration
+    adapters: AdapterShelf
     checks: InputChecks = field(default_factory=InputChecks)
     requests: RequestMeter = field(default_factory=RequestMeter)
+    keys: KeyRing = field(default_factory=KeyRing)
     metrics: MetricsPage = field(init=False)
     is_started: bool = False
     #: When it was made, in seconds since 1970.
@@ -43,6 +47,7 @@ class Service:
     async def start(self, files: Iterable[Path]) -> None:
         """Bring files and kept registrations into service. Raises what ends the start."""
         await self.restoration.start(files)
+        await self.adapters.restore()
         self.is_started = True
 
     def require_started(self) -> None:

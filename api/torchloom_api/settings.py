@@ -21,6 +21,9 @@ from torchloom_api.budget import parse_budgets
 #: Every setting may be given in the environment under this prefix and its name in capitals.
 PREFIX: Final = "TORCHLOOM_"
 
+#: Where the one key of a server without a key file stands: no setting, so that no file holds it.
+KEY_VARIABLE: Final = "TORCHLOOM_API_KEY"
+
 _MAX_PORT: Final = 65_535
 
 
@@ -74,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics: str | None = None
     #: Listen beyond this machine although there are neither keys nor TLS.
     allow_open: bool = False
+    #: File of the keys that requests must carry.
+    api_keys: str | None = None
     #: Modules whose functions workflows and models may name.
     functions: tuple[str, ...] = ()
     #: Schemes that a registration over the network may fetch models from: hf, package, postgresql.
@@ -122,11 +127,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         except msgspec.ValidationError as error:
             message = f"The settings are not valid: {error}."
             raise InvalidSettings(message) from None
-        settings.check()
+        settings.check(has_keys=bool((environment or {}).get(KEY_VARIABLE)))
         return settings
 
-    def check(self) -> None:
-        """Refuse what cannot work, and listeners that are open by accident."""
+    def check(self, *, has_keys: bool = False) -> None:
+        """Refuse what cannot work, and listeners that are open by accident.
+
+        `has_keys`: the environment holds a key.
+        """
         positive = ("max_body_bytes", "max_body_s", "max_header_s", "max_stall_s", "max_run_s")
         for name in (*positive, "max_requests", "keepalive_s", "history_size"):
             value = getattr(self, name)
@@ -137,11 +145,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             parse_budgets(self.memory)
         except ValueError as error:
             raise InvalidSettings(f"The setting 'memory' is not valid: {error}") from None
+        is_guarded = has_keys or self.api_keys is not None
         for address in set(self.addresses.values()):
-            if not (address.is_loopback or self.allow_open):
+            if not (address.is_loopback or self.allow_open or is_guarded):
                 message = (
                     f"{address} can be reached from other machines, and there are neither keys nor "
-                    "TLS. Bind to 127.0.0.1, or set allow_open if this is what you want."
+                    "TLS. Bind to 127.0.0.1, name a file of keys (api_keys), or set allow_open if "
+                    "this is what you want."
                 )
                 raise InvalidSettings(message)
 

@@ -1,4 +1,7 @@
-"""An engine driven in process: `python -m benchmarks.peers.engine FACTORY CONFIG [DEVICE]`.
+"""An engine driven in process.
+
+`python -m benchmarks.peers.engine FACTORY CONFIG [DEVICE [MEMORY]]`: MEMORY is `gathered` into huge
+pages as in a worker, unless it is to stay `scattered`.
 
 Reads {"batch": [{"inputs", "params"}, …], "seconds"}: admits the batch, steps until all of it is
 answered, and does so again until the time is over. Answers {"per_s"}: tasks per second. And
@@ -13,12 +16,24 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from torchloom import huge_pages
 from torchloom.device import Device
 from torchloom.engine import Engine, Failure, Result, Values, Work
 from torchloom.worker import import_factory
 
 
 _ids = itertools.count(1)
+
+
+def open_like_worker(factory: str, config: dict[str, object], device: str) -> Engine:
+    """Open an engine in this process, whose memory then lies as a worker's does."""
+    engine = _open(factory, config, device)
+    huge_pages.gather()
+    return engine
+
+
+def _open(factory: str, config: dict[str, object], device: str) -> Engine:
+    return import_factory(factory)(config, Device.parse(device), lambda *_: None)
 
 
 def drive(engine: Engine, batch: Sequence[Mapping[str, Values]]) -> list[Values]:
@@ -48,8 +63,9 @@ def settle(engine: Engine, timeout_s: float) -> bool:
 
 def main() -> None:
     """Answer until standard input ends."""
-    factory, config, device = [*sys.argv[1:], "cpu"][:3]
-    engine = import_factory(factory)(json.loads(config), Device.parse(device), lambda *_: None)
+    factory, config, device, memory = [*sys.argv[1:], *("cpu", "gathered")[len(sys.argv) - 3 :]]
+    make = {"gathered": open_like_worker, "scattered": _open}[memory]
+    engine = make(factory, json.loads(config), device)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)

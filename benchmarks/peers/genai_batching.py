@@ -46,6 +46,14 @@ def open_pipeline(folder: Path, dtype: str) -> openvino_genai.ContinuousBatching
     return openvino_genai.ContinuousBatchingPipeline(folder, scheduler, "CPU", options)
 
 
+def open_converted(folder: Path, dtype: str) -> openvino_genai.ContinuousBatchingPipeline:
+    """Open a folder of transformers' layout; what is made of it is kept beside it."""
+    target = folder.with_name(f"{folder.name}-openvino")
+    if not target.exists():
+        convert(folder, target)
+    return open_pipeline(target, dtype)
+
+
 def config_of(params: dict[str, int]) -> openvino_genai.GenerationConfig:
     """Ask for so many tokens, greedily, whatever they are."""
     config = openvino_genai.GenerationConfig()
@@ -59,11 +67,7 @@ def main() -> None:
     """Answer until standard input ends."""
     if len(sys.argv) == 1:
         return
-    folder, dtype = Path(sys.argv[1]), sys.argv[2]
-    target = folder.with_name(f"{folder.name}-openvino")
-    if not target.exists():
-        convert(folder, target)
-    pipeline = open_pipeline(target, dtype)
+    pipeline = open_converted(Path(sys.argv[1]), sys.argv[2])
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)

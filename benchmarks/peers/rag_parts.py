@@ -18,13 +18,11 @@ from pathlib import Path
 
 import networkx as nx
 
-from benchmarks.peers.engine import drive
+from benchmarks.peers.engine import drive, open_like_worker
 from torchloom.deployment import Deployment
-from torchloom.device import Device
-from torchloom.engine import Engine, Values
+from torchloom.engine import Values
 from torchloom.graph import Graph, ModelCall
 from torchloom.orchestrator import Orchestrator
-from torchloom.worker import import_factory
 from torchloom_api.reader import Reader
 from torchloom_api.settings import Settings
 
@@ -34,8 +32,13 @@ Part = Callable[[Values, Values], Values]
 
 
 def here(deployment: Deployment) -> Part:
-    """Open an engine in this process."""
-    engine = _open(deployment.factory, dict(deployment.config), str(deployment.devices[0]))
+    """Open an engine in this process.
+
+    `auto` is, as everywhere, what the server has found the fastest.
+    """
+    engine = open_like_worker(
+        deployment.factory, dict(deployment.config), str(deployment.devices[0])
+    )
     return lambda inputs, params: drive(engine, [{"inputs": inputs, "params": params}])[0]
 
 
@@ -57,13 +60,8 @@ def apart(deployment: Deployment) -> Part:
     return call
 
 
-def _open(factory: str, config: dict[str, object], device: str) -> Engine:
-    """Open an engine where the server would: `auto` is what the server has found the fastest."""
-    return import_factory(factory)(config, Device.parse(device), lambda *_: None)
-
-
 def _serve(connection: Connection, factory: str, config: dict[str, object], device: str) -> None:
-    engine = _open(factory, config, device)
+    engine = open_like_worker(factory, config, device)
     with contextlib.suppress(EOFError):  # the other end is gone
         while True:
             inputs, params = connection.recv()

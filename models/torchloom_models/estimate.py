@@ -1,34 +1,81 @@
-"""Estimate: what a model will hold in memory, from the sizes of its files. Opens none of them.
+"""Estimate: what a model will hold in memory: its weights, and the cache that it sets aside.
 
-Knows no kind and no dtype: weights count as large as they are stored.
+Weights count as large as their files are, which are not opened. Of a language model's
+`config.json` it reads what a token takes in the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final, cast
 
+import msgspec
+
+from torchloom.byte_count import parse_byte_count
 from torchloom.deployment import Report
 from torchloom.errors import InvalidModel, ModelLoadError
 from torchloom_models.source import find_local, resolve_source
 from torchloom_models.weights import find_weights
 
 
-def estimate_bytes(source: str) -> int:
-    """Add up the weights of a source; 0 for what is not on this machine yet, or cannot be read."""
+#: Bytes of a number in a cache, by the dtype of a model file or of a `config.json`.
+_ITEM_BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class _Shape(msgspec.Struct):
+    """What a `config.json` says of attention; 0 where it does not."""
+
+    num_hidden_layers: int = 0
+    num_attention_heads: int = 0
+    num_key_value_heads: int | None = None
+    hidden_size: int = 0
+    head_dim: int | None = None
+    dtype: str | None = None
+    torch_dtype: str | None = None
+
+
+def estimate_bytes(config: Mapping[str, object]) -> int:
+    """Add up what a model file asks for; 0 of a source that is not here yet, or cannot be read."""
     try:
-        path = find_local(source)
+        path = find_local(str(config["source"]))
     except (InvalidModel, ModelLoadError, OSError, ValueError):
         return 0  # loading will say what is wrong
-    return 0 if path is None else _bytes_at(path)
+    return 0 if path is None else _bytes_at(path) + _cache_bytes(config, path)
 
 
 def fetch_bytes(config: Mapping[str, object], report: Report) -> int:
-    """Fetch the source of a model file, and add up its weights: a Preparation.
+    """Fetch the source of a model file, and add up what it asks for: a Preparation.
 
     Raises ModelLoadError where it cannot be fetched.
     """
-    return _bytes_at(resolve_source(str(config["source"]), report))
+    path = resolve_source(str(config["source"]), report)
+    return _bytes_at(path) + _cache_bytes(config, path)
+
+
+def _cache_bytes(config: Mapping[str, object], folder: Path) -> int:
+    """Give what `kv_cache` sets aside; 0 where it says nothing."""
+    stated = cast("Mapping[str, str | int]", config.get("kv_cache", {}))
+    if "memory" in stated:
+        return parse_byte_count(stated["memory"])
+    tokens = cast("int", stated.get("tokens", 0))
+    return tokens and tokens * _token_bytes(folder, str(config.get("dtype", "auto")))
+
+
+def _token_bytes(folder: Path, dtype: str) -> int:
+    """Give what a token takes in the cache of plain attention; 0 where the files do not say.
+
+    Loading knows it better, and says where it does not fit.
+    """
+    try:
+        shape = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Shape)
+    except (OSError, msgspec.DecodeError):
+        return 0
+    heads = shape.num_attention_heads
+    width = shape.head_dim or (shape.hidden_size // heads if heads else 0)
+    stored = shape.dtype or shape.torch_dtype or ""
+    item = _ITEM_BYTES.get(dtype) or _ITEM_BYTES.get(stored, 4)
+    return 2 * shape.num_hidden_layers * (shape.num_key_value_heads or heads) * width * item
 
 
 def _bytes_at(path: Path) -> int:

@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from torchloom.byte_count import PATTERN
 from torchloom.signature import Schema, Signature
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
+from torchloom_models.llm.adapter_field import FIELDS as ADAPTER_FIELDS
+from torchloom_models.llm.adapter_field import PARAMS as ADAPTER_PARAMS
 from torchloom_models.llm.grammar.form import STRUCTURED_OUTPUTS
+from torchloom_models.llm.logprob_schema import LOGPROB_OUTPUTS, LOGPROB_PARAMS
 from torchloom_models.llm.tool.format import FORMAT_NAMES
 from torchloom_models.llm.tool.offer import CALLS, TOOL_INPUTS
 from torchloom_models.schema import (
@@ -71,7 +75,7 @@ _MESSAGE: Schema = {
 
 _LLM_PARAMS: Mapping[str, Schema] = {
     "max_tokens": {
-        **POSITIVE,
+        **COUNT,
         "description": "The most tokens to write; left out, as many as the context has room for.",
     },
     "min_tokens": {**COUNT, "default": 0, "description": "No end and no stop before this many."},
@@ -136,6 +140,7 @@ _LLM_PARAMS: Mapping[str, Schema] = {
     },
     "ignore_eos": {**BOOLEAN, "default": False, "description": "Go on past the end token."},
     "structured_outputs": STRUCTURED_OUTPUTS,
+    **LOGPROB_PARAMS,
 }
 
 _LLM = Kind(
@@ -149,21 +154,42 @@ _LLM = Kind(
             **TOOL_INPUTS,
         },
         one_of=(frozenset({"prompt", "messages"}),),
-        params=_LLM_PARAMS,
+        params={**_LLM_PARAMS, **ADAPTER_PARAMS},
         outputs={
             "text": STRING,
             "finish_reason": {"type": "string", "enum": ["stop", "length", "tool_calls"]},
             "tool_calls": {**CALLS, "description": "Where there were tools: what is to be called."},
             "usage": _USAGE,
+            **LOGPROB_OUTPUTS,
         },
         chunks={
             "type": "object",
-            "properties": {"text": STRING, "tool_calls": {"type": "array", "items": OBJECT}},
+            "properties": {
+                "text": STRING,
+                "tool_calls": {"type": "array", "items": OBJECT},
+                **LOGPROB_OUTPUTS,
+            },
         },
     ),
     fields={
         "max_sequences": {**POSITIVE, "description": "How many sequences it holds at once."},
         "max_length": {**POSITIVE, "description": "The longest sequence, prompt and answer."},
+        "kv_cache": {
+            "type": "object",
+            "properties": {
+                "tokens": POSITIVE,
+                "memory": {
+                    "type": ["string", "integer"],
+                    "minimum": 1,
+                    "pattern": PATTERN,
+                    "$comment": "Write a number of bytes, or an amount such as 2GiB or 500MB.",
+                },
+            },
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+            "description": "How much all sequences together may hold: {tokens: N} or {memory: M}.",
+        },
         "prefix_cache": {
             **BOOLEAN,
             "default": True,
@@ -189,6 +215,7 @@ _LLM = Kind(
             "description": "How the model writes calls; left out, as its chat template shows.",
         },
         "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
+        **ADAPTER_FIELDS,
     },
     required_fields=frozenset({"source"}),
 )

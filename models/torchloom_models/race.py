@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import torch
 
+from torchloom import huge_pages
 from torchloom.device import Device
 from torchloom.engine import Engine, Failure, Result, Work
 from torchloom.errors import InvalidModel, ModelLoadError, TorchLoomError
@@ -109,6 +110,7 @@ class Race:
                 engine = self._open_on(device)
                 self._closing.callback(engine.close)
                 self.engines[str(device)] = engine
+        huge_pages.gather()  # as a worker does: who opened first would have the slower memory
 
     def run(self) -> dict[str, float]:
         """Give each engine's median in seconds; they take turns: what disturbs disturbs all.

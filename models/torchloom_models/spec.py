@@ -108,6 +108,8 @@ def parse_model(document: Document, *, base: Path) -> Deployment:
     if kind.has_files and isinstance(data.get("source"), str):
         fault = find_fault(str(data["source"]))
         faults += [document.fault(fault, "source")] if fault else []
+    if "adapters" in kind.fields and "adapters" not in bad:
+        faults += _find_adapter_faults(document, data)
     if faults:
         raise _invalid(document, faults)
     return _deploy(kind, data, devices, base)
@@ -174,6 +176,18 @@ def _find_clashes(
     return faults
 
 
+def _find_adapter_faults(document: Document, data: Mapping[str, object]) -> list[Fault]:
+    """Find adapters whose sources are none, and more of them than there is to be room for."""
+    sources = cast("Mapping[str, str]", data.get("adapters", {}))
+    found = {name: find_fault(source) for name, source in sources.items()}
+    faults = [document.fault(fault, "adapters", name) for name, fault in found.items() if fault]
+    most = data.get("max_adapters")
+    if isinstance(most, int) and len(sources) > most:
+        message = f"{len(sources)} adapters are named, but `max_adapters` is {most}."
+        faults.append(document.fault(message, "adapters"))
+    return faults
+
+
 def _invalid(document: Document, faults: list[Fault]) -> InvalidModel:
     name = document.data.get("name") if isinstance(document.data, dict) else None
     whose = f"Model {name!r}" if isinstance(name, str) else "The model file"
@@ -215,7 +229,7 @@ def _deploy(
         queue=_queue(data),
         params=cast("Mapping[str, object]", data.get("params", {})),
         threads=cast("int | None", data.get("threads")),
-        estimated_bytes=estimate_bytes(str(source)) if has_weights else 0,
+        estimated_bytes=estimate_bytes(config) if has_weights else 0,
         prepare=_FETCH if has_weights and str(source).startswith("hf://") else "",
         is_inline=cast("bool", data.get("inline", kind.is_inline)),
     )
@@ -239,5 +253,12 @@ def _config(
         config["max_size"] = batching.max_size
     source = data.get("source")
     if isinstance(source, str):
-        config["source"] = source if "://" in source else str((base / source).resolve())
+        config["source"] = _absolute(source, base)
+    if "adapters" in config:
+        sources = cast("Mapping[str, str]", config["adapters"])
+        config["adapters"] = {name: _absolute(each, base) for name, each in sources.items()}
     return config
+
+
+def _absolute(source: str, base: Path) -> str:
+    return source if "://" in source else str((base / source).resolve())

@@ -74,7 +74,8 @@ class Room:
 class Engine(Protocol):
     """A loaded model on one device. Every method is called from one and the same thread.
 
-    One that can tell what it holds of its device's memory also has `memory_bytes`: see Measured in
+    One whose room is bounded by more than a number of tasks also has `occupancy`: see Occupied. One
+    that can tell what it holds of its device's memory also has `memory_bytes`: see Measured in
     `footprint.py`. One that compiles also has `code_status`: see Compiled in `code_status.py`.
     """
 
@@ -103,6 +104,30 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back what it holds outside memory (connections, files). Called once, at the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """How full an engine is whose room is not a number of tasks alone, as with a cache.
+
+    `is_full`: of the tasks that it was given `num_waiting` wait, and there is no room for the next
+    of them; more would only wait as well. `num_preemptions` is how often, so far, a task that ran
+    had to wait again, `blocks` how many of its cache's blocks stand in which state.
+    """
+
+    is_full: bool
+    num_waiting: int = 0
+    num_preemptions: int = 0
+    blocks: Mapping[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Occupied(Protocol):
+    """An Engine that can tell how full it is."""
+
+    def occupancy(self) -> Occupancy:
+        """Say it. Cheap: asked after most steps."""
         ...
 
 

@@ -6,12 +6,12 @@ Knows no queue: it is told when tasks wait for a model that was evicted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.errors import TorchLoomError
+from torchloom.errors import NotServing, TorchLoomError, WorkerDied
 from torchloom.executor import Executor
 from torchloom.memory import Memory, Tenant
 from torchloom.owner import Owner
@@ -45,6 +45,8 @@ class Fleet:
     ) -> None:
         self.replicas: list[Replica] = []
         self.is_evicted = False
+        #: What every worker has been told, and each that starts is told.
+        self.settings: dict[str, object] = {}
         self._deployment = deployment
         self._executor = executor
         self._owner = owner
@@ -144,9 +146,50 @@ class Fleet:
             self._stats,
             now=self._now,
             on_claim=self._on_claim,
+            settings=self.settings,
         )
         replica.memory_bytes = self._measured.get(device, replica.memory_bytes)
         return replica
+
+    async def apply_setting(self, key: str, value: object) -> None:
+        """Tell every worker a setting, now and whenever one starts; None takes it back.
+
+        An evicted model is loaded for it. Raises what any engine raises, and NotServing, with
+        every worker as it was before; one that ends meanwhile is told when it starts again.
+        """
+        async with self._scaling:
+            if self.is_evicted:
+                await self._scale(self._policy, is_patient=True)
+            before = dict(self.settings)
+            self.settings[key] = value
+            try:
+                await self._tell_all(key, value)
+            except TorchLoomError:
+                await self._take_back(key, before)
+                raise
+
+    async def _tell_all(self, key: str, value: object) -> None:
+        """Tell the workers that are ready; raise the first error of any."""
+        ready = [each for each in self.replicas if each.state is ReplicaState.READY]
+        if not ready:
+            message = f"No worker of {self._deployment.label!r} is ready at present."
+            raise NotServing(message, retry_after_s=1.0)
+        replies = await asyncio.gather(
+            *(each.telling.tell(key, value) for each in ready), return_exceptions=True
+        )
+        errors = [each for each in replies if isinstance(each, BaseException)]
+        for error in errors:
+            if not isinstance(error, WorkerDied):
+                raise error
+
+    async def _take_back(self, key: str, before: Mapping[str, object]) -> None:
+        """Let a setting be what it was, here and for those that have taken it."""
+        self.settings.clear()
+        self.settings.update(before)
+        ready = [each for each in self.replicas if each.state is ReplicaState.READY]
+        value = before.get(key)
+        replies = (each.telling.tell(key, value) for each in ready)
+        await asyncio.gather(*replies, return_exceptions=True)
 
     def _on_claim(self, replica: Replica, count: int) -> None:
         claim = asyncio.get_running_loop().create_task(self._settle_claim(replica, count))

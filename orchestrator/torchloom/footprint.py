@@ -1,7 +1,8 @@
 """Footprint: what an engine holds of its device's memory. Knows no framework.
 
 An engine that can tell says so itself (a GPU's allocator knows); for any other, the growth of the
-worker's process since before the engine was opened counts, libraries included.
+worker's process since before the engine was opened counts, libraries included, and what is promised
+to it beyond that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ class Measured(Protocol):
         ...
 
 
+@runtime_checkable
+class Reserving(Protocol):
+    """An engine that will take more of the machine's memory than it has touched yet."""
+
+    def reserved_bytes(self) -> int:
+        """Give the bytes that are promised to it."""
+        ...
+
+
 def resident_bytes() -> int:
     """Give the resident memory of this process; 0 where the system does not tell."""
     try:
@@ -42,4 +52,5 @@ def bytes_of(engine: Engine, before: int | None) -> int:
     told = engine.memory_bytes() if isinstance(engine, Measured) else 0
     if told or before is None:
         return told
-    return max(resident_bytes() - before, 0)
+    reserved = engine.reserved_bytes() if isinstance(engine, Reserving) else 0
+    return max(resident_bytes() - before, 0) + reserved

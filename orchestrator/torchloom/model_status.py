@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torchloom.deployment import Deployment
 from torchloom.replica_state import FleetState, ReplicaStatus
+from torchloom.setting import Settings
 
 
 PoolState = FleetState | Literal["draining"]
@@ -14,7 +15,7 @@ PoolState = FleetState | Literal["draining"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """The state of its pool, what waits there, and its replicas."""
+    """The state of its pool, what waits there, its replicas, and what they have been told."""
 
     deployment: Deployment
     state: PoolState
@@ -22,3 +23,4 @@ class ModelStatus:
     weight: float
     memory_bytes: int
     replicas: tuple[ReplicaStatus, ...]
+    settings: Settings = field(default_factory=dict)

@@ -178,6 +178,10 @@ class Orchestrator:
         """Start or drain replicas until each device has `replicas.min`."""
         await self._pools.get(name, version).scale(replicas)
 
+    async def apply_setting(self, name: str, version: int, *, key: str, value: object) -> None:
+        """Tell a model's engines a setting, those that start later too; see Fleet and Settable."""
+        await self._pools.get(name, version).apply_setting(key, value)
+
     def _models_needed(self) -> set[str]:
         """Name the models that runs in progress have yet to call."""
         graphs = list(self._graphs)

@@ -129,6 +129,10 @@ class Pool:
         """Bring every device to `policy.min` replicas; those taken away drain first."""
         await self.fleet.scale(policy)
 
+    async def apply_setting(self, key: str, value: object) -> None:
+        """Tell every worker a setting, now and whenever one starts; None takes it back."""
+        await self.fleet.apply_setting(key, value)
+
     @property
     def is_idle(self) -> bool:
         """Tell whether it could be evicted: loaded, nothing queued, nothing in flight."""
@@ -193,6 +197,7 @@ class Pool:
             weight=weight,
             memory_bytes=sum(self.held_memory().values()),
             replicas=tuple(replica.status() for replica in self.replicas),
+            settings=dict(self.fleet.settings),
         )
 
     # Tasks

@@ -16,12 +16,17 @@ def pool_series(pool: Pool) -> Iterable[Series]:
     states = Counter(replica.state.value for replica in pool.replicas)
     in_flight: Counter[str] = Counter()
     memory: Counter[str] = Counter()
+    blocks: Counter[tuple[str, str]] = Counter()
     for replica in pool.replicas:
         in_flight[replica.device] += len(replica.in_flight)
         memory[replica.device] += replica.memory_bytes
+        for state, count in replica.occupancy.blocks.items():
+            blocks[replica.device, state] += count
     for state, count in states.items():
         yield Series(METRICS["replicas"], (*labels, state), count)
     for device, count in in_flight.items():
         yield Series(METRICS["tasks_in_flight"], (*labels, device), count)
     for device, count in memory.items():
         yield Series(METRICS["model_memory_bytes"], (*labels, device), count)
+    for place, count in blocks.items():
+        yield Series(METRICS["kv_cache_blocks"], (*labels, *place), count)

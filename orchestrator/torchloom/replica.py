@@ -10,28 +10,26 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from torchloom.backoff import Backoff
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.engine import Room
-from torchloom.errors import (
-    InvalidInput,
-    ModelLoadError,
-    NotServing,
-    TorchLoomError,
-    WorkerDied,
-)
+from torchloom.engine import Occupancy, Room
+from torchloom.errors import InvalidInput, ModelLoadError, NotServing, TorchLoomError, WorkerDied
 from torchloom.executor import Executor, Link
 from torchloom.leaving import Leaving
 from torchloom.owner import Owner
 from torchloom.replica_series import ReplicaSeries
 from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
+from torchloom.setting import Settings
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
+from torchloom.telling import Telling
 from torchloom.turns import Turns
 from torchloom.wire import (
     Admit,
     AnyFrame,
+    Applied,
     Broken,
     Cancel,
     ChunkEvent,
@@ -45,8 +43,8 @@ from torchloom.wire import (
     Ready,
     ResultEvent,
     WireEvent,
-    encode,
     from_error,
+    unsendable,
 )
 
 
@@ -55,8 +53,8 @@ _log = logging.getLogger(__name__)
 #: A task is given up when this many workers have died while they held it.
 MAX_DEATHS = 3
 
-#: Seconds before a worker that has died is started again: the first time at once.
-_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+#: What an engine is that has told nothing.
+_EMPTY = Occupancy(is_full=False)
 
 
 class Replica:
@@ -72,11 +70,14 @@ class Replica:
         *,
         now: Callable[[], float],
         on_claim: Callable[[Replica, int], None],
+        settings: Settings | None = None,
     ) -> None:
         self.deployment = deployment
         self.device = str(device)
         self.state = ReplicaState.STARTING
         self.room = Room(max_tasks=0)
+        #: How full its engine has told that it is.
+        self.occupancy = _EMPTY
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
         self.code: tuple[CodeStatus, ...] = ()
@@ -93,14 +94,14 @@ class Replica:
         self._stats = stats
         self._now = now
         self._on_claim = on_claim
+        self.telling = Telling(deployment.label, {} if settings is None else settings)
         self._link: Link | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._backoff = Backoff(self._restart)
         self._starting: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._has_served = False
         self._is_loading = False
-        self._failures = 0
         self._series: ReplicaSeries  # from when it is ready on: a device is known then
 
     def __repr__(self) -> str:
@@ -124,7 +125,7 @@ class Replica:
         if self.has_suspect:
             return 0
         if self.room.is_continuous:
-            return self.room.max_tasks - held
+            return 0 if self.occupancy.is_full else self.room.max_tasks - held
         return self.room.max_tasks if self._turns.takes_ahead else 0
 
     @property
@@ -199,8 +200,7 @@ class Replica:
 
         Tasks still in flight fail.
         """
-        if self._timer is not None:
-            self._timer.cancel()
+        self._backoff.cancel()
         if self.state is not ReplicaState.STOPPED:
             self._move(ReplicaState.STOPPED)
             self._settled.set()
@@ -223,7 +223,9 @@ class Replica:
 
     def _on_end(self, how: str) -> None:
         self._link = None
+        self.telling.end()
         self._turns.clear()
+        self.occupancy = _EMPTY
         orphans = self._take_in_flight()
         self.leaving.clear()
         if self.state is ReplicaState.STOPPED:
@@ -234,7 +236,7 @@ class Replica:
         _log.error("%r: the worker ended: %s.", self, how)
         if self._has_served and self.state is not ReplicaState.DRAINING:
             self._move(ReplicaState.WAITING)
-            self._schedule_restart()
+            self._backoff.schedule()
         else:
             self._move(ReplicaState.STOPPED)
         self._settled.set()
@@ -252,11 +254,6 @@ class Replica:
             else:
                 again.append(task)
         self._owner.on_orphans(again)
-
-    def _schedule_restart(self) -> None:
-        delay_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
-        self._failures += 1
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._restart)
 
     def _restart(self) -> None:
         if self.state is not ReplicaState.WAITING:
@@ -288,22 +285,13 @@ class Replica:
         try:
             self._link.send(Admit(work))
         except TypeError:
-            self._dispatch_singly(work)
-
-    def _dispatch_singly(
-        self, work: Sequence[tuple[int, dict[str, object], dict[str, object], bool]]
-    ) -> None:
-        """Send what can be sent; fail the tasks whose values cannot travel."""
-        assert self._link is not None
-        for item in work:
-            try:
-                encode(Admit([item]))
-            except TypeError as error:
-                task = self.in_flight.pop(item[0])
-                self._turns.remove(task.id)
-                self._fail_all([task], InvalidInput(f"An input cannot be sent: {error}"))
-            else:
-                self._link.send(Admit([item]))
+            faults = unsendable(work)
+            for item in work:
+                if item[0] not in faults:
+                    self._link.send(Admit([item]))
+            for task_id, fault in faults.items():
+                self._turns.remove(task_id)
+                self._fail_all([self.in_flight.pop(task_id)], InvalidInput(fault))
 
     def cancel(self, task: Task) -> None:
         """Forget a task in flight; its room comes back when the engine has let go of it."""
@@ -344,6 +332,8 @@ class Replica:
             self._on_claim(self, frame.bytes)
         elif isinstance(frame, Code):
             self.code = tuple(frame.parts)
+        elif isinstance(frame, Applied):
+            self.telling.hear(frame)
 
     def _on_ready(self, frame: Ready) -> None:
         if self.state is not ReplicaState.STARTING:
@@ -357,6 +347,7 @@ class Replica:
         self._has_served, self._is_loading = True, False
         self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
         self._move(ReplicaState.READY)
+        self.telling.begin(self._link)
         self._settled.set()
         self._owner.on_room()
 
@@ -364,10 +355,14 @@ class Replica:
         if frame.steps:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
             self._turns.end_step(self.in_flight.keys() - ended)
+        if frame.occupancy is not None:
+            more = frame.occupancy.num_preemptions - self.occupancy.num_preemptions
+            self._series.count_preemptions(more)
+            self.occupancy = frame.occupancy
         for event in frame.events:
             self._on_event(event)
         for seconds, size in frame.steps:
-            self._failures = 0  # not when it is ready: one that dies of each task is ready, too
+            self._backoff.forgive()  # not when it is ready: one that dies of each task is, too
             self._series.observe_step(size, seconds)
             self._owner.on_step(self.device, size, seconds)
         self._owner.on_room()

@@ -20,11 +20,17 @@ class ReplicaSeries:
         self._batch_size = stats.histogram("batch_size", *labels, device)
         self._stats = stats
         self._labels = labels
+        self._device = device
 
     def observe_step(self, size: int, seconds: float) -> None:
         """Count a step."""
         self._step_seconds.observe(seconds)
         self._batch_size.observe(size)
+
+    def count_preemptions(self, number: int) -> None:
+        """Count tasks that had to wait again; no series where there never were any."""
+        if number:
+            self._stats.counter("preemptions", *self._labels, self._device).add(number)
 
     def count_tokens(self, counts: Mapping[str, int]) -> None:
         """Add what an answer counted, e.g. {"prompt_tokens": 12}."""

@@ -72,6 +72,6 @@ class ReplicaStatus:
             load_s=replica.load_s,
             memory_bytes=replica.memory_bytes,
             error=replica.error.message if replica.error else None,
-            notes=replica.notes,
+            notes=(*replica.notes, *replica.telling.notes),
             code=replica.code,
         )

@@ -50,6 +50,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("batch_size", "histogram", "Tasks that a step worked on.", _DEVICE, _SIZES),
         Metric("tasks", "counter", "Tasks by how they ended.", (*_MODEL, "state")),
         Metric("tokens", "counter", "Tokens by type.", (*_MODEL, "type")),
+        Metric("preemptions", "counter", "Tasks put back for lack of cache.", _DEVICE),
+        Metric("kv_cache_blocks", "gauge", "Blocks of caches by state.", (*_DEVICE, "state")),
         Metric("queue_depth", "gauge", "Tasks that wait.", _MODEL),
         Metric("tasks_in_flight", "gauge", "Tasks that workers hold.", _DEVICE),
         Metric("replicas", "gauge", "Replicas by state.", (*_MODEL, "state")),

@@ -7,13 +7,14 @@ in an extension type; no framework's tensors do, and nothing is pickled.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from torchloom.code_status import CodeStatus
+from torchloom.engine import Occupancy
 from torchloom.errors import WIRE_ERRORS, Fault, TaskFailed, TorchLoomError
 
 
@@ -44,10 +45,13 @@ class Open(Frame, frozen=True, tag=1):
     prepare: str = ""
 
 
+WorkItem = tuple[int, dict[str, object], dict[str, object], bool]
+
+
 class Admit(Frame, frozen=True, tag=2):
     """Take these tasks in: (id, inputs, params, whether chunks are wanted)."""
 
-    work: list[tuple[int, dict[str, object], dict[str, object], bool]]
+    work: list[WorkItem]
 
 
 class Cancel(Frame, frozen=True, tag=3):
@@ -91,6 +95,14 @@ class Claim(Frame, frozen=True, tag=10):
 
 class Grant(Frame, frozen=True, tag=11):
     """There is room for what was claimed: load it."""
+
+
+class Apply(Frame, frozen=True, tag=12):
+    """Take a setting (None: take it back). Each is answered by an Applied."""
+
+    id: int
+    key: str
+    value: object
 
 
 class Error(msgspec.Struct, frozen=True, array_like=True):
@@ -139,10 +151,14 @@ WireEvent = ChunkEvent | ResultEvent | FailureEvent | GoneEvent
 
 
 class Events(Frame, frozen=True, tag=8):
-    """Events, and the steps since the last such frame: (seconds, how many tasks it worked on)."""
+    """Events, and the steps since the last such frame: (seconds, how many tasks it worked on).
+
+    `occupancy`: how full the engine is, where that has changed.
+    """
 
     events: list[WireEvent]
     steps: list[tuple[float, int]]
+    occupancy: Occupancy | None = None
 
 
 class Code(Frame, frozen=True, tag=9):
@@ -151,7 +167,28 @@ class Code(Frame, frozen=True, tag=9):
     parts: list[CodeStatus]
 
 
-AnyFrame = Open | Admit | Cancel | Close | Progress | Ready | Broken | Events | Code | Claim | Grant
+class Applied(Frame, frozen=True, tag=13):
+    """A setting was taken, or, with an error, was not."""
+
+    id: int
+    error: Error | None = None
+
+
+AnyFrame = (
+    Open
+    | Admit
+    | Cancel
+    | Close
+    | Progress
+    | Ready
+    | Broken
+    | Events
+    | Code
+    | Claim
+    | Grant
+    | Apply
+    | Applied
+)
 
 
 def _encode_unknown(value: object) -> object:
@@ -194,6 +231,17 @@ def encode(frame: Frame) -> bytes:
         message = f"{len(body)} bytes cannot travel at once: the most is {MAX_BYTES}."
         raise TypeError(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def unsendable(work: Sequence[WorkItem]) -> dict[int, str]:
+    """Say why tasks cannot travel, by their ids; nothing of those that can."""
+    faults = {}
+    for item in work:
+        try:
+            encode(Admit([item]))
+        except TypeError as error:
+            faults[item[0]] = f"An input cannot be sent: {error}"
+    return faults
 
 
 def _decode(body: bytes) -> AnyFrame:

@@ -17,18 +17,32 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
+from torchloom import huge_pages
 from torchloom.channel import Channel, Hangup, SocketChannel
 from torchloom.code_status import CodeStatus, Compiled, is_changing
 from torchloom.deployment import EngineFactory, Preparation, Report
 from torchloom.device import Device
-from torchloom.engine import Chunk, Engine, Event, Noted, Result, Values, Work
-from torchloom.errors import BatchContractError, ModelLoadError, TorchLoomError
+from torchloom.engine import (
+    Chunk,
+    Engine,
+    Event,
+    Noted,
+    Occupancy,
+    Occupied,
+    Result,
+    Values,
+    Work,
+)
+from torchloom.errors import BatchContractError, InvalidInput, ModelLoadError, TorchLoomError
 from torchloom.footprint import bytes_of, resident_bytes
+from torchloom.setting import Settable
 from torchloom.wire import (
     Admit,
+    Applied,
+    Apply,
     Broken,
     Cancel,
     ChunkEvent,
@@ -77,6 +91,8 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
             return None
         factory = import_factory(frame.factory)
         engine = factory(frame.config, Device.parse(frame.device), report)
+        if has_own_process:
+            huge_pages.gather()
         room = engine.room()
         memory = bytes_of(engine, before)
         code = code_of(engine)
@@ -134,11 +150,14 @@ class Worker:
         *,
         quiet_s: float = _QUIET_S,
         look_s: float = _LOOK_S,
+        on_settled: Callable[[], object] | None = None,
     ) -> None:
         self._engine = engine
         self._channel = channel
         self._quiet_s = quiet_s
         self._look_s = look_s
+        #: Called when nothing compiles any more, after something did: new code has come.
+        self._on_settled = on_settled
         self._is_continuous = engine.room().is_continuous
         self._is_compiled = isinstance(engine, Compiled)
         #: When to ask for its code next; None: not before there was a step.
@@ -151,6 +170,7 @@ class Worker:
         self._waiting: deque[Work] = deque()
         self._events: list[WireEvent] = []
         self._steps: list[tuple[float, int]] = []
+        self._told_occupancy: Occupancy | None = None
 
     def serve(self) -> None:
         """Admit and step until a Close or a hang-up."""
@@ -177,9 +197,24 @@ class Worker:
                         self._wants_chunks.add(task_id)
             elif isinstance(frame, Cancel):
                 self._cancel(frame.ids)
+            elif isinstance(frame, Apply):
+                self._apply(frame)
             elif isinstance(frame, Close):
                 return False
         return True
+
+    def _apply(self, frame: Apply) -> None:
+        """Tell the engine a setting, and whoever asked what came of it."""
+        if not isinstance(self._engine, Settable):
+            refusal = InvalidInput("This model takes no settings while it serves.")
+            self._channel.send(Applied(frame.id, to_error(refusal)))
+            return
+        try:
+            self._engine.apply_setting(frame.key, frame.value)
+        except Exception as error:  # noqa: BLE001 - a model's code may raise anything; one asker is told
+            self._channel.send(Applied(frame.id, to_error(error)))
+        else:
+            self._channel.send(Applied(frame.id))
 
     def _cancel(self, ids: Iterable[int]) -> None:
         for task_id in ids:
@@ -266,12 +301,22 @@ class Worker:
         steps, self._steps = self._steps, []
         if not events and not steps:
             return
+        occupancy = self._news_of_occupancy()
         try:
-            self._channel.send(Events(events, steps))
+            self._channel.send(Events(events, steps, occupancy))
         except TypeError:
             for event in events:
                 self._channel.send(Events([sendable(event)], []))
-            self._channel.send(Events([], steps))
+            self._channel.send(Events([], steps, occupancy))
+
+    def _news_of_occupancy(self) -> Occupancy | None:
+        if not isinstance(self._engine, Occupied):
+            return None
+        occupancy = self._engine.occupancy()
+        if occupancy == self._told_occupancy:
+            return None
+        self._told_occupancy = occupancy
+        return occupancy
 
     def _rest_s(self) -> float | None:
         """Say how long it may sleep; None: until there is something to do."""
@@ -288,12 +333,15 @@ class Worker:
             _log.exception("The engine cannot tell how its code stands, and is not asked again.")
             self._is_compiled = False
             return
+        was_changing = is_changing(self._told_code)
         if code != self._told_code:
             self._channel.send(Code(code))
             self._told_code = code
         self._is_compiled = bool(code)
         if is_changing(code):
             self._look_at = time.perf_counter() + self._look_s
+        elif was_changing and self._on_settled is not None:
+            self._on_settled()
 
 
 def _named(values: Values) -> dict[str, object]:
@@ -341,7 +389,7 @@ def main() -> None:
             if isinstance(frame, Open):
                 engine = open_engine(frame, channel, has_own_process=True)
                 if engine is not None:
-                    Worker(engine, channel).serve()
+                    Worker(engine, channel, on_settled=huge_pages.gather).serve()
 
 
 if __name__ == "__main__":

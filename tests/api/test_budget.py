@@ -6,31 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from torchloom_api.budget import find_budgets, parse_budgets, parse_size
+from torchloom_api.budget import find_budgets, parse_budgets
 from torchloom_api.machine import DeviceView
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("12GiB", 12 << 30),
-        ("0.5 MiB", 1 << 19),
-        ("2GB", 2_000_000_000),
-        ("77", 77),
-        (77, 77),
-        ("1B", 1),
-    ],
-)
-def test_reads_amounts_of_memory(text: str | int, count: int) -> None:
-    """Bytes, or a number with a unit of 1000 or 1024."""
-    assert parse_size(text) == count
-
-
-@pytest.mark.parametrize("text", ["", "12 apples", "-1", "1e9", "GiB", "0x10"])
-def test_refuses_what_is_no_amount(text: str) -> None:
-    """The message shows what to write."""
-    with pytest.raises(ValueError, match="Write a number of bytes, or 12GiB"):
-        parse_size(text)
 
 
 def test_reads_budgets_by_device() -> None:

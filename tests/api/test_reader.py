@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from torchloom.errors import InvalidModel, InvalidWorkflow
+from torchloom.errors import InvalidInput, InvalidModel, InvalidWorkflow
 from torchloom.orchestrator import Orchestrator
 from torchloom_api.reader import Reader
 from torchloom_api.settings import Settings
@@ -144,3 +144,21 @@ def test_tells_workflows_from_models(reader: Reader) -> None:
     assert not reader.is_workflow(FUNCTION.encode(), Path("shout.yaml"))
     with pytest.raises(InvalidWorkflow, match=r"broken\.yaml"):
         reader.is_workflow(b"a: [", Path("broken.yaml"))
+
+
+@pytest.mark.parametrize("source", ["/etc", "../../x", "hf://org/name@main"])
+def test_lets_no_adapter_lead_out_of_the_store(tmp_path: Path, source: str) -> None:
+    """In a model file that came over the network, or by itself, where no scheme is allowed."""
+    reader = Reader(Settings(store=str(tmp_path / "store"), sources=()))
+    text = f"name: m\nkind: llm\nsource: m\nadapters: {{a: {source!r}}}\n"
+    with pytest.raises(InvalidModel, match="ver the network"):
+        reader.read_model(text, None)
+    with pytest.raises(InvalidInput, match="ver the network"):
+        reader.read_source(source)
+
+
+def test_reads_an_adapters_path_from_the_stores_files(reader: Reader, tmp_path: Path) -> None:
+    """And refuses words that are no source."""
+    assert reader.read_source("loras/a") == str(tmp_path / "store" / "files" / "loras" / "a")
+    with pytest.raises(InvalidInput, match="names no revision"):
+        reader.read_source("hf://org/name")

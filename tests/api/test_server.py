@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,9 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import httpx
 import psutil
@@ -153,6 +157,24 @@ def test_serves_files_until_it_is_told_to_end(start: Start, tmp_path: Path) -> N
     assert answer.json()["outputs"] == {"said": "HELLO"}
     assert ready.status_code == 200
     assert server.end() == 0
+
+
+def test_says_that_anybody_may_use_it(start: Start, tmp_path: Path) -> None:
+    """Open to other machines without keys, it warns once; with keys, or on the loopback, never."""
+    loud = write(tmp_path, "loud.yaml", LOUD)
+    digest = hashlib.sha256(b"key").hexdigest()
+    keys = write(tmp_path, "keys", f"keys: [{{name: a, sha256: {digest}, scopes: [metrics]}}]")
+    logs = []
+    for arguments in (
+        ["--host=0.0.0.0", "--allow-open"],
+        ["--host=0.0.0.0", "--api-keys", keys],
+        [],
+    ):
+        server = start(loud, *arguments)
+        server.end()
+        logs.append(server.log.read_text())
+
+    assert [log.count("no key is asked for") for log in logs] == [1, 0, 0]
 
 
 def test_streams_as_it_goes(start: Start, tmp_path: Path) -> None:
@@ -475,4 +497,104 @@ def test_refuses_a_model_one_of_whose_devices_is_not_there(start: Start) -> None
     assert (view["state"], view["replicas"]) == ("failed", [])
     assert view["error"]["detail"] == answer.json()["detail"]
     assert psutil.Process(server.process.pid).children() == []
+    assert server.end() == 0
+
+
+WRITER = f"""
+name: writer
+kind: llm
+source: {HERE.parents[1] / "examples/tiny_models/tiny_llama"}
+compile: eager
+devices: [cpu]
+dtype: float32
+threads: 1
+max_sequences: 4
+max_length: 1024
+"""
+
+
+def _body(number: int, *, is_streamed: bool) -> dict[str, object]:
+    return {
+        "model": "writer",
+        "prompt": f"Item {number} of the list:",
+        "max_tokens": 300,
+        "ignore_eos": True,
+        "temperature": 0,
+        "stream": is_streamed,
+    }
+
+
+@dataclass
+class _Told:
+    """What a client has been told: the text so far, and the error at its end, if any."""
+
+    text: str = ""
+    error: str = ""
+    is_done: bool = False
+
+
+def _write_whole(server: Server, number: int) -> str:
+    with server.client() as client:
+        answer = client.post("/v1/completions", json=_body(number, is_streamed=False))
+    assert answer.status_code == 200, answer.text
+    text: str = answer.json()["choices"][0]["text"]
+    return text
+
+
+def _write_streamed(server: Server, number: int, begun: Barrier) -> _Told:
+    """Stream an answer to its end; wait for the others once it has begun."""
+    told, body = _Told(), _body(number, is_streamed=True)
+    with server.client() as client, client.stream("POST", "/v1/completions", json=body) as lines:
+        for line in lines.iter_lines():
+            prefix, _, data = line.partition(": ")
+            if data == "[DONE]":
+                told.is_done = True
+            elif prefix == "data":
+                event = json.loads(data)
+                told.error = event.get("error", {}).get("message", told.error)
+                is_first = not told.text
+                told.text += "".join(choice["text"] for choice in event.get("choices", ()))
+                if is_first and told.text:
+                    begun.wait(timeout=60)
+    return told
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_loses_no_more_than_the_streams_of_a_worker_that_is_killed(
+    start: Start, tmp_path: Path, num_replicas: int
+) -> None:
+    """Streams that it had begun end with an error; all that was not begun runs again.
+
+    Streams of the other worker do not notice.
+    """
+    text = f"{WRITER}replicas: {num_replicas}\n"
+    server = start(write(tmp_path, "writer.yaml", text))
+    num_streams = 2 * num_replicas
+    begun = Barrier(num_streams + 1)
+    with ThreadPoolExecutor() as pool:
+        expected = list(pool.map(partial(_write_whole, server), range(num_streams + 2)))
+    with ThreadPoolExecutor(num_streams + 2) as pool, server.client() as client:
+        streams = [
+            pool.submit(_write_streamed, server, number, begun) for number in range(num_streams)
+        ]
+        whole = [
+            pool.submit(_write_whole, server, number)
+            for number in range(num_streams, num_streams + 2)
+        ]
+        begun.wait(timeout=60)
+        before = client.get("/api/models/writer").json()["replicas"]
+        os.kill(before[0]["pid"], signal.SIGKILL)
+        told = [stream.result(timeout=120) for stream in streams]
+        answers = [each.result(timeout=120) for each in whole]
+        after = client.get("/api/models/writer").json()["replicas"]
+
+    failed = [each for each in told if each.error]
+    assert all("after it had begun to answer" in each.error for each in failed)
+    assert not any(each.is_done for each in failed)
+    assert len(failed) == (2 if num_replicas == 1 else pytest.approx(2, abs=1))
+    for number, each in enumerate(told):
+        assert expected[number].startswith(each.text)
+        assert each.error or (each.is_done and each.text == expected[number])
+    assert answers == expected[num_streams:]
+    assert sorted(each["restarts"] for each in after) == [0, 1][2 - num_replicas :]
     assert server.end() == 0

@@ -108,3 +108,21 @@ def test_reads_budgets_of_memory() -> None:
     for wrong in ({"cpu": "many"}, {"gpu": 1}):
         with pytest.raises(InvalidSettings, match="The setting 'memory' is not valid"):
             Settings.load(arguments={"memory": wrong})
+
+
+def test_listens_to_other_machines_with_keys() -> None:
+    """Keys in a file or in the environment are a permission; an empty variable is none."""
+    address = {"inference": "0.0.0.0:8080"}
+    Settings.load(arguments={**address, "api_keys": "keys.yaml"})
+    Settings.load(arguments=address, environment={"TORCHLOOM_API_KEYS": "keys.yaml"})
+    Settings.load(arguments=address, environment={"TORCHLOOM_API_KEY": "key"})
+
+    with pytest.raises(InvalidSettings, match="api_keys"):
+        Settings.load(arguments=address, environment={"TORCHLOOM_API_KEY": ""})
+
+
+def test_holds_no_key() -> None:
+    """The key in the environment is no setting: it cannot be shown with them."""
+    settings = Settings.load(environment={"TORCHLOOM_API_KEY": "secret-key"})
+
+    assert "secret-key" not in repr(settings)

@@ -94,3 +94,9 @@ def test_survives_an_answer_that_is_no_problem_document() -> None:
     """A proxy's page is shown as it is, not as a traceback."""
     with pytest.raises(Failure, match="Bad gateway"):
         _client(lambda _: httpx.Response(502, text="Bad gateway")).get("/api/models")
+
+
+def test_says_where_a_key_goes() -> None:
+    """A server that asks for a key is told apart from one that fails."""
+    with pytest.raises(Failure, match="Give it in --api-key or TORCHLOOM_API_KEY"):
+        _client(_problem(401)).get("/api/models")

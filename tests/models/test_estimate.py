@@ -26,7 +26,7 @@ def test_adds_up_the_weights_of_a_folder(tmp_path: Path) -> None:
     _write(tmp_path / "model-2.safetensors", 7)
     _write(tmp_path / "tokenizer.json", 100)
     _write(tmp_path / "old" / "model.safetensors", 100)
-    assert estimate_bytes(str(tmp_path)) == 12
+    assert estimate_bytes({"source": str(tmp_path)}) == 12
 
 
 def test_counts_what_an_index_names(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_counts_what_an_index_names(tmp_path: Path) -> None:
     _write(tmp_path / "consolidated.safetensors", 100)
     index = {"weight_map": {"w": "a.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert estimate_bytes(str(tmp_path)) == 5
+    assert estimate_bytes({"source": str(tmp_path)}) == 5
 
 
 def test_adds_up_the_components_of_a_pipeline(tmp_path: Path) -> None:
@@ -45,22 +45,22 @@ def test_adds_up_the_components_of_a_pipeline(tmp_path: Path) -> None:
     _write(tmp_path / "vae" / "model.safetensors", 6)
     _write(tmp_path / "scheduler" / "config.json", 7)
     _write(tmp_path / "all_in_one.safetensors", 100)
-    assert estimate_bytes(str(tmp_path)) == 11
+    assert estimate_bytes({"source": str(tmp_path)}) == 11
 
 
 def test_counts_a_file_whole(tmp_path: Path) -> None:
     """An exported program is one file."""
     _write(tmp_path / "program.pt2", 9)
-    assert estimate_bytes(str(tmp_path / "program.pt2")) == 9
+    assert estimate_bytes({"source": str(tmp_path / "program.pt2")}) == 9
 
 
 def test_says_nothing_of_what_is_not_here(tmp_path: Path) -> None:
     """Loading will say what is wrong; a hub's model counts once it has told."""
-    assert estimate_bytes("hf://org/name@main") == 0
-    assert estimate_bytes(str(tmp_path / "none")) == 0
-    assert estimate_bytes("package://no_such_package_anywhere/x") == 0
-    assert estimate_bytes("package://torchloom/../..") == 0
-    assert estimate_bytes("a\0b") == 0
+    assert estimate_bytes({"source": "hf://org/name@main"}) == 0
+    assert estimate_bytes({"source": str(tmp_path / "none")}) == 0
+    assert estimate_bytes({"source": "package://no_such_package_anywhere/x"}) == 0
+    assert estimate_bytes({"source": "package://torchloom/../.."}) == 0
+    assert estimate_bytes({"source": "a\0b"}) == 0
 
 
 def test_counts_what_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +77,38 @@ def test_counts_what_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert fetch_bytes({"source": "hf://org/name@main"}, lambda *_: None) == 5
     assert fetch_bytes({"source": "hf://org/other@main"}, lambda *_: None) == 0
     assert fetched == ["hf://org/name@main", "hf://org/other@main"]
+
+
+@pytest.mark.parametrize(
+    ("kv_cache", "dtype", "count"),
+    [
+        ({"memory": "1KiB"}, "auto", 1024),
+        ({"memory": 77}, "auto", 77),
+        ({"tokens": 10}, "auto", 10 * 2 * 3 * 2 * 8 * 2),
+        ({"tokens": 10}, "float32", 10 * 2 * 3 * 2 * 8 * 4),
+        ({}, "auto", 0),
+    ],
+)
+def test_counts_the_cache_that_is_set_aside(
+    kv_cache: dict[str, object], dtype: str, count: int, tmp_path: Path
+) -> None:
+    """Bytes as they are written, tokens by what a token takes; nothing where nothing is said."""
+    _write(tmp_path / "model.safetensors", 5)
+    shape = {"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+    text = json.dumps({**shape, "hidden_size": 32, "torch_dtype": "bfloat16"})
+    (tmp_path / "config.json").write_text(text)
+
+    config = {"source": str(tmp_path), "dtype": dtype, "kv_cache": kv_cache}
+
+    assert estimate_bytes(config) == 5 + count
+    assert fetch_bytes(config, lambda *_: None) == 5 + count
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"num_hidden_layers": "many"}', "{}"])
+def test_counts_no_tokens_of_an_unknown_model(text: str, tmp_path: Path) -> None:
+    """Loading will know, and says where they do not fit."""
+    (tmp_path / "config.json").write_text(text)
+    assert estimate_bytes({"source": str(tmp_path), "kv_cache": {"tokens": 10}}) == 0
 
 
 def test_is_asked_for_where_files_are_to_be_fetched() -> None:

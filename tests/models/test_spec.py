@@ -163,3 +163,73 @@ def test_reports_devices_that_cannot_run_what_is_asked_for() -> None:
     deployment = parse_model(Document(data=data), base=BASE)
     assert deployment.devices == (Device("openvino", "CPU"),)
     assert deployment.config["weights"] == "int4"
+
+
+LLM = {"name": "llama", "kind": "llm", "source": "llama"}
+
+
+def test_reads_adapters() -> None:
+    """Their paths are relative to the file, as the model's is."""
+    adapters = {"support": "loras/support", "legal": "hf://org/legal@main"}
+    data = {**LLM, "adapters": adapters, "max_adapters": 2, "lora_modules": ["q_proj"]}
+    config = parse_model(Document(data=data), base=BASE).config
+
+    assert config["adapters"] == {
+        "support": "/srv/models/loras/support",
+        "legal": "hf://org/legal@main",
+    }
+    assert (config["max_adapters"], config["lora_modules"]) == (2, ["q_proj"])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"adapters": {"legal": "hf://org/legal"}}, "names no revision"),
+        ({"adapters": {"a": "x", "b": "y"}, "max_adapters": 1}, "2 adapters are named"),
+        ({"adapters": {"a:b": "x"}}, "An adapter's name is made of letters"),
+        ({"adapters": {"a": 3}}, "'a' must be a string"),
+        ({"max_lora_rank": 0}, "max_lora_rank"),
+        ({"max_lora_ranks": 8}, "max_lora_rank"),
+        ({"lora_modules": "q_proj"}, "'q_proj' is not one of 'all-linear'"),
+    ],
+)
+def test_refuses_adapters_that_cannot_work(values: dict[str, object], words: str) -> None:
+    """Before anything is loaded."""
+    faults = faults_of({**LLM, **values})
+
+    assert any(words in fault for fault in faults), faults
+
+
+def test_lets_language_models_alone_have_adapters() -> None:
+    """Other kinds do not know the key."""
+    faults = faults_of({"name": "m", "kind": "embedder", "source": "m", "adapters": {}})
+
+    assert any("adapters" in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("kv_cache", "says"),
+    [
+        ({}, "at least 1 entry"),
+        ({"tokens": 0}, "1 or more"),
+        ({"tokens": 5, "memory": 5}, "at most 1 entry"),
+        ({"token": 5}, "Did you mean 'tokens'?"),
+        ({"memory": "2 apples"}, "2GiB"),
+        (65536, "must be a mapping"),
+    ],
+)
+def test_refuses_a_cache_of_no_size(kv_cache: object, says: str) -> None:
+    """`kv_cache` is a number of tokens or an amount of memory, and one alone."""
+    data = {"name": "m", "kind": "llm", "source": "weights", "kv_cache": kv_cache}
+    assert any(says in message for message in faults_of(data)), faults_of(data)
+
+
+def test_counts_a_cache_that_is_set_aside(tmp_path: Path) -> None:
+    """What `kv_cache` asks for is part of what the model is expected to hold."""
+    (tmp_path / "model.safetensors").write_bytes(b"12345")
+    data = {"name": "m", "kind": "llm", "source": str(tmp_path), "kv_cache": {"memory": "1GiB"}}
+
+    deployment = parse_model(Document(data=data), base=BASE)
+
+    assert deployment.estimated_bytes == 5 + (1 << 30)
+    assert deployment.config["kv_cache"] == {"memory": "1GiB"}

@@ -20,6 +20,11 @@ class _Told(BatchEngine):
         return self._count
 
 
+class _Promised(BatchEngine):
+    def reserved_bytes(self) -> int:
+        return 1 << 40
+
+
 def _silent() -> BatchEngine:
     return BatchEngine(lambda _: [], max_tasks=1)
 
@@ -36,6 +41,13 @@ def test_counts_the_growth_of_the_process() -> None:
     assert bytes_of(_silent(), before) >= len(held) // 2
     assert bytes_of(_Told(0), before) >= len(held) // 2
     assert bytes_of(_silent(), before + (1 << 40)) == 0
+
+
+def test_counts_what_is_promised() -> None:
+    """Memory that was set aside takes none before it is written to, and is nobody else's."""
+    engine = _Promised(lambda _: [], max_tasks=1)
+    assert bytes_of(engine, resident_bytes()) >= 1 << 40
+    assert bytes_of(engine, None) == 0
 
 
 def test_says_nothing_of_a_shared_process() -> None:

@@ -17,8 +17,7 @@ from loom_fakes.engines import PATIENCE_S, Gate, deploy
 from loom_fakes.graphs import bind, make_graph, model_node, to_binding
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
-from torchloom import leaving
-from torchloom import replica as replica_module
+from torchloom import backoff, leaving
 from torchloom.device import Device
 from torchloom.engine import Values
 from torchloom.errors import (
@@ -101,7 +100,7 @@ def _worker_pids() -> list[int]:
 @pytest.fixture
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restart at once, so that no test waits."""
-    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0,))
+    monkeypatch.setattr(backoff, "_WAITS_S", (0.0,))
 
 
 _STREAM = "a b c d e f g h"
@@ -696,6 +695,27 @@ async def test_forms_batches_while_the_engine_is_busy(
     assert [len(batch) for batch in gate.batches] == [1, 5]
 
 
+@pytest.mark.usefixtures("worker_path")
+async def test_tells_engines_settings_and_again_after_a_crash(real: Orchestrator) -> None:
+    """In worker processes: all are told, a refusal changes nothing, a new worker knows."""
+    replicas = ReplicaPolicy(min=2, max=2)
+    await real.add_model(deploy("open_adjustable", devices=(Device("cpu"),), replicas=replicas))
+    await real.apply_setting("echo", 1, key="speed", value=3)
+    with pytest.raises(InvalidInput, match="Too fast"):
+        await real.apply_setting("echo", 1, key="speed", value=99)
+    before = await asyncio.gather(*(real.predict("echo", {}, {}) for _ in range(8)))
+    os.kill(_worker_pids()[0], signal.SIGKILL)
+    pool = real._pools.get("echo")
+    while sum(each.restarts for each in pool.replicas if each.is_idle) < 1:  # noqa: ASYNC110 - a process starts
+        await asyncio.sleep(0.01)
+    after = await asyncio.gather(*(real.predict("echo", {}, {}) for _ in range(16)))
+
+    assert all(answer["told"] == {"speed": 3} for answer in (*before, *after))
+    assert real.model("echo").settings == {"speed": 3}
+    with pytest.raises(UnknownModel):
+        await real.apply_setting("eco", 1, key="speed", value=3)
+
+
 @pytest.mark.parametrize("how", ["predict", "run", "sub-workflow", "cached"])
 async def test_stops_the_steps_of_a_stream_whose_caller_has_left(
     real: Orchestrator, gate: Gate, gate_name: str, how: str
@@ -862,7 +882,7 @@ async def test_says_why_a_worker_cannot_start_again(
     real: Orchestrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model has failed, for a reason that can be read; requests wait for it or give up."""
-    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0, 1000.0))
+    monkeypatch.setattr(backoff, "_WAITS_S", (0.0, 1000.0))
     opened = asyncio.Semaphore(0)
     deployment = deploy("open_once", config={"mark": str(tmp_path / "opened")})
     await real.add_model(deployment, lambda *_: opened.release())

@@ -10,7 +10,7 @@ from loom_fakes.clock import ManualClock
 from loom_fakes.engines import deploy
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
-from torchloom import replica as replica_module
+from torchloom import backoff
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.errors import (
@@ -70,7 +70,7 @@ Make = Callable[..., _Bench]
 @pytest.fixture
 async def make(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Give a maker of pools; at the end of the test the invariant holds, and still after a stop."""
-    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0,))
+    monkeypatch.setattr(backoff, "_WAITS_S", (0.0,))
     made: list[_Bench] = []
 
     def make(executor: ScriptedExecutor | None = None, **options: object) -> _Bench:

@@ -10,10 +10,10 @@ from loom_fakes.clock import ManualClock
 from loom_fakes.engines import deploy
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
-from torchloom import leaving
-from torchloom import replica as replica_module
+from torchloom import backoff, leaving
 from torchloom.code_status import CodeState, CodeStatus
 from torchloom.device import Device
+from torchloom.engine import Occupancy
 from torchloom.errors import (
     Cancelled,
     InvalidInput,
@@ -111,7 +111,7 @@ def loading(clock: ManualClock) -> _Bench:
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restart at once, so that no test waits; backoff has a test of its own."""
-    monkeypatch.setattr(replica_module, "_BACKOFF_S", (0.0,))
+    monkeypatch.setattr(backoff, "_WAITS_S", (0.0,))
 
 
 async def _fails_with(task: Task, kind: type[TorchLoomError]) -> str:
@@ -281,6 +281,23 @@ async def test_gives_a_continuous_engine_what_it_has_room_for(clock: ManualClock
     assert bench.replica.credits == 0
     bench.link.answer(one.id)
     assert bench.replica.credits == 1
+
+
+async def test_gives_nothing_more_to_an_engine_that_is_full(clock: ManualClock) -> None:
+    """What would only wait there waits in the queue, for any replica; one that is empty is open."""
+    bench = _Bench(clock, ScriptedExecutor(max_tasks=3, is_continuous=True))
+    await bench.replica.start()
+    (one,) = bench.dispatch("a")
+    bench.link.tell_occupancy(Occupancy(is_full=True, num_waiting=1, blocks={"held": 7}))
+    assert bench.replica.credits == 0
+    assert bench.replica.occupancy.blocks == {"held": 7}
+    bench.link.tell_occupancy(Occupancy(is_full=False, num_preemptions=2))
+    assert bench.replica.credits == 2
+    bench.link.tell_occupancy(Occupancy(is_full=True, num_preemptions=5))
+    bench.link.answer(one.id)
+    assert bench.replica.credits == 3
+    values = {each.metric.name: each.value for each in bench.stats.snapshot()}
+    assert values["preemptions"] == 5
 
 
 async def test_lets_a_suspect_run_alone(clock: ManualClock) -> None:

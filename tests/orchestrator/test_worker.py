@@ -18,14 +18,17 @@ import numpy as np
 import pytest
 from loom_fakes.engines import PATIENCE_S, Chatter, Streamer, deploy
 
+from torchloom import huge_pages
 from torchloom import worker as worker_module
 from torchloom.channel import Hangup
 from torchloom.code_status import CodeState, CodeStatus
-from torchloom.engine import BatchEngine, Engine, Event, Result, Room, Values, Work
+from torchloom.engine import BatchEngine, Engine, Event, Occupancy, Result, Room, Values, Work
 from torchloom.errors import InvalidInput
 from torchloom.wire import (
     Admit,
     AnyFrame,
+    Applied,
+    Apply,
     Broken,
     Cancel,
     ChunkEvent,
@@ -423,6 +426,15 @@ def test_tells_while_it_is_idle_that_code_has_been_made() -> None:
     assert engine.looks == 3
 
 
+def test_says_when_the_last_code_has_come() -> None:
+    """Once each time that nothing compiles any more, not at every look."""
+    engine = _Compiling("compiling", "compiled", "compiled", "compiling", "compiling", "compiled")
+    looks: list[int] = []
+    script = _Script([], [_admit("a")], [], [_admit("b")], [], [_admit("c")], [], [])
+    Worker(engine, script, look_s=0.0, on_settled=lambda: looks.append(engine.looks)).serve()
+    assert looks == [2, 6]
+
+
 def test_looks_again_after_a_step() -> None:
     """A step may ask for code; one that asks for none is followed by one look, and no frame."""
     engine = _Compiling("compiled", "compiling", "compiled")
@@ -494,6 +506,50 @@ def test_says_why_there_is_nothing_to_load() -> None:
     assert script.sent[-1].error.message == "There is no such model."
 
 
+class _Adjustable(_Recorder):
+    """Takes a speed of up to ten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings: list[tuple[str, object]] = []
+
+    def apply_setting(self, key: str, value: object) -> None:
+        if key != "speed":
+            raise ValueError(key)
+        if isinstance(value, int) and value > 10:
+            raise InvalidInput("Too fast.")
+        self.settings.append((key, value))
+
+
+def test_tells_the_engine_settings() -> None:
+    """Whoever asked hears what came of it, whatever the engine raised."""
+    engine = _Adjustable()
+    asked = [Apply(1, "speed", 3), Apply(2, "speed", 99), Apply(3, "?", 1), Apply(4, "speed", None)]
+    script = _serve(engine, asked)
+
+    answers = [frame for frame in script.sent if isinstance(frame, Applied)]
+
+    assert engine.settings == [("speed", 3), ("speed", None)]
+    assert [answer.id for answer in answers] == [1, 2, 3, 4]
+    assert [answer.error and answer.error.message for answer in answers] == [
+        None,
+        "Too fast.",
+        "ValueError: ?",
+        None,
+    ]
+
+
+def test_refuses_settings_for_an_engine_that_takes_none() -> None:
+    """It says so, and goes on."""
+    script = _serve(_Recorder(), [Apply(1, "speed", 3)], [_admit("a")])
+
+    (answer,) = (frame for frame in script.sent if isinstance(frame, Applied))
+
+    assert answer.error is not None
+    assert "takes no settings" in answer.error.message
+    assert any(isinstance(frame, Events) for frame in script.sent)
+
+
 def _start_process() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair()
     with theirs:
@@ -543,6 +599,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFram
     monkeypatch.setattr(signal, "signal", lambda number, _: calls.append(number))
     library = SimpleNamespace(prctl=lambda *what: calls.append(what))
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(huge_pages, "gather", lambda: calls.append("gather"))
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
     with ours:
@@ -554,9 +611,12 @@ def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFram
 
 
 def test_dies_with_its_parent_and_by_no_other_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel is asked to kill it with the server; Ctrl-C and SIGTERM are the server's."""
+    """The kernel is asked to kill it with the server; Ctrl-C and SIGTERM are the server's.
+
+    What its engine holds is gathered into huge pages before it is ready.
+    """
     sent, calls = _main(monkeypatch, Open(deploy("open_echo").factory, {}, "cpu"))
-    assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM]
+    assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM, "gather"]
     assert isinstance(sent[-1], Ready)
 
 
@@ -573,3 +633,23 @@ def test_stays_on_the_cores_that_were_chosen(monkeypatch: pytest.MonkeyPatch) ->
     worker_module._pin({"TORCHLOOM_CORES": "0,2"})
     worker_module._pin({})
     assert pinned == [{0, 2}]
+
+
+class _Filling(Streamer):
+    """Is full while it holds more than one task."""
+
+    def occupancy(self) -> Occupancy:
+        return Occupancy(is_full=len(self._held) > 1, num_waiting=max(len(self._held) - 1, 0))
+
+
+def test_tells_how_full_its_engine_is() -> None:
+    """With the events, where it has changed."""
+    script = _Script([Admit([(n, {"text": "a b"}, {}, True) for n in (1, 2)])], [], [], [])
+    Worker(_Filling({}), script).serve()
+
+    frames = [frame for frame in script.sent if isinstance(frame, Events)]
+    assert [frame.occupancy for frame in frames] == [
+        Occupancy(is_full=True, num_waiting=1),
+        None,
+        Occupancy(is_full=False),
+    ]

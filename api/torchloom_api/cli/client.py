@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
@@ -134,4 +135,7 @@ def _raise_for_problem(response: httpx.Response, *, file: str = "") -> None:
     except ValueError:
         problem = {"detail": response.text}
     known = problem if isinstance(problem, dict) else {}
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        detail = f"{known.get('detail', '')} Give it in --api-key or TORCHLOOM_API_KEY."
+        known = {**known, "detail": detail}
     raise Failure.from_problem(response.status_code, known, file=file)

@@ -35,6 +35,12 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option("--metrics", metavar="HOST:PORT", help="Listen here for metrics instead.")
 @click.option("--allow-open", is_flag=True, default=None, help="Listen beyond this machine.")
 @click.option(
+    "--api-keys",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="YAML file of the keys that requests must carry.  [default: TORCHLOOM_API_KEY, if set]",
+)
+@click.option(
     "--store",
     type=click.Path(file_okay=False),
     help="Folder to keep things in.  [default: .torchloom]",
@@ -79,6 +85,7 @@ def serve_command(
     Prints the addresses once every model is loaded, compiled and warmed up. Ctrl-C, or SIGTERM,
     lets accepted work finish; a second one ends at once.
     """
+    from torchloom_api.key_file import load_keys  # noqa: PLC0415 - not needed for --help
     from torchloom_api.server import run_server  # noqa: PLC0415 - the server is slow to import
     from torchloom_api.settings import read_pairs  # noqa: PLC0415 - not needed for --help
 
@@ -86,10 +93,12 @@ def serve_command(
     budgets = read_pairs(",".join(memory)) if memory else None
     arguments = {**others, "functions": functions or None, "memory": budgets}
     settings = _load_settings(settings_file, host=host, port=port, arguments=arguments)
+    keys = load_keys(settings.api_keys, os.environ)
     with LoadingBoard() as board:
         run_server(
             settings,
             files,
+            keys=keys,
             on_progress=board.report,
             on_bound=_tell_bound,
             on_ready=_make_welcome(board, ready_file),

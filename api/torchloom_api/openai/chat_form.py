@@ -14,6 +14,7 @@ from torchloom_api.openai.answer_form import DONE, AnswerHead, to_event
 from torchloom_api.openai.citation import ChatAnnotation
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.token_logprob import ChatLogprobs, ToldToken, to_token_logprobs
 from torchloom_api.openai.tool_call import CallDelta, ToolCall
 from torchloom_api.openai.usage import Usage
 
@@ -34,7 +35,7 @@ class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     message: ChatAnswer
     finish_reason: str
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     delta: Delta
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: str | None = None
 
 
@@ -81,11 +82,13 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
 class ChatForm:
     """The AnswerForm of chat completions.
 
-    `has_usage`: each chunk has the key `usage`, null but in the last.
+    `has_usage`: each chunk has the key `usage`, null but in the last. `has_logprobs`: the tokens of
+    answers are told.
     """
 
     head: AnswerHead
     has_usage: bool
+    has_logprobs: bool = False
 
     def whole(self, answers: Sequence[Answer], usage: Usage) -> bytes:
         """Write all answers in one document."""
@@ -94,6 +97,7 @@ class ChatForm:
                 index=index,
                 message=_to_message(answer),
                 finish_reason=answer.finish_reason,
+                logprobs=self._to_logprobs(answer.logprobs),
             )
             for index, answer in enumerate(answers)
         ]
@@ -108,13 +112,15 @@ class ChatForm:
         """Write who speaks."""
         return self._chunk(ChatChunkChoice(index=index, delta=Delta(role="assistant", content="")))
 
-    def piece(self, index: int, text: str) -> bytes:
+    def piece(self, index: int, text: str, logprobs: Sequence[ToldToken] = ()) -> bytes:
         """Write a chunk with more text."""
-        return self._chunk(ChatChunkChoice(index=index, delta=Delta(content=text)))
+        return self._chunk_of(index, Delta(content=text), logprobs)
 
-    def call(self, index: int, deltas: Sequence[CallDelta]) -> bytes:
+    def call(
+        self, index: int, deltas: Sequence[CallDelta], logprobs: Sequence[ToldToken] = ()
+    ) -> bytes:
         """Write a chunk with more of calls."""
-        return self._chunk(ChatChunkChoice(index=index, delta=Delta(tool_calls=deltas)))
+        return self._chunk_of(index, Delta(tool_calls=deltas), logprobs)
 
     def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer, with what it cites."""
@@ -129,6 +135,13 @@ class ChatForm:
     def failure(self, error: ErrorDocument) -> bytes:
         """Write the error; no end follows."""
         return to_event(to_json(error))
+
+    def _to_logprobs(self, told: Sequence[ToldToken]) -> ChatLogprobs | None:
+        return ChatLogprobs(content=to_token_logprobs(told)) if self.has_logprobs else None
+
+    def _chunk_of(self, index: int, delta: Delta, logprobs: Sequence[ToldToken]) -> bytes:
+        told = self._to_logprobs(logprobs) if logprobs else None
+        return self._chunk(ChatChunkChoice(index=index, delta=delta, logprobs=told))
 
     def _chunk(self, choice: ChatChunkChoice) -> bytes:
         return self._write([choice], None if self.has_usage else UNSET)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_messages
-from torchloom_api.openai.text_request import Positive, TextRequest
+from torchloom_api.openai.text_request import NumTop, Positive, TextRequest
 
 
 class ChatRequest(TextRequest, frozen=True, kw_only=True):
@@ -17,6 +17,11 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
     tools: list[dict[str, object]] | None = None
     tool_choice: str | dict[str, object] | None = None
     parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: NumTop | None = None
+    # Both are without effect: the one is of what is stored, the other saves time.
+    metadata: dict[str, object] | None = None
+    prediction: dict[str, object] | None = None
 
     @property
     def token_limit(self) -> int | None:
@@ -38,6 +43,13 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
         names = ("tools", "tool_choice", "parallel_tool_calls")
         given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None}
+
+    def to_logprobs(self) -> dict[str, object]:
+        """Give what a model is asked of its tokens. Raises InvalidRequest."""
+        if self.top_logprobs and not self.logprobs:
+            message = "'top_logprobs' may be given only where 'logprobs' is true."
+            raise InvalidRequest(message, param="top_logprobs", code="invalid_value")
+        return {"logprobs": self.top_logprobs or 0} if self.logprobs else {}
 
     def to_messages(self) -> Messages:
         """Give the messages. Raises InvalidRequest, with the place."""

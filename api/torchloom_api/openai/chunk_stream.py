@@ -54,9 +54,9 @@ async def _write_events(
             await exchange.write(opening)
     while event is not None:
         if isinstance(event, Piece):
-            await exchange.write(form.piece(event.index, event.text))
+            await exchange.write(form.piece(event.index, event.text, event.logprobs))
         elif isinstance(event, CallPiece):
-            await exchange.write(form.call(event.index, event.deltas))
+            await exchange.write(form.call(event.index, event.deltas, event.logprobs))
         else:
             await exchange.write(form.finish(event.index, event.answer))
         event = await events.get()

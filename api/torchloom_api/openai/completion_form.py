@@ -13,6 +13,7 @@ from torchloom_api.media import to_json
 from torchloom_api.openai.answer_form import DONE, AnswerHead, to_event
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.token_logprob import CompletionLogprobs, ToldToken
 from torchloom_api.openai.tool_call import CallDelta
 from torchloom_api.openai.usage import Usage
 
@@ -22,7 +23,7 @@ class CompletionChoice(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     text: str
-    logprobs: None = None
+    logprobs: CompletionLogprobs | None = None
     finish_reason: str | None = None
 
 
@@ -41,16 +42,23 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 class CompletionForm:
     """The AnswerForm of completions.
 
-    `has_usage`: each chunk has the key `usage`, null but in the last.
+    `has_usage`: each chunk has the key `usage`, null but in the last. `has_logprobs`: the tokens of
+    answers are told.
     """
 
     head: AnswerHead
     has_usage: bool
+    has_logprobs: bool = False
 
     def whole(self, answers: Sequence[Answer], usage: Usage) -> bytes:
         """Write all answers in one document."""
         choices = [
-            CompletionChoice(index=index, text=answer.text, finish_reason=answer.finish_reason)
+            CompletionChoice(
+                index=index,
+                text=answer.text,
+                finish_reason=answer.finish_reason,
+                logprobs=self._to_logprobs(answer.logprobs),
+            )
             for index, answer in enumerate(answers)
         ]
         return self._write(choices, usage)
@@ -59,11 +67,17 @@ class CompletionForm:
         """Write nothing: a completion begins with its text."""
         return b""
 
-    def piece(self, index: int, text: str) -> bytes:
+    def piece(self, index: int, text: str, logprobs: Sequence[ToldToken] = ()) -> bytes:
         """Write a chunk with more text."""
-        return self._chunk(CompletionChoice(index=index, text=text))
+        told = self._to_logprobs(logprobs) if logprobs else None
+        return self._chunk(CompletionChoice(index=index, text=text, logprobs=told))
 
-    def call(self, index: int, deltas: Sequence[CallDelta]) -> bytes:  # noqa: ARG002 - the protocol's face
+    def call(
+        self,
+        index: int,  # noqa: ARG002 - the protocol's face
+        deltas: Sequence[CallDelta],  # noqa: ARG002 - as above
+        logprobs: Sequence[ToldToken] = (),  # noqa: ARG002 - as above
+    ) -> bytes:
         """Write nothing: raw text calls no tools."""
         return b""
 
@@ -79,6 +93,9 @@ class CompletionForm:
     def failure(self, error: ErrorDocument) -> bytes:
         """Write the error; no end follows."""
         return to_event(to_json(error))
+
+    def _to_logprobs(self, told: Sequence[ToldToken]) -> CompletionLogprobs | None:
+        return CompletionLogprobs.of(told) if self.has_logprobs else None
 
     def _chunk(self, choice: CompletionChoice) -> bytes:
         return to_event(self._write([choice], None if self.has_usage else UNSET))

@@ -13,6 +13,7 @@ from torchloom.errors import (
     UnknownModel,
 )
 from torchloom_api.errors import Problem
+from torchloom_api.key_ring import KeyRefused, ScopeMissing
 
 
 class InvalidRequest(TorchLoomError):
@@ -76,6 +77,10 @@ def _to_param(error: Exception) -> str | None:
 def _to_request_code(error: Exception) -> str | None:
     if isinstance(error, InvalidRequest):
         return error.code
+    if isinstance(error, KeyRefused):
+        return "invalid_api_key"
+    if isinstance(error, ScopeMissing):
+        return "missing_scope"
     if _is_too_long(error):
         return "context_length_exceeded"
     return "model_not_found" if isinstance(error, UnknownModel) else None

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torchloom_api.openai.citation import Citation
+from torchloom_api.openai.token_logprob import ToldToken
 from torchloom_api.openai.tool_call import CallDelta, ToolCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer, the tokens that it took, and what it rests on."""
+    """A whole answer, the tokens that it took, and what it rests on.
+
+    `logprobs` and `prompt_logprobs` are there where they are asked for.
+    """
 
     text: str
     finish_reason: str
@@ -21,22 +25,27 @@ class Answer:
     num_written: int
     citations: tuple[Citation, ...] = ()
     calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[ToldToken, ...] = ()
+    prompt_logprobs: tuple[ToldToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some more text of one answer."""
+    """Some more text of one answer, and the tokens that end in it."""
 
     index: int
     text: str
+    logprobs: tuple[ToldToken, ...] = ()
+    prompt_logprobs: tuple[ToldToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CallPiece:
-    """Some more of one answer's calls."""
+    """Some more of one answer's calls, and the tokens that end in it."""
 
     index: int
     deltas: tuple[CallDelta, ...]
+    logprobs: tuple[ToldToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

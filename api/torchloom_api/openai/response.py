@@ -23,9 +23,13 @@ async def respond(service: Service, exchange: Exchange) -> None:
     talk = Talk(
         place="input",
         messages=request.to_messages(),
-        params=request.to_params(request.max_output_tokens),
+        params={**request.to_params(request.max_output_tokens), **request.to_logprobs()},
         seed=request.seed,
-        fields={"max_tokens": "max_output_tokens", EXTRA_FIELD: request.form_field},
+        fields={
+            "max_tokens": "max_output_tokens",
+            "logprobs": "include",
+            EXTRA_FIELD: request.form_field,
+        },
         extras=request.to_extras(fields, RESPONSE),
     )
     generation = converse(service, exchange, model=request.model, talk=talk)

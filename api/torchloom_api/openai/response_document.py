@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from torchloom_api.openai.citation import TextAnnotation
+from torchloom_api.openai.token_logprob import TokenLogprob
 from torchloom_api.openai.usage import Usage
 
 
@@ -23,7 +24,7 @@ class OutputText(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     annotations: Sequence[TextAnnotation] = ()
-    logprobs: Sequence[None] = ()
+    logprobs: Sequence[TokenLogprob] = ()
     type: Literal["output_text"] = "output_text"
 
 
@@ -108,6 +109,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     metadata: Mapping[str, str] = {}
     temperature: float | None = None
+    top_logprobs: int | None = None
     top_p: float | None = None
     user: str | None = None
     background: Literal[False] = False
@@ -136,4 +138,4 @@ class ResponseEvent(msgspec.Struct, frozen=True, kw_only=True):
     text: str | UnsetType = UNSET
     annotation_index: int | UnsetType = UNSET
     annotation: TextAnnotation | UnsetType = UNSET
-    logprobs: Sequence[None] | UnsetType = UNSET
+    logprobs: Sequence[TokenLogprob] | UnsetType = UNSET

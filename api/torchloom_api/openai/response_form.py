@@ -24,6 +24,7 @@ from torchloom_api.openai.response_document import (
     TextConfig,
 )
 from torchloom_api.openai.response_request import ResponseRequest, format_of
+from torchloom_api.openai.token_logprob import TokenLogprob, ToldToken, to_token_logprobs
 from torchloom_api.openai.tool_call import CallDelta
 from torchloom_api.openai.usage import Usage
 
@@ -36,6 +37,7 @@ class ResponseForm:
 
     def __init__(self, request: ResponseRequest) -> None:
         head = AnswerHead.make("resp_", request.model)
+        self._has_logprobs = bool(request.include)
         self._item_id = head.id.replace("resp_", "msg_")
         self._num_events = 0
         self._written: list[str] = []
@@ -49,6 +51,7 @@ class ResponseForm:
             max_output_tokens=request.max_output_tokens,
             metadata=request.metadata or {},
             temperature=request.temperature,
+            top_logprobs=request.top_logprobs,
             top_p=request.top_p,
             text=TextConfig(format=format_of(request)),
             user=request.user,
@@ -72,12 +75,18 @@ class ResponseForm:
             ]
         )
 
-    def piece(self, index: int, text: str) -> bytes:  # noqa: ARG002 - the protocol's face
+    def piece(self, index: int, text: str, logprobs: Sequence[ToldToken] = ()) -> bytes:  # noqa: ARG002 - the protocol's face
         """Write more text."""
         self._written.append(text)
-        return self._event_of_part("output_text.delta", delta=text, logprobs=())
+        told = self._to_logprobs(logprobs)
+        return self._event_of_part("output_text.delta", delta=text, logprobs=told)
 
-    def call(self, index: int, deltas: Sequence[CallDelta]) -> bytes:  # noqa: ARG002 - the protocol's face
+    def call(
+        self,
+        index: int,  # noqa: ARG002 - the protocol's face
+        deltas: Sequence[CallDelta],  # noqa: ARG002 - as above
+        logprobs: Sequence[ToldToken] = (),  # noqa: ARG002 - as above
+    ) -> bytes:
         """Write nothing: responses offer no tools."""
         return b""
 
@@ -89,7 +98,7 @@ class ResponseForm:
         return b"".join(
             [
                 *self._annotations(part.annotations),
-                self._event_of_part("output_text.done", text=part.text, logprobs=()),
+                self._event_of_part("output_text.done", text=part.text, logprobs=part.logprobs),
                 self._event_of_part("content_part.done", part=part),
                 self._event("response.output_item.done", output_index=0, item=item),
             ]
@@ -116,10 +125,14 @@ class ResponseForm:
 
     def _to_item(self, answer: Answer) -> OutputMessage:
         annotations = [TextAnnotation.of(each) for each in answer.citations]
-        part = OutputText(text=answer.text, annotations=annotations)
+        logprobs = self._to_logprobs(answer.logprobs)
+        part = OutputText(text=answer.text, annotations=annotations, logprobs=logprobs)
         is_cut = answer.finish_reason == "length"
         status: Status = "incomplete" if is_cut else "completed"
         return OutputMessage(id=self._item_id, status=status, content=[part])
+
+    def _to_logprobs(self, told: Sequence[ToldToken]) -> Sequence[TokenLogprob]:
+        return to_token_logprobs(told) if self._has_logprobs else ()
 
     def _to_response(self, usage: Usage) -> Response:
         (item,) = self._output

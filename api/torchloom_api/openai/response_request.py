@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +11,7 @@ from msgspec import Meta
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_message
 from torchloom_api.openai.response_format import EXTRA_FIELD, Form, choose_form
-from torchloom_api.openai.text_request import Positive, WritingRequest
+from torchloom_api.openai.text_request import NumTop, Positive, WritingRequest
 from torchloom_api.openai.unserved_field import TEXT, refuse_unserved
 
 
@@ -20,6 +20,10 @@ Metadata = Annotated[
     Mapping[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16),
 ]
+
+
+#: What an answer may include beside what it holds anyway.
+_LOGPROBS: Final = "message.output_text.logprobs"
 
 
 class TextOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +41,8 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     max_output_tokens: Positive | None = None
     metadata: Metadata | None = None
     text: TextOptions | None = None
+    include: list[str] | None = None
+    top_logprobs: NumTop | None = None
 
     @property
     def form(self) -> Form | None:
@@ -51,6 +57,17 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     def form_field(self) -> str:
         """The field that the form was given in."""
         return EXTRA_FIELD if self.structured_outputs is not None else "text"
+
+    def to_logprobs(self) -> dict[str, object]:
+        """Give what a model is asked of its tokens. Raises InvalidRequest."""
+        beyond = [each for each in self.include or () if each != _LOGPROBS]
+        if beyond:
+            message = f"'include' of {beyond[0]!r} is not served by this server: leave it out."
+            raise InvalidRequest(message, param="include", code="unsupported_parameter")
+        if self.top_logprobs and not self.include:
+            message = f"'top_logprobs' needs 'include': ['{_LOGPROBS}']."
+            raise InvalidRequest(message, param="top_logprobs", code="invalid_value")
+        return {"logprobs": self.top_logprobs or 0} if self.include else {}
 
     def to_messages(self) -> Messages:
         """Give instructions and input as messages. Raises InvalidRequest, with the place."""

@@ -15,6 +15,7 @@ from torchloom.deployment import Deployment
 from torchloom.errors import UnknownModel, UnknownWorkflow, nearest
 from torchloom.graph import Graph
 from torchloom_api.label import split_label
+from torchloom_api.openai.adapter import adapter_labels, adapter_params, split_adapter
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.service import Service
 
@@ -30,10 +31,11 @@ _DOES: Final[Mapping[str, str]] = {
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, or a workflow. `created` is when this server began."""
+    """A model, an adapter of `parent`, or a workflow. `created` is when this server began."""
 
     id: str
     created: int
+    parent: str | msgspec.UnsetType = msgspec.UNSET
     owned_by: str = "torchloom"
     object: Literal["model"] = "model"
 
@@ -46,12 +48,18 @@ class ModelCards(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_cards(service: Service) -> ModelCards:
-    """Show each model and workflow once, whatever versions it has."""
-    return ModelCards(data=[_to_card(service, name) for name in _served_names(service)])
+    """Show each model, adapter and workflow once, whatever versions it has."""
+    cards = [_to_card(service, name) for name in _served_names(service)]
+    cards += [_to_card(service, label, parent) for label, parent in adapter_labels(service)]
+    return ModelCards(data=cards)
 
 
 def find_card(service: Service, label: str) -> ModelCard:
     """Show one, or one version of it (`name@version`). Raises UnknownModel."""
+    model, adapter = split_adapter(label)
+    if adapter is not None:
+        adapter_params(service, pick_model(service, label, "llm"), label)
+        return _to_card(service, label, model)
     name, version = split_label(label)
     try:
         deployment = service.orchestrator.model(name, version).deployment
@@ -68,8 +76,11 @@ def find_card(service: Service, label: str) -> ModelCard:
 def pick_model(service: Service, label: str, kind: Kind) -> Deployment:
     """Give the version that this request goes to.
 
-    Raises UnknownModel, and InvalidRequest for a model of another kind.
+    Raises UnknownModel, and InvalidRequest for a model of another kind. An adapter in the label is
+    not looked for: see `adapter_params`.
     """
+    if kind == "llm":
+        label, _ = split_adapter(label)
     try:
         deployment = service.orchestrator.pick_model(*split_label(label))
     except UnknownModel as error:
@@ -143,5 +154,7 @@ def _find_chat(
     return graph
 
 
-def _to_card(service: Service, label: str) -> ModelCard:
-    return ModelCard(id=label, created=int(service.created_at))
+def _to_card(
+    service: Service, label: str, parent: str | msgspec.UnsetType = msgspec.UNSET
+) -> ModelCard:
+    return ModelCard(id=label, created=int(service.created_at), parent=parent)

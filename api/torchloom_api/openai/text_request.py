@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.response_format import EXTRA_FIELD, Form, choose_form
+from torchloom_api.openai.token_logprob import MAX_TOP
 from torchloom_api.openai.unserved_field import Table, refuse_unserved
 
 
@@ -39,6 +40,9 @@ _MAX_NUMBER: Final = 2**31 - 1
 
 Positive = Annotated[int, Meta(ge=1, le=_MAX_NUMBER)]
 Count = Annotated[int, Meta(ge=0, le=_MAX_NUMBER)]
+
+#: How many of the likeliest tokens are told in place of each.
+NumTop = Annotated[int, Meta(ge=0, le=MAX_TOP)]
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,22 +24,15 @@ CHAT: Final[Table] = {
     "audio": (),
     "function_call": ("none",),
     "functions": (),
-    "logprobs": (False,),
-    "metadata": ({},),
     "modalities": (["text"],),
-    "prediction": (),
     "reasoning_effort": (),
     "store": (False,),
-    "top_logprobs": (0,),
     "verbosity": (),
     "web_search_options": (),
 }
 
 COMPLETION: Final[Table] = {
     **_SHARED,
-    "best_of": (1,),
-    "echo": (False,),
-    "logprobs": (),
     "suffix": ("",),
 }
 
@@ -50,7 +43,6 @@ RESPONSE: Final[Table] = {
     "background": (False,),
     "context_management": ([],),
     "conversation": (),
-    "include": ([],),
     "max_tool_calls": (),
     "moderation": (),
     "parallel_tool_calls": (True, False),
@@ -60,7 +52,6 @@ RESPONSE: Final[Table] = {
     "store": (False,),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
-    "top_logprobs": (0,),
     "truncation": ("disabled",),
 }
 

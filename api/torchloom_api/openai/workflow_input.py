@@ -45,7 +45,8 @@ def to_inputs(graph: Graph, talk: Talk, check: InputCheck) -> dict[str, object]:
     open_names = graph.signature.inputs.keys() - inputs.keys()
     params = {**talk.params, **talk.tools, **to_seed(talk.seed, 0)}
     for name in params:
-        if name not in open_names:
+        # Which tokens a workflow's answer has is known to its models alone.
+        if name not in open_names or name == "logprobs":
             raise _to_refusal(graph, talk.fields.get(name, name), open_names)
     named = {**talk.extras, **params}
     inputs |= {n: named[n] for n in open_names if named.get(n) is not None}

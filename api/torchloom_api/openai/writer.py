@@ -9,6 +9,7 @@ from torchloom.engine import Values
 from torchloom.graph import Graph
 from torchloom_api.call import read_options
 from torchloom_api.exchange import Exchange
+from torchloom_api.openai.adapter import adapter_params
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.generation import Generation
 from torchloom_api.openai.message import refuse_names
@@ -38,7 +39,7 @@ def converse(
         exchange,
         deployment=writer,
         inputs=[{"messages": talk.messages, **talk.tools}],
-        params=talk.params,
+        params={**talk.params, **adapter_params(service, writer, model)},
         seed=talk.seed,
         num_choices=num_choices,
     )

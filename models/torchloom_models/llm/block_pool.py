@@ -70,13 +70,15 @@ class BlockPool:
         """Hand out blocks that nobody else holds. The caller has seen that `num_free` suffices."""
         return [self._allocate() for _ in range(number)]
 
-    def match(self, tokens: Sequence[int]) -> Match:
+    def match(self, tokens: Sequence[int], root: int = ROOT) -> Match:
         """Say which blocks hold the beginning of these tokens; nobody holds them for it.
+
+        `root` stands before the first of them: what begins at another root is never shared.
 
         The last token is never among them: something must be left to run.
         """
         blocks: list[int] = []
-        content = ROOT
+        content = root
         size = self.block_size
         for end in range(size, len(tokens), size):
             found = self._block_of.get(_Published(content, tuple(tokens[end - size : end])))

@@ -14,6 +14,8 @@ from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import bucket_of, powers_of_two, rounded_up
 from torchloom_models.compile import Dim
+from torchloom_models.llm.adapter import NO_PLACE
+from torchloom_models.llm.adapter_stack import Mixer
 from torchloom_models.llm.attention import DecodeCache
 from torchloom_models.llm.kv_cache import KvCache
 from torchloom_models.recipe import Recipe
@@ -55,11 +57,14 @@ class DecodeStep:
     recorded, as it is on CUDA unless the model file says another mode, each size is one recording.
     """
 
-    def __init__(self, model: PreTrainedModel, cache: KvCache, recipe: Recipe) -> None:
-        module = DecodeModule(model)
+    def __init__(
+        self, model: PreTrainedModel, cache: KvCache, recipe: Recipe, mixer: Mixer
+    ) -> None:
+        module = mixer.wrap(DecodeModule(model))
         settings = recipe.settings.preferring("reduce-overhead")
         recipe = replace(recipe, settings=settings)
         self._cache = cache
+        self._mixer = mixer
         self._is_recorded = settings.records_on(recipe.key.device)
         self._is_padded = self._is_recorded or not settings.dynamic
         self._row_buckets = powers_of_two(1, cache.num_slots)
@@ -73,18 +78,23 @@ class DecodeStep:
         self._one, self._many = (
             recipe.of_part(f"decode-{part}").compile(
                 module,
-                dims=[batch, batch, *[{**batch, 2: length}] * num_buffers],
-                num_held=num_buffers,
+                dims=mixer.dims(batch, [batch, batch, *[{**batch, 2: length}] * num_buffers]),
+                num_held=num_buffers + mixer.num_held,
             )
             for part, batch in (("one", {}), ("many", many))
         )
 
     def __call__(
-        self, tokens: torch.Tensor, positions: torch.Tensor, buffers: Sequence[torch.Tensor]
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        buffers: Sequence[torch.Tensor],
+        places: Sequence[int],
     ) -> torch.Tensor:
-        """Run the pass; see DecodeModule."""
+        """Run the pass, each row with the adapter at its place; see DecodeModule."""
         step = self._one if tokens.shape[0] == 1 else self._many
-        return cast("torch.Tensor", step(tokens, positions, *buffers))
+        arguments = self._mixer.arguments(places, (tokens, positions, *buffers))
+        return cast("torch.Tensor", step(*arguments))
 
     def padded_rows(self, num_rows: int) -> int:
         """Give the number of rows that a pass over so many is run with."""
@@ -113,7 +123,8 @@ class DecodeStep:
     def _example(self, num_rows: int, length: int) -> tuple[torch.Tensor, ...]:
         buffers = self._cache.view(num_rows, length)
         zeros = torch.zeros(num_rows, dtype=torch.long, device=buffers[0].device)
-        return (zeros, zeros.clone(), *buffers)
+        arguments = (zeros, zeros.clone(), *buffers)
+        return self._mixer.arguments([NO_PLACE] * num_rows, arguments)
 
     def code_status(self) -> list[CodeStatus]:
         """Say how the code of each part stands."""

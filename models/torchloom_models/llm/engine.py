@@ -5,17 +5,24 @@ A step runs one token of every sequence that writes and, within a budget, pieces
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from collections.abc import Sequence as Group
+from dataclasses import dataclass
 from itertools import accumulate
 from math import isfinite
+from typing import cast
 
 import torch
 
 from torchloom.code_status import CodeStatus
-from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
-from torchloom.errors import InvalidInput, TaskFailed, TorchLoomError
+from torchloom.engine import Chunk, Event, Failure, Occupancy, Result, Room, Work
+from torchloom.errors import InvalidInput, InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
+from torchloom_models.llm.adapter_field import SETTING
+from torchloom_models.llm.adapter_table import AdapterTable
 from torchloom_models.llm.grammar.arrival import Arrivals
+from torchloom_models.llm.logprob import Logprobs, note_prompt
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
@@ -24,8 +31,22 @@ from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 
 
+_log = logging.getLogger(__name__)
+
 #: How long a step that has nothing to run waits for a grammar: cancelling waits as long.
 _REST_S = 0.02
+
+#: A token; None where the logits are no numbers; what was raised where none could be drawn.
+_Drawn = int | None | Exception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What an engine says of itself: its device, notes for users, memory that is set aside."""
+
+    device: str
+    notes: tuple[str, ...] = ()
+    reserved_bytes: int = 0
 
 
 class LlmEngine:
@@ -40,19 +61,22 @@ class LlmEngine:
         sampler: Sampler,
         arrivals: Arrivals,
         budget: Budget,
-        device: str,
-        notes: Group[str] = (),
+        facts: EngineFacts,
+        adapters: AdapterTable | None = None,
     ) -> None:
-        self.device = device
-        self.notes = tuple(notes)
+        self.device = facts.device
+        self.notes = facts.notes
+        self._reserved = facts.reserved_bytes
         self._reader = reader
         self._scheduler = scheduler
         self._runner = runner
         self._sampler = sampler
         self._arrivals = arrivals
         self._room = Room(max_tasks=scheduler.num_rows, is_continuous=True)
-        self._budget = budget
+        #: What goes through a pass at most; may be set between steps.
+        self.budget = budget
         self._sequences: dict[int, Sequence] = {}
+        self._adapters = adapters
 
     def room(self) -> Room:
         """Say how many sequences it holds at once."""
@@ -70,7 +94,7 @@ class LlmEngine:
         events = self._take_arrivals()
         for move in self._scheduler.compact():
             self._runner.move(move.source, move.target, move.sequence.num_held)
-        spans = self._scheduler.plan(self._budget)
+        spans = self._scheduler.plan(self.budget)
         if not spans:
             self._arrivals.wait(0 if events else _REST_S)
             return events
@@ -84,9 +108,32 @@ class LlmEngine:
         if sequence is not None and not self._arrivals.remove(sequence):
             self._scheduler.remove(sequence)
 
+    def apply_setting(self, key: str, value: object) -> None:
+        """Load an adapter (`adapter:NAME`, {"source": …}), or unload it (None); see Settable.
+
+        Raises InvalidModel, and nothing has changed, for one that cannot be loaded.
+        """
+        name = key.removeprefix(SETTING)
+        if name == key or self._adapters is None:
+            raise InvalidModel(f"{key!r} is nothing that this model can be told while it serves.")
+        if value is None:
+            self._adapters.unload(name)
+            return
+        source = cast("Mapping[str, str]", value)["source"]
+        used = {each.place for each in self._sequences.values()}
+        self._adapters.load(name, source, used=used)
+
+    def occupancy(self) -> Occupancy:
+        """Say how full its cache is, and whether more tasks would only wait."""
+        return self._scheduler.occupancy
+
     def memory_bytes(self) -> int:
         """Give what the device's allocator holds; 0 on a CPU."""
         return reserved_bytes(self.device)
+
+    def reserved_bytes(self) -> int:
+        """Give what is set aside for its cache and takes no memory before it is written to."""
+        return self._reserved
 
     def code_status(self) -> list[CodeStatus]:
         """Say how the code of each part stands."""
@@ -123,18 +170,23 @@ class LlmEngine:
         `logits` as Runner.run gives them. What a draft guessed is drawn as if it had not been
         guessed; where both are the same, the logits after it count as well.
         """
-        rows = accumulate((1 + len(span.draft) for span in spans), initial=0)
-        placed = list(zip(spans, rows, strict=False))
-        ends = [(span, row) for span, row in placed if span.is_last]
-        pieces = [(span, row) for span, row in placed if not span.is_last]
-        events = self._fail_broken(logits, pieces) if pieces else []
+        begins = accumulate((span.num_kept for span in spans), initial=0)
+        for span, begin in zip(spans, begins, strict=False):
+            if span.is_scored:
+                _score(span, logits[begin : begin + span.num_kept])
+        rows = accumulate(span.num_kept for span in spans)
+        placed = [(s, row - 1 - len(s.draft)) for s, row in zip(spans, rows, strict=True)]
+        ends = [(span, row) for span, row in placed if _is_written_to(span)]
+        pieces = [(span, row) for span, row in placed if not _is_written_to(span)]
+        events = self._end_pieces(logits, pieces) if pieces else []
         number = 0
         while ends:
             drawn = self._draw(logits, [row + number for _, row in ends], [s for s, _ in ends])
             right = []
             for (span, row), token in zip(ends, drawn, strict=True):
                 events += self._append(span.sequence, token)
-                if span.sequence.finish_reason is None and token in span.draft[number : number + 1]:
+                goes_on = span.sequence.task_id in self._sequences
+                if goes_on and token in span.draft[number : number + 1]:
                     span.sequence.num_held += 1
                     right.append((span, row))
                 elif span.draft and span.sequence.lookup is not None:
@@ -143,30 +195,74 @@ class LlmEngine:
             number += 1
         return events
 
-    def _fail_broken(self, logits: torch.Tensor, pieces: Group[tuple[Span, int]]) -> list[Event]:
-        """Fail prompts that come to no numbers before their end, so that nobody shares them."""
+    def _end_pieces(self, logits: torch.Tensor, pieces: Group[tuple[Span, int]]) -> list[Event]:
+        """Fail prompts that come to no numbers before their end, so that nobody shares them.
+
+        End those that nothing is written to, once all of them has been run.
+        """
+        events: list[Event] = []
         best = logits[[row for _, row in pieces]].max(dim=-1).values.tolist()
+        for (span, _), highest in zip(pieces, best, strict=True):
+            if not isfinite(highest):
+                events.append(self._fail(span.sequence))
+            elif span.is_last:
+                span.sequence.finish_reason = "length"
+                events += self._tell(span.sequence, "")
+        return events
+
+    def _draw(self, logits: torch.Tensor, rows: Group[int], spans: Group[Span]) -> list[_Drawn]:
+        """Draw for all rows at once; where that raises, for each alone, so that one fails alone."""
+        chosen = logits if rows == list(range(len(logits))) else logits[rows]
+        sequences = [span.sequence for span in spans]
+        try:
+            logprobs = Logprobs.of(chosen, sequences)
+            tokens = self._sampler.sample(chosen, sequences)
+            if logprobs is not None:
+                logprobs.note(tokens)
+        except Exception as error:  # noqa: BLE001 - what a request brings along may raise anything
+            if len(spans) == 1:
+                _log.exception("No token could be drawn for %r.", spans[0].sequence)
+                return [error]
+        else:
+            return [*tokens]
         return [
-            self._fail(span.sequence)
-            for (span, _), highest in zip(pieces, best, strict=True)
-            if not isfinite(highest)
+            token
+            for row, span in zip(rows, spans, strict=True)
+            for token in self._draw(logits, [row], [span])
         ]
 
-    def _draw(self, logits: torch.Tensor, rows: Group[int], spans: Group[Span]) -> list[int | None]:
-        if rows != list(range(len(logits))):
-            logits = logits[rows]
-        return self._sampler.sample(logits, [span.sequence for span in spans])
-
-    def _append(self, sequence: Sequence, token: int | None) -> list[Event]:
-        """Give a sequence its next token, None where there is none; say what came of it."""
+    def _append(self, sequence: Sequence, token: _Drawn) -> list[Event]:
+        """Give a sequence its next token, or fail it without one; say what came of it."""
         if token is None:
             return [self._fail(sequence)]
-        text = sequence.append(token)
-        events: list[Event] = [Chunk(sequence.task_id, data) for data in _tell(sequence, text)]
-        if sequence.finish_reason is not None:
+        if isinstance(token, Exception):
+            return [self._give_up(sequence, token)]
+        try:
+            return self._tell(sequence, sequence.append(token))
+        except Exception as error:  # noqa: BLE001 - as above; its neighbours go on
+            _log.exception("A token could not be taken by %r.", sequence)
+            return [self._give_up(sequence, error)]
+
+    def _tell(self, sequence: Sequence, text: str) -> list[Event]:
+        """Send what may be sent now, and the end where it has come."""
+        pieces = _to_pieces(sequence, text)
+        is_over = sequence.finish_reason is not None
+        if sequence.report is not None:
+            more = sequence.report.take(has_text=bool(pieces), is_over=is_over)
+            if more:
+                pieces[:1] = [{**(pieces[0] if pieces else {"text": ""}), **more}]
+        events: list[Event] = [Chunk(sequence.task_id, piece) for piece in pieces]
+        if is_over:
             self.cancel(sequence.task_id)
             events.append(_result(sequence))
         return events
+
+    def _give_up(self, sequence: Sequence, error: Exception) -> Failure:
+        """End a sequence for which something raised; what its blocks hold is sound."""
+        self.cancel(sequence.task_id)
+        if not isinstance(error, TorchLoomError):
+            error = TaskFailed(f"{type(error).__name__}: {error}")
+        return Failure(sequence.task_id, error)
 
     def _fail(self, sequence: Sequence) -> Failure:
         self._runner.clear(self._scheduler.discard(sequence))
@@ -189,8 +285,8 @@ def _why_broken(sequence: Sequence) -> TorchLoomError:
     )
 
 
-def _tell(sequence: Sequence, text: str) -> list[dict[str, object]]:
-    """Give what is new as chunks; with tools, text and calls apart. May end the sequence."""
+def _to_pieces(sequence: Sequence, text: str) -> list[dict[str, object]]:
+    """Give what chunks hold; with tools, text and calls apart. May end the sequence."""
     calls = sequence.calls
     if calls is None:
         return [{"text": text}] if text else []
@@ -200,12 +296,30 @@ def _tell(sequence: Sequence, text: str) -> list[dict[str, object]]:
     return chunks + calls.finish() if sequence.finish_reason is not None else chunks
 
 
+def _is_written_to(span: Span) -> bool:
+    """Whether a token is drawn after it."""
+    return span.is_last and span.sequence.max_tokens > 0
+
+
+def _score(span: Span, logits: torch.Tensor) -> None:
+    """Report the tokens of a prompt that follow on those of a span, by the logits after each."""
+    sequence, report = span.sequence, span.sequence.report
+    assert report is not None, "it is scored for no other reason"
+    # One that gave its blocks back in between is run again from its beginning.
+    first = max(span.start + 1, report.num_prompt_noted)
+    tokens = sequence.prompt[first : span.end + 1]
+    if tokens:
+        begin = first - 1 - span.start
+        note_prompt(report, tokens, logits[begin : begin + len(tokens)])
+
+
 def _result(sequence: Sequence) -> Result:
     num_prompt, num_written = len(sequence.prompt), len(sequence.tokens)
     outputs: dict[str, object] = {
         "text": sequence.text,
         "finish_reason": sequence.finish_reason,
         "usage": {"prompt": num_prompt, "cached": sequence.num_cached, "completion": num_written},
+        **({} if sequence.report is None else sequence.report.outputs),
     }
     if sequence.calls is not None:
         outputs["text"] = sequence.calls.text

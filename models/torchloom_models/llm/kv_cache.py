@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -30,11 +31,16 @@ class LayerShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSize:
-    """What a cache must hold: so many sequences of so many tokens, in these layers."""
+    """What a cache must hold: so many sequences of so many tokens, in these layers.
+
+    All together hold `num_tokens` at most. `note` is what its operator should know of these.
+    """
 
     layers: Sequence[LayerShape]
     num_slots: int
     max_length: int
+    num_tokens: int
+    note: str = ""
 
 
 def token_bytes(layers: Sequence[LayerShape], dtype: torch.dtype) -> int:
@@ -64,6 +70,17 @@ class KvCache:
             for dim in (layer.key_dim, layer.value_dim)
         )
         self._views: dict[tuple[int, int], tuple[torch.Tensor, ...]] = {}
+
+    @classmethod
+    def of(cls, size: CacheSize, dtype: torch.dtype, device: str) -> Self:
+        """Make one of a size."""
+        return cls(
+            size.layers,
+            num_slots=size.num_slots,
+            max_length=size.max_length,
+            dtype=dtype,
+            device=device,
+        )
 
     @property
     def num_layers(self) -> int:

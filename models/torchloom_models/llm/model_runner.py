@@ -12,11 +12,12 @@ from transformers import PreTrainedModel
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
+from torchloom_models.llm.adapter_stack import Mixer
 from torchloom_models.llm.attention import PieceCache, PrefillCache, ProbeCache
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.kv_cache import KvCache, LayerShape
 from torchloom_models.llm.sequence import Sequence
-from torchloom_models.llm.slot_runner import SlotRunner, padded, single_tokens
+from torchloom_models.llm.slot_runner import SlotRunner, padded, places_of, single_tokens
 from torchloom_models.llm.span import Span
 
 
@@ -36,9 +37,16 @@ class ModelRunner(SlotRunner):
     """A model over a cache: a Runner."""
 
     def __init__(
-        self, model: PreTrainedModel, cache: KvCache, decode_step: DecodeStep, *, device: str
+        self,
+        model: PreTrainedModel,
+        cache: KvCache,
+        decode_step: DecodeStep,
+        *,
+        device: str,
+        mixer: Mixer,
     ) -> None:
         super().__init__(cache)
+        self._mixer = mixer
         self._model = model
         self._decode_step = decode_step
         self._device = device
@@ -55,7 +63,8 @@ class ModelRunner(SlotRunner):
         # No inference tensors, as in the warm-up: torch.compile has other code for those.
         with torch.inference_mode(mode=False):
             rows = torch.tensor([tokens, positions], device=self._device)
-        logits = self._decode_step(rows[0], rows[1], self._cache.view(num_rows, length))
+        buffers = self._cache.view(num_rows, length)
+        logits = self._decode_step(rows[0], rows[1], buffers, places_of(spans, num_rows))
         return logits if slots == list(range(num_rows)) else logits[slots]
 
     def _run_longer(self, spans: Group[Span]) -> torch.Tensor:
@@ -64,14 +73,27 @@ class ModelRunner(SlotRunner):
         starts = torch.tensor([span.start for span in spans], device=self._device)
         positions = starts[:, None] + torch.arange(length, device=self._device)
         ends = [[span.num_tokens - 1] for span in spans]
-        output = self._model(
-            input_ids=torch.tensor(padded(spans, length), device=self._device),
-            position_ids=positions.clamp(max=self.max_length - 1),
-            past_key_values=self._prompt_cache(spans, positions),
-            use_cache=True,
-            logits_to_keep=torch.tensor(ends, device=self._device),
-        )
+        with self._mixer.using([span.sequence.place for span in spans]):
+            output = self._model(
+                input_ids=torch.tensor(padded(spans, length), device=self._device),
+                position_ids=positions.clamp(max=self.max_length - 1),
+                past_key_values=self._prompt_cache(spans, positions),
+                use_cache=True,
+                logits_to_keep=torch.tensor(ends, device=self._device),
+            )
         logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def _run_scored(self, span: Span) -> torch.Tensor:
+        """Run the model as it is, with all of its logits."""
+        positions = torch.arange(span.start, span.end, device=self._device)[None]
+        output = self._model(
+            input_ids=torch.tensor([span.tokens], device=self._device),
+            position_ids=positions,
+            past_key_values=self._prompt_cache([span], positions),
+            use_cache=True,
+        )
+        logits: torch.Tensor = output.logits[0]
         return logits
 
     def _prompt_cache(self, spans: Group[Span], positions: torch.Tensor) -> PrefillCache:

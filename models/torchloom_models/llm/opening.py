@@ -13,10 +13,13 @@ from torchloom.device import Device
 from torchloom.engine import Work
 from torchloom.errors import ModelLoadError
 from torchloom_models.backend import WeightFormat
+from torchloom_models.llm.adapter_plan import AdapterPlan
+from torchloom_models.llm.adapter_stack import Mixer, NoMixer
+from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.cache_room import CacheRoom, free_bytes
 from torchloom_models.llm.checkpoint import Checkpoint
-from torchloom_models.llm.context import choose_max_length
 from torchloom_models.llm.decode_step import DecodeStep
-from torchloom_models.llm.engine import LlmEngine
+from torchloom_models.llm.engine import EngineFacts, LlmEngine
 from torchloom_models.llm.grammar.arrival import Arrivals
 from torchloom_models.llm.grammar.compiler import GrammarCompiler
 from torchloom_models.llm.kv_cache import CacheSize, KvCache, token_bytes
@@ -74,12 +77,18 @@ class LlmOpening(Opening[LlmEngine]):
         "max_sequences",
         "max_size",
         "max_length",
+        "kv_cache",
         "speculation",
+        "adapter_shape",
     )
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
         super().__init__(config, report)
         self._checkpoint = Checkpoint(resolve_source(str(config["source"]), report))
+        self._adapters = AdapterPlan.of_model(config, report)
+        if self._adapters is not None:
+            # Others of the same shape take as long.
+            self._config = {**config, "adapter_shape": self._adapters.shape}
 
     @property
     def _model(self) -> str:
@@ -96,27 +105,43 @@ class LlmOpening(Opening[LlmEngine]):
         model = checkpoint.load_model(dtype, place)
         if label == "cpu":
             pack_linears(model)
-        size = _cache_size(model, checkpoint, config, place)
-        runner = self._runner(model, size, label, place)
+        mixer: Mixer = NoMixer()
+        table: AdapterTable | None = None
+        if self._adapters is not None:
+            mixer, table = self._adapters.open(model, label, self._report)
+        room = _cache_room(model, checkpoint, config, place)
+        runner, size = self._runner(model, room, label, place, mixer)
         if self._has_warm_up:
             runner.warm_up(self._report)
-        return self._assemble(runner, label, place)
+        # Pages of a CPU's memory count for nobody before they are written to.
+        is_reserved = room.kv_cache is not None and place == "cpu"
+        reserved = size.num_tokens * room.bytes_per_token if is_reserved else 0
+        return self._assemble(
+            runner, label, place, note=size.note, reserved=reserved, adapters=table
+        )
 
-    def _runner(self, model: PreTrainedModel, size: CacheSize, label: str, place: str) -> Runner:
-        """Make what runs a model's passes on a device."""
+    def _runner(
+        self, model: PreTrainedModel, room: CacheRoom, label: str, place: str, mixer: Mixer
+    ) -> tuple[Runner, CacheSize]:
+        """Make what runs a model's passes on a device, and say how large its cache is."""
         recipe = self._recipe(label, str(model.dtype))
         if label.startswith("openvino:"):
-            return open_openvino(model, size, recipe)
-        cache = KvCache(
-            size.layers,
-            num_slots=size.num_slots,
-            max_length=size.max_length,
-            dtype=model.dtype,
-            device=place,
-        )
-        return ModelRunner(model, cache, DecodeStep(model, cache, recipe), device=place)
+            return open_openvino(model, room, recipe, mixer)
+        size = room.slots()
+        cache = KvCache.of(size, model.dtype, place)
+        step = DecodeStep(model, cache, recipe, mixer)
+        return ModelRunner(model, cache, step, device=place, mixer=mixer), size
 
-    def _assemble(self, runner: Runner, label: str, place: str) -> LlmEngine:
+    def _assemble(
+        self,
+        runner: Runner,
+        label: str,
+        place: str,
+        *,
+        note: str,
+        reserved: int,
+        adapters: AdapterTable | None,
+    ) -> LlmEngine:
         checkpoint = self._checkpoint
         tokenizer = Tokenizer.from_folder(
             checkpoint.folder, chat_template=cast("str | None", self._config.get("chat_template"))
@@ -131,13 +156,16 @@ class LlmOpening(Opening[LlmEngine]):
                 vocabulary_size=checkpoint.vocabulary_size,
                 end_tokens=end_tokens,
                 tool_format=cast("str | None", self._config.get("tool_format")),
+                adapters=adapters,
             ),
+            adapters=adapters,
             scheduler=Scheduler(
                 runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
                 num_rows=runner.num_rows,
                 bucket_of_rows=runner.row_bucket,
                 max_draft=self._max_draft,
                 max_drafts=runner.max_draft,
+                max_scored=runner.max_scored,
             ),
             runner=runner,
             sampler=Sampler(
@@ -153,8 +181,11 @@ class LlmOpening(Opening[LlmEngine]):
                 )
             ),
             budget=_BUDGETS[label.partition(":")[0]],
-            device=label,
-            notes=self._notes(runner, tokenizer),
+            facts=EngineFacts(
+                device=label,
+                notes=(*([note] if note else []), *self._notes(runner, tokenizer)),
+                reserved_bytes=reserved,
+            ),
         )
 
     def _notes(self, runner: Runner, tokenizer: Tokenizer) -> list[str]:
@@ -172,10 +203,10 @@ class LlmOpening(Opening[LlmEngine]):
         return speculation.get("prompt_lookup", 0)
 
 
-def _cache_size(
+def _cache_room(
     model: PreTrainedModel, checkpoint: Checkpoint, config: Mapping[str, object], place: str
-) -> CacheSize:
-    """Say what a cache must hold."""
+) -> CacheRoom:
+    """Say what bounds a cache."""
     try:
         layers = probe_layers(model)
     except (NotImplementedError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -184,15 +215,17 @@ def _cache_size(
             f"and values of plain attention ({type(error).__name__}: {error})."
         )
         raise ModelLoadError(message) from error
-    num_slots = cast("int", config.get("max_sequences") or config.get("max_size") or _MAX_SEQUENCES)
-    max_length = choose_max_length(
-        model_length=checkpoint.max_length,
-        wished=cast("int | None", config.get("max_length")),
+    number = config.get("max_sequences") or config.get("max_size") or _MAX_SEQUENCES
+    return CacheRoom(
+        layers=layers,
         bytes_per_token=token_bytes(layers, model.dtype),
-        num_slots=num_slots,
+        model_length=checkpoint.max_length,
+        max_sequences=cast("int", number),
+        max_length=cast("int | None", config.get("max_length")),
+        kv_cache=cast("Mapping[str, object] | None", config.get("kv_cache")),
+        free_bytes=free_bytes(place),
         device=place,
     )
-    return CacheSize(layers=layers, num_slots=num_slots, max_length=max_length)
 
 
 def _loss(runner: OpenvinoRunner | PagedRunner, tokenizer: Tokenizer, weights: WeightFormat) -> str:

@@ -19,6 +19,8 @@ from transformers import PreTrainedModel
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.compile import Dim
+from torchloom_models.llm.adapter import NO_PLACE
+from torchloom_models.llm.adapter_stack import Mixer
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.kv_cache import CacheSize
 from torchloom_models.llm.paged_cache import PagedCache, num_blocks
@@ -32,13 +34,20 @@ from torchloom_models.recipe import Recipe
 #: The most tokens after which one pass gives logits, unless there are more slots.
 _MAX_KEPT = 256
 
+#: The most blocks of a cache that code is made for.
+_MAX_BLOCKS = 2**30
+
 
 class Row(NamedTuple):
-    """New tokens of a sequence, after `start` others, and the blocks that have room for all."""
+    """New tokens of a sequence, after `start` others, and the blocks that have room for all.
+
+    `place` is that of its adapter.
+    """
 
     tokens: Group[int]
     start: int
     blocks: Group[int]
+    place: int = NO_PLACE
 
     @property
     def end(self) -> int:
@@ -57,11 +66,15 @@ class PagedRunner:
         *,
         size: CacheSize,
         windows: Group[int],
+        mixer: Mixer,
     ) -> None:
         self._cache = cache
         self._size = size
-        self._eager = PagedPass(model, windows)
-        self._pass = recipe.compile(self._eager, dims=_dims(cache, size))
+        self._mixer = mixer
+        self._eager = mixer.wrap(PagedPass(model, windows))
+        dims = _dims(cache, size)
+        # Each token is a row to the model.
+        self._pass = recipe.compile(self._eager, dims=mixer.dims(dims[0], dims))
 
     @property
     def num_rows(self) -> int:
@@ -72,6 +85,11 @@ class PagedRunner:
     def max_draft(self) -> int:
         """How many guessed tokens one pass takes."""
         return max(0, _MAX_KEPT - self.num_rows)
+
+    @property
+    def max_scored(self) -> int:
+        """After how many tokens beside the last of each span one pass gives logits."""
+        return self.max_draft
 
     @property
     def max_length(self) -> int:
@@ -87,14 +105,17 @@ class PagedRunner:
 
     @torch.inference_mode()
     def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
-        """Run spans of any lengths in one pass; give logits after each and in its draft."""
+        """Run spans of any lengths in one pass; give logits after those of `num_kept`."""
         del running  # nothing is run but the spans
-        rows = [Row(span.tokens, span.start, span.sequence.blocks) for span in spans]
+        rows = [
+            Row(span.tokens, span.start, span.sequence.blocks, span.sequence.place)
+            for span in spans
+        ]
         ends = accumulate(span.num_tokens for span in spans)
         kept = [
             row
             for span, end in zip(spans, ends, strict=True)
-            for row in range(end - len(span.draft) - 1, end)
+            for row in range(end - span.num_kept, end)
         ]
         return cast("Tensor", self._pass(*self._arguments(rows, kept=kept)))
 
@@ -137,7 +158,8 @@ class PagedRunner:
         """Put rows one after the other, as PagedPass has it; without `kept`, their last tokens."""
         begins = [0, *accumulate(len(row.tokens) for row in rows)]
         tables = [row.blocks[: num_blocks(row.end)] for row in rows]
-        return (
+        places = [row.place for row in rows for _ in row.tokens]
+        arguments = (
             torch.tensor([token for row in rows for token in row.tokens]),
             torch.tensor([place for row in rows for place in range(row.start, row.end)]),
             torch.tensor([end - 1 for end in begins[1:]] if kept is None else list(kept)),
@@ -148,14 +170,22 @@ class PagedRunner:
             _int32(max(row.end for row in rows)),
             *self._cache.buffers,
         )
+        return self._mixer.arguments(places, arguments)
 
 
 def _dims(cache: PagedCache, size: CacheSize) -> list[dict[int, Dim]]:
-    """Say which sizes vary: the numbers of tokens, of those that are kept, of rows, of blocks."""
+    """Say which sizes vary: the numbers of tokens, of those that are kept, of rows, of blocks.
+
+    The size of the cache varies too: it may follow from the memory that is free, and code that is
+    kept is to be found again.
+    """
     slots = size.num_slots
     tokens = Dim("tokens", max=slots * size.max_length)
     kept = Dim("kept", max=max(_MAX_KEPT, slots))
-    blocks = Dim("blocks", max=cache.num_blocks)
+    # Sequences that share a block name it each in its own table.
+    most_named = slots * num_blocks(size.max_length)
+    blocks = Dim("blocks", max=most_named)
+    pool = Dim("pool", max=_MAX_BLOCKS)
     rows = {0: Dim("rows", max=slots)} if slots > 1 else {}
     ends = {0: Dim("ends", min=2, max=slots + 1)} if slots > 1 else {}
     return [
@@ -164,10 +194,10 @@ def _dims(cache: PagedCache, size: CacheSize) -> list[dict[int, Dim]]:
         {0: kept},
         rows,
         ends,
-        {0: blocks} if cache.num_blocks > 1 else {},
+        {0: blocks} if most_named > 1 else {},
         ends,
         {},
-        *[{}] * len(cache.buffers),
+        *[{0: pool} if cache.num_blocks > 1 else {}] * len(cache.buffers),
     ]
 
 

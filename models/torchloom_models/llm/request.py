@@ -6,13 +6,18 @@ from collections.abc import Mapping
 
 from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
+from torchloom_models.llm.adapter import Adapter
+from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.detokenizer import Detokenizes
 from torchloom_models.llm.grammar.constraint import Constraint
+from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.notation import Notation
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.tokenizer import Tokenizer
 from torchloom_models.llm.tool.call_parser import CallParser
 from torchloom_models.llm.tool.format import ToolFormat, pick_format
-from torchloom_models.llm.tool.mark_detokenizer import Detokenizes, MarkDetokenizer
+from torchloom_models.llm.tool.mark_detokenizer import MarkDetokenizer
 from torchloom_models.llm.tool.offer import TOOL_INPUTS, Offer
 
 
@@ -36,6 +41,7 @@ class RequestReader:
         vocabulary_size: int,
         end_tokens: frozenset[int],
         tool_format: str | None = None,
+        adapters: AdapterTable | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._defaults = defaults
@@ -43,33 +49,64 @@ class RequestReader:
         self._vocabulary_size = vocabulary_size
         self._end_tokens = end_tokens
         self._tool_format = tool_format
+        self._adapters = adapters
 
     def read(self, work: Work) -> Sequence:
         """Give the sequence that a task asks for. Raises InvalidInput, by name, for a bad one."""
-        params = self._defaults.updated(work.params)
+        adapter = self._find_adapter(work.params.get("adapter"))
+        own = {name: value for name, value in work.params.items() if name != "adapter"}
+        params = self._defaults.updated(own)
         self._check_bias(params)
-        asked = params.structured_outputs
-        constraint = None if asked is None else Constraint.from_params(asked)
         offer = Offer.from_inputs(work.inputs)
-        detokenizer: Detokenizes = self._tokenizer.detokenizer()
-        calls = None
-        if offer is not None:
-            tool_format = pick_format(self._tool_format, self._tokenizer.tool_template)
-            special = self._tokenizer.special_tokens(tool_format.marks)
-            detokenizer = MarkDetokenizer(detokenizer, {t: mark for mark, t in special.items()})
-            calls = CallParser(tool_format, offer.names, is_single=not offer.is_parallel)
-            constraint = _constrain(offer, tool_format, special, constraint)
+        detokenizer, notation = self._notate(params, offer)
         prompt = self._read_prompt(work.inputs, offer)
-        return Sequence(
+        sequence = Sequence(
             work.task_id,
             prompt,
             params,
             max_tokens=self._fit(len(prompt), params.max_tokens),
             end_tokens=self._end_tokens,
             detokenizer=detokenizer,
-            constraint=constraint,
-            calls=calls,
+            notation=notation,
+            adapter=adapter,
         )
+        if params.logprobs is not None or params.prompt_logprobs is not None:
+            sequence.report = LogprobReport(
+                num_top=params.logprobs,
+                num_prompt_top=params.prompt_logprobs,
+                prompt=prompt,
+                texts=self._tokenizer.token_texts(),
+                detokenizer=detokenizer,
+            )
+        return sequence
+
+    def _notate(self, params: SamplingParams, offer: Offer | None) -> tuple[Detokenizes, Notation]:
+        """Say how an answer is read, and what it is held to."""
+        asked = params.structured_outputs
+        constraint = None if asked is None else Constraint.from_params(asked)
+        detokenizer = self._tokenizer.detokenizer()
+        if offer is None:
+            return detokenizer, Notation(constraint=constraint)
+        tool_format = pick_format(self._tool_format, self._tokenizer.tool_template)
+        special = self._tokenizer.special_tokens(tool_format.marks)
+        marks = {token: mark for mark, token in special.items()}
+        return MarkDetokenizer(detokenizer, marks), Notation(
+            constraint=_constrain(offer, tool_format, special, constraint),
+            calls=CallParser(tool_format, offer.names, is_single=not offer.is_parallel),
+        )
+
+    def _find_adapter(self, name: object) -> Adapter | None:
+        if name is None:
+            return None
+        if not isinstance(name, str):
+            raise InvalidInput(f"'adapter' must be a name, not {type(name).__name__}.")
+        if self._adapters is None:
+            message = (
+                f"There is no adapter {name!r}: this model takes none. Its model file can name "
+                "some under `adapters`."
+            )
+            raise InvalidInput(message)
+        return self._adapters.find(name)
 
     def _check_bias(self, params: SamplingParams) -> None:
         beyond = [token for token in params.logit_bias if token >= self._vocabulary_size]

@@ -41,6 +41,11 @@ class Runner(Protocol):
         """The most guessed tokens of one pass; 0 where it takes none."""
         ...
 
+    @property
+    def max_scored(self) -> int:
+        """After how many tokens beside the last of each span one pass gives logits, drafts' too."""
+        ...
+
     def make_pool(self, *, is_shared: bool) -> BlockPool:
         """Say which blocks there are, all of them free; whether sequences may share any."""
         ...
@@ -48,7 +53,7 @@ class Runner(Protocol):
     def run(self, spans: Group[Span], running: Group[Sequence]) -> torch.Tensor:
         """Run spans, whose blocks have room; give logits [rows, vocabulary].
 
-        Rows are, span by span, after its last token and after each token of its draft.
+        Rows are, span by span, after the last `num_kept` of its tokens, its draft included.
         `running` are all sequences that hold blocks: what they hold stays as it is.
         """
         ...

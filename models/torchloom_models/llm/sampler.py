@@ -42,15 +42,26 @@ class Sampler:
         """Give the next token of each sequence, None where there is none.
 
         There is none where the logits hold NaN or infinity, and where no token fits a grammar.
-        `logits` [rows, vocabulary] may be written to.
+        `logits` [rows, vocabulary] stay as they are. If it raises, the same sequences can be asked
+        for again, in any grouping.
         """
+        try:
+            return self._sample(logits, sequences)
+        except BaseException:
+            self._key = ()  # what was prepared may be ahead of the sequences
+            for sequence in sequences:
+                sequence.put_back()
+            raise
+
+    def _sample(self, logits: torch.Tensor, sequences: Rows[Sequence]) -> list[int | None]:
         self._prepare(tuple(sequences))
         if not self._is_plain:
-            logits = logits.float()
+            is_changed = self._penalty is not None or self._mask is not None
+            logits = logits.to(torch.float32, copy=is_changed)
             if self._penalty is not None:
                 logits = self._penalty.apply(logits)
-        if self._mask is not None:
-            self._mask.apply(logits)
+            if self._mask is not None:
+                self._mask.apply(logits)
         # The largest is NaN wherever a row holds NaN: no pass of its own to look for it.
         best, tokens = logits.max(dim=-1)
         for choice in self._choices:
@@ -88,7 +99,7 @@ class Sampler:
             self._choices.append(_Limited(limited, self._device, self._vocabulary_size))
         if unlimited:
             self._choices.append(_Unlimited(unlimited, self._device))
-        self._is_plain = self._penalty is None and not drawing
+        self._is_plain = self._penalty is None and self._mask is None and not drawing
 
     def _make_mask(self, key: tuple[Sequence, ...]) -> GrammarMask | None:
         entries = [(row, item.grammar) for row, item in enumerate(key) if item.grammar is not None]

@@ -20,7 +20,7 @@ class SamplingParams:
     """Checked parameters of one request. The defaults take the likeliest token each time.
 
     `max_tokens` None means as many as the context has room for; `top_k` 0 means all tokens; `seed`
-    None means another answer each time.
+    None means another answer each time; `logprobs` and `prompt_logprobs` None tell of no token.
     """
 
     max_tokens: int | None = None
@@ -37,6 +37,8 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     structured_outputs: Mapping[str, object] | None = None
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
     @property
     def is_greedy(self) -> bool:

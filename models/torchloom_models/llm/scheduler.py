@@ -13,7 +13,8 @@ from collections.abc import Sequence as Group
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torchloom_models.llm.block_pool import ROOT, BlockPool
+from torchloom.engine import Occupancy
+from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
@@ -41,7 +42,8 @@ class Scheduler:
     A sequence has blocks exactly while it runs. `bucket_of_rows`, where rows of a pass lie where
     their blocks do, gives the number of rows that a pass over so many is run with. `max_draft` is
     how many tokens are guessed at once for a sequence that writes, `max_drafts` for all of them in
-    one pass, as far as a budget and free blocks allow it.
+    one pass, as far as a budget and free blocks allow it; `max_scored` is how many tokens of one
+    pass may have logits after them beside the last of each span.
     """
 
     def __init__(
@@ -52,14 +54,17 @@ class Scheduler:
         bucket_of_rows: Callable[[int], int] | None = None,
         max_draft: int = 0,
         max_drafts: int = 0,
+        max_scored: int = 0,
     ) -> None:
         self.num_rows = num_rows
         #: How often a sequence has given its blocks back before its end.
         self.num_preemptions = 0
+        self._is_stuck = False
         self._pool = pool
         self._bucket_of_rows = bucket_of_rows
         self._max_draft = max_draft
         self._max_drafts = max_drafts
+        self._max_scored = max_scored
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
 
@@ -67,6 +72,27 @@ class Scheduler:
     def running(self) -> Group[Sequence]:
         """The sequences that hold blocks."""
         return self._running
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How full it is."""
+        pool = self._pool
+        num_free = pool.num_free - pool.num_kept
+        return Occupancy(
+            is_full=self.is_full,
+            num_waiting=len(self._waiting),
+            num_preemptions=self.num_preemptions,
+            blocks={
+                "held": pool.num_blocks - pool.num_free,
+                "kept": pool.num_kept,
+                "free": num_free,
+            },
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether, as of the last pass, there was no room for the first of those that wait."""
+        return self._is_stuck and bool(self._waiting)
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for its turn."""
@@ -93,8 +119,11 @@ class Scheduler:
         left -= sum(len(span.draft) for span in spans)
         for sequence in [each for each in self._running if each.num_left > 1]:
             left -= self._add_piece(spans, sequence, left)
-        while left > 0 and self._waiting and len(self._running) < self.num_rows:
-            if not self._begin(self._waiting[0]):
+        self._is_stuck = False
+        while left > 0 and self._waiting:
+            # The first is passed by nobody, however small: it would starve behind those that fit.
+            self._is_stuck = not self._begin(self._waiting[0])
+            if self._is_stuck:
                 break
             left -= self._add_piece(spans, self._running[-1], left)
         return spans
@@ -171,17 +200,23 @@ class Scheduler:
     def _begin(self, sequence: Sequence) -> bool:
         """Let the sequence that waits longest run, if there are blocks for all its tokens.
 
-        Those that run keep a block each to grow by, where they will need it.
+        Each that runs keeps a block to grow by, where it will need it, and so does this one: what
+        begins is not put back at once.
         """
+        if len(self._running) == self.num_rows:
+            return False
         pool = self._pool
-        match = pool.match(sequence.ids)
-        num_new = pool.num_needed(sequence.length) - len(match.blocks)
+        # Tokens that are not run have no logits: whoever lacks some of them shares nothing.
+        match = pool.match(() if _lacks_logits(sequence) else sequence.ids, sequence.root)
+        num_all = pool.num_needed(sequence.length)
+        num_new = num_all - len(match.blocks) + _may_grow(pool, sequence, num_all)
         pool.hold(match.blocks)
-        if num_new + sum(self._may_grow(each) for each in self._running) > pool.num_free:
+        growing = sum(_may_grow(pool, each, len(each.blocks)) for each in self._running)
+        if num_new + growing > pool.num_free:
             pool.release(match.blocks)
             return False
         self._running.append(self._waiting.popleft())
-        sequence.blocks = [*match.blocks, *pool.allocate(num_new)]
+        sequence.blocks = [*match.blocks, *pool.allocate(num_all - len(match.blocks))]
         sequence.content = match.content
         sequence.num_published = len(match.blocks)
         sequence.num_held = len(match.blocks) * pool.block_size
@@ -189,15 +224,16 @@ class Scheduler:
             sequence.has_begun, sequence.num_cached = True, sequence.num_held
         return True
 
-    def _may_grow(self, sequence: Sequence) -> bool:
-        longest = len(sequence.prompt) + sequence.max_tokens
-        return self._pool.num_needed(longest) > len(sequence.blocks)
-
     def _add_piece(self, spans: list[Span], sequence: Sequence, left: int) -> int:
         """Add as much of a prompt as a budget has left; give the number of its tokens."""
         count = min(sequence.num_left, left)
+        is_scored = _lacks_logits(sequence)
+        if is_scored:
+            num_extra = sum(span.num_kept - 1 for span in spans)
+            count = min(count, 1 + max(self._max_scored - num_extra, 0))
         if count > 0:
-            spans.append(Span(sequence, sequence.num_held, sequence.num_held + count))
+            start = sequence.num_held
+            spans.append(Span(sequence, start, start + count, is_scored=is_scored))
         return count
 
     def _publish(self, sequence: Sequence) -> None:
@@ -210,7 +246,7 @@ class Scheduler:
 
     def _give_back(self, sequence: Sequence) -> None:
         self._pool.release(sequence.blocks)
-        sequence.blocks, sequence.content = [], ROOT
+        sequence.blocks, sequence.content = [], sequence.root
         sequence.num_held = sequence.num_published = 0
 
     def check(self) -> None:
@@ -226,3 +262,13 @@ class Scheduler:
         """Say who waits and who runs."""
         counts = f"{len(self._waiting)} waiting, {len(self._running)} running"
         return f"<Scheduler {counts}, {self._pool!r}>"
+
+
+def _may_grow(pool: BlockPool, sequence: Sequence, num_blocks: int) -> bool:
+    """Whether a sequence may come to need more than so many blocks."""
+    return pool.num_needed(len(sequence.prompt) + sequence.max_tokens) > num_blocks
+
+
+def _lacks_logits(sequence: Sequence) -> bool:
+    """Whether there must be logits after each token of its prompt."""
+    return sequence.report is not None and sequence.report.lacks_prompt

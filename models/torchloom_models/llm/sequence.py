@@ -6,12 +6,14 @@ import random
 from collections.abc import Sequence as Tokens
 from typing import TYPE_CHECKING, Literal
 
-from torchloom_models.llm.grammar.constraint import Constraint
+from torchloom_models.llm.adapter import NO_PLACE, Adapter
+from torchloom_models.llm.block_pool import ROOT
+from torchloom_models.llm.detokenizer import Detokenizes
+from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.notation import PLAIN, Notation
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.stop import StopMatcher
-from torchloom_models.llm.tool.call_parser import CallParser
-from torchloom_models.llm.tool.mark_detokenizer import Detokenizes
 
 
 if TYPE_CHECKING:
@@ -26,19 +28,23 @@ class Sequence:
     `ids` are all its tokens, prompt and answer. The scheduler keeps `blocks`, which hold the keys
     and values of the first `num_held` of them, and `content`, what the full ones among them are
     published under; `num_cached` tokens of the prompt had been run for another sequence. `lookup`
-    guesses its next tokens, where anything does. One with a `constraint` has a `grammar`, which
-    says what may follow, before it is run. `calls` tells calls of tools from text, where there are
-    tools.
+    guesses its next tokens, where anything does; `report` tells how likely its tokens were, where
+    that is asked. `adapter` writes its answer; None is the model as it is. One with a `constraint`
+    has a `grammar`, which says what may follow, before it is run. `calls` tells calls of tools from
+    text, where there are tools.
     `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
     allow.
     """
 
     __slots__ = (
         "_detokenizer",
+        "_drawn",
         "_end_tokens",
+        "_is_put_back",
         "_matcher",
         "_random",
         "_sent",
+        "adapter",
         "blocks",
         "calls",
         "constraint",
@@ -54,6 +60,7 @@ class Sequence:
         "num_published",
         "params",
         "prompt",
+        "report",
         "task_id",
         "tokens",
     )
@@ -67,8 +74,8 @@ class Sequence:
         max_tokens: int,
         end_tokens: frozenset[int],
         detokenizer: Detokenizes,
-        constraint: Constraint | None = None,
-        calls: CallParser | None = None,
+        notation: Notation = PLAIN,
+        adapter: Adapter | None = None,
     ) -> None:
         self.task_id = task_id
         self.prompt = prompt
@@ -81,17 +88,32 @@ class Sequence:
         self.num_cached = 0
         self.has_begun = False
         self.num_published = 0
-        self.content = 0
+        self.adapter = adapter
+        self.content = self.root
         self.lookup: PromptLookup | None = None
-        self.constraint = constraint
-        self.calls = calls
+        self.constraint = notation.constraint
+        self.calls = notation.calls
         self.grammar: GrammarState | None = None
+        self.report: LogprobReport | None = None
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
         self._detokenizer = detokenizer
         self._matcher = StopMatcher(params.stop)
         self._random = random.Random(params.seed)  # noqa: S311 - it draws tokens, not secrets
+        #: What was drawn since the last token; negative: nothing.
+        self._drawn = -1.0
+        self._is_put_back = False
         self._sent: list[str] = []
+
+    @property
+    def root(self) -> int:
+        """The content that stands before its first token: another one for each adapter."""
+        return ROOT if self.adapter is None else self.adapter.root
+
+    @property
+    def place(self) -> int:
+        """The place of its adapter, or NO_PLACE."""
+        return NO_PLACE if self.adapter is None else self.adapter.place
 
     @property
     def length(self) -> int:
@@ -115,10 +137,18 @@ class Sequence:
 
     def draw(self) -> float:
         """Give the next number of this sequence's own random stream, in [0, 1): one a token."""
-        return self._random.random()
+        if not self._is_put_back:
+            self._drawn = self._random.random()
+        self._is_put_back = False
+        return self._drawn
+
+    def put_back(self) -> None:
+        """Let a number that no token was drawn by be the next again."""
+        self._is_put_back = self._drawn >= 0
 
     def append(self, token: int) -> str:
         """Take the next token; give the text that may be sent now. May set `finish_reason`."""
+        self._drawn, self._is_put_back = -1.0, False
         self.tokens.append(token)
         self.ids.append(token)
         if self.grammar is not None:

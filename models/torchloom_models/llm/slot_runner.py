@@ -13,11 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchloom_models.llm.adapter import NO_PLACE
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.kv_cache import KvCache
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 
+
+#: After so many tokens of a span that is scored one pass gives logits.
+_MAX_SCORED = 64
 
 #: Spans run together take this many times their own tokens at most, padded to the longest.
 _MAX_PADDING = 1.5
@@ -48,6 +52,11 @@ class SlotRunner(ABC):
         return 0
 
     @property
+    def max_scored(self) -> int:
+        """After how many tokens beside the last of each span one pass gives logits."""
+        return _MAX_SCORED - 1
+
+    @property
     def max_length(self) -> int:
         """The longest sequence, prompt and answer together."""
         return self._cache.max_length
@@ -69,8 +78,23 @@ class SlotRunner(ABC):
     def _run_longer(self, spans: Group[Span]) -> Tensor:
         """Run spans padded to one length; give logits [spans, vocabulary] after their last."""
 
+    @abstractmethod
+    def _run_scored(self, span: Span) -> Tensor:
+        """Run one span; give logits [tokens, vocabulary] after each of its tokens."""
+
     @torch.inference_mode()
     def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
+        """Run spans of any lengths; give logits after each, and within those that are scored."""
+        plain = [span for span in spans if span.num_kept == 1]
+        if len(plain) == len(spans):
+            return self._run_plain(spans, running)
+        # First those that run other slots along: they write behind what these hold.
+        rows = iter(self._run_plain(plain, running)[:, None] if plain else ())
+        return torch.cat(
+            [next(rows) if span.num_kept == 1 else self._run_scored(span) for span in spans]
+        )
+
+    def _run_plain(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
         """Run spans of any lengths; give logits [spans, vocabulary] after each."""
         single = [span for span in spans if span.num_tokens == 1]
         groups = by_like_length([span for span in spans if span.num_tokens > 1])
@@ -106,6 +130,14 @@ def single_tokens(spans: Group[Span], running: Group[Sequence], num_rows: int) -
     for slot, span in zip(slots, spans, strict=True):
         tokens[slot] = span.tokens[0]
     return TokenPass(tokens, positions, slots)
+
+
+def places_of(spans: Group[Span], num_rows: int) -> list[int]:
+    """Give the place of each row's adapter, rows being slots."""
+    places = [NO_PLACE] * num_rows
+    for span in spans:
+        places[span.sequence.blocks[0]] = span.sequence.place
+    return places
 
 
 def by_like_length(spans: Group[Span]) -> list[list[Span]]:

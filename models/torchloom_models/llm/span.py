@@ -16,6 +16,8 @@ class Span(NamedTuple):
     end: int
     #: Tokens that are guessed to follow: they are run as well, and there are logits after each.
     draft: Tokens[int] = ()
+    #: Whether there are logits after each of its tokens, and not only after the last.
+    is_scored: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -26,6 +28,11 @@ class Span(NamedTuple):
     def tokens(self) -> Tokens[int]:
         """The tokens themselves."""
         return [*self.sequence.ids[self.start : self.end], *self.draft]
+
+    @property
+    def num_kept(self) -> int:
+        """After how many tokens, those at its end, there are logits."""
+        return self.num_tokens if self.is_scored else 1 + len(self.draft)
 
     @property
     def is_last(self) -> bool:

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from torchloom.errors import InvalidInput, ModelLoadError
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.message import read_message
+from torchloom_models.llm.token_text import TokenTexts, to_token_texts
 
 
 #: What templates raise: their own `raise_exception`, the sandbox, and Python errors inside them.
@@ -40,6 +41,7 @@ class Tokenizer:
         # The Rust tokenizer itself, where there is one: decoding through the wrapper costs ten
         # times as much, and is done for each token.
         self._fast = getattr(inner, "backend_tokenizer", None)
+        self._token_texts: TokenTexts | None = None
 
     @classmethod
     def from_folder(cls, folder: Path, *, chat_template: str | None = None) -> Self:
@@ -121,6 +123,12 @@ class Tokenizer:
         text = self._inner.decode(list(tokens), skip_special_tokens=True)
         assert isinstance(text, str)
         return text
+
+    def token_texts(self) -> TokenTexts:
+        """Give what tells each token by itself."""
+        if self._token_texts is None:
+            self._token_texts = to_token_texts(self._inner)
+        return self._token_texts
 
     def detokenizer(self) -> Detokenizer:
         """Give a decoder for one answer that grows token by token."""

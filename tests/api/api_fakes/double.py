@@ -75,12 +75,18 @@ class DoubleReader:
         text = text.decode() if isinstance(text, bytes) else text
         return Draft(graph=self._to_graph(data, text), models=models)
 
+    def read_source(self, source: str) -> str:
+        """Take any source but one."""
+        if source == "/etc":
+            raise InvalidInput("Not from there.")
+        return source
+
     def _load(self, text: str | bytes, file: str | None) -> object:
         return load_document(text, file).data
 
     def _to_model(self, document: Document, name: str = "") -> Deployment:
         data = document.data
-        known = ("name", "version", "factory", "kind", "params", "signature", "queue")
+        known = ("name", "version", "factory", "kind", "params", "signature", "queue", "config")
         faults = (
             [
                 document.fault(f"Unknown key {k!r}.{nearest(k, known)}", k, at_key=True)
@@ -103,6 +109,7 @@ class DoubleReader:
             factory=f"api_fakes.{module}:open_{data['factory']}",
             signature=to_signature(data["signature"]) if "signature" in data else known_kind,
             params=data.get("params", {}),
+            config=data.get("config", {}),
             queue=QueuePolicy(max_size=data.get("queue", 1000)),
             is_inline=True,
         )

@@ -13,20 +13,22 @@ from PIL.PngImagePlugin import PngInfo
 from api_fakes.engines import Endless
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Chunk, Engine, Event, Failure, Result, Room, Values, Work
-from torchloom.errors import InputTooLong, InvalidInput, TaskFailed
+from torchloom.errors import InputTooLong, InvalidInput, InvalidModel, TaskFailed
 
 
 class Writer:
     """Says the last message, or the prompt, back: a word a step, up to `max_tokens` words.
 
     "params" says its params; "call" calls a function; "refuse" is refused; "break" fails after its
-    first word; "fail" before it. Prompts count a token a word.
+    first word; "fail" before it. Prompts count a token a word. Adapters from `bad` do not load. Log
+    probabilities, where they are asked for, are -1, -2 and so on, of a token a word.
     """
 
     device = "cpu"
 
     def __init__(self) -> None:
         self._tasks: dict[int, tuple[str, list[str], list[str], int]] = {}
+        self._params: dict[int, Values] = {}
 
     def room(self) -> Room:
         """Say how much it can hold."""
@@ -44,6 +46,7 @@ class Writer:
         words = [f"{word} " for word in said.split()]
         most = int(str(work.params.get("max_tokens", 100)))
         self._tasks[work.task_id] = (asked, words, [], most)
+        self._params[work.task_id] = work.params
 
     def step(self) -> Iterable[Event]:
         """Say one word for each task."""
@@ -53,20 +56,59 @@ class Writer:
                 yield Failure(task, TaskFailed("The model broke."))
             elif asked == "call":
                 self.cancel(task)
-                yield from _call(task)
+                yield from _call(task, self._params[task])
             elif len(said) == min(most, len(words)):
+                told = _tell(self._params[task], asked, said)
                 self.cancel(task)
-                yield Result(task, _outputs(asked, said, is_whole=len(said) == len(words)))
+                outputs = _outputs(asked, said, is_whole=len(said) == len(words))
+                yield Result(task, {**outputs, **told})
             else:
                 said.append(words[len(said)])
-                yield Chunk(task, {"text": said[-1]})
+                told = _tell(self._params[task], asked, said)
+                if "logprobs" in told:
+                    told["logprobs"] = told["logprobs"][-1:]
+                if len(said) > 1:
+                    told.pop("prompt_logprobs", None)
+                yield Chunk(task, {"text": said[-1], **told})
 
     def cancel(self, task_id: int) -> None:
         """Forget a task."""
         self._tasks.pop(task_id, None)
 
+    def apply_setting(self, key: str, value: object) -> None:
+        """Take an adapter, unless it is bad."""
+        if isinstance(value, dict) and value["source"] == "bad":
+            raise InvalidModel(f"{key} was not loaded.")
+
     def close(self) -> None:
         """Hold nothing."""
+
+
+def _tell(params: Values, asked: str, said: list[str]) -> dict[str, list[dict[str, object]]]:
+    told = {}
+    if "logprobs" in params:
+        told["logprobs"] = _to_entries(said, int(str(params["logprobs"])))
+    if "prompt_logprobs" in params:
+        words = [f" {word}" for word in asked.split()]
+        entries = _to_entries(words, int(str(params["prompt_logprobs"])))
+        entries[0] |= {"logprob": None, "top_logprobs": []}
+        told["prompt_logprobs"] = entries
+    return told
+
+
+def _to_entries(tokens: list[str], num_top: int) -> list[dict[str, object]]:
+    entries: list[dict[str, object]] = []
+    offset = 0
+    for number, token in enumerate(tokens, start=1):
+        top = [_to_entry(f"{token}{rank}", -float(rank)) for rank in range(num_top)]
+        entry = _to_entry(token, -float(number))
+        entries.append({**entry, "top_logprobs": top, "offset": offset})
+        offset += len(token)
+    return entries
+
+
+def _to_entry(token: str, logprob: float) -> dict[str, object]:
+    return {"id": len(token), "token": token, "bytes": list(token.encode()), "logprob": logprob}
 
 
 def _outputs(asked: str, said: list[str], *, is_whole: bool) -> Values:
@@ -75,13 +117,15 @@ def _outputs(asked: str, said: list[str], *, is_whole: bool) -> Values:
     return {"text": "".join(said), "finish_reason": reason, "usage": usage}
 
 
-def _call(task: int) -> Iterable[Event]:
+def _call(task: int, params: Values) -> Iterable[Event]:
+    told = _tell(params, "call", ["<call>", "f"])
     head: dict[str, object] = {"id": "c1", "type": "function"}
     name, arguments = {"name": "f", "arguments": ""}, {"arguments": '{"a": 1}'}
-    yield Chunk(task, {"tool_calls": [{"index": 0, **head, "function": name}]})
+    yield Chunk(task, {"tool_calls": [{"index": 0, **head, "function": name}], **told})
     yield Chunk(task, {"tool_calls": [{"index": 0, "function": arguments}]})
     outputs = {**_outputs("call", [], is_whole=True), "finish_reason": "tool_calls"}
-    yield Result(task, {**outputs, "tool_calls": [{**head, "function": {**name, **arguments}}]})
+    calls = [{**head, "function": {**name, **arguments}}]
+    yield Result(task, {**outputs, **told, "tool_calls": calls})
 
 
 def _embed(batch: Sequence[Work]) -> list[Values]:

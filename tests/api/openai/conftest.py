@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,17 +86,19 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="package")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start one server for all tests with real clients; end it with them."""
-    folder = tmp_path_factory.mktemp("openai")
+#: Starts a server of files in a folder, with more arguments; gives its URL.
+Start = Callable[..., AbstractContextManager[str]]
+
+
+@contextmanager
+def _start_server(folder: Path, names: Iterable[str], *arguments: str) -> Iterator[str]:
     files = []
-    for name, text in FILES.items():
+    for name in names:
         file = folder / f"{name}.yaml"
-        file.write_text(text)
+        file.write_text(FILES[name])
         files.append(str(file))
     log = folder / "server.log"
-    command = [sys.executable, "-m", "torchloom_api.cli", "serve", *files]
+    command = [sys.executable, "-m", "torchloom_api.cli", "serve", *files, *arguments]
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*command, "--port=0", f"--store={folder / 'store'}"],
@@ -113,3 +116,16 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture(scope="package")
+def start_server() -> Start:
+    """Start servers that need other arguments than the common one."""
+    return _start_server
+
+
+@pytest.fixture(scope="package")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start one server for all tests with real clients; end it with them."""
+    with _start_server(tmp_path_factory.mktemp("openai"), FILES) as url:
+        yield url

@@ -173,6 +173,22 @@ def test_calls_tools(client: OpenAI) -> None:
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
 
 
+def test_tells_the_tokens_of_a_call(client: OpenAI) -> None:
+    """Log probabilities together with tools: each token of the call, whole and streamed."""
+    asked = {"model": "caller", "messages": MESSAGES, "tools": [NOW], "tool_choice": "required"}
+    asked |= {"parallel_tool_calls": False, "logprobs": True, "top_logprobs": 2, "max_tokens": 100}
+    whole = client.chat.completions.create(**asked)
+    chunks = list(client.chat.completions.create(**asked, stream=True))
+    content = whole.choices[0].logprobs.content
+    parts = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    streamed = [each for part in parts if part.logprobs for each in part.logprobs.content]
+
+    assert whole.choices[0].message.tool_calls[0].function.name == "now"
+    assert '"name": "now"' in b"".join(bytes(each.bytes) for each in content).decode()
+    assert len(content) == whole.usage.completion_tokens
+    assert [each.token for each in streamed] == [each.token for each in content]
+
+
 def test_goes_on_after_a_call(client: OpenAI) -> None:
     """A message that called goes back in as it came, with what the tool said."""
     first = client.chat.completions.create(

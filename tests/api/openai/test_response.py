@@ -70,6 +70,7 @@ async def test_answers(client: httpx.AsyncClient, register: Register) -> None:
         },
         "error": None,
         "incomplete_details": None,
+        "top_logprobs": None,
         "background": False,
         "parallel_tool_calls": False,
         "previous_response_id": None,

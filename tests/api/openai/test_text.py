@@ -298,8 +298,6 @@ async def test_streams_a_completion(client: httpx.AsyncClient, register: Registe
         ({"tools": [3]}, "tools[0]", "invalid_value"),
         ({"tool_choice": 3}, "tool_choice", "invalid_value"),
         ({"functions": []}, "functions", "unsupported_parameter"),
-        ({"logprobs": True}, "logprobs", "unsupported_parameter"),
-        ({"logprobs": 0}, "logprobs", "unsupported_parameter"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
         (
             {"response_format": {"type": "json_schema"}},
@@ -319,6 +317,9 @@ async def test_streams_a_completion(client: httpx.AsyncClient, register: Registe
             "structured_outputs",
             "invalid_value",
         ),
+        ({"logprobs": 0}, "logprobs", "invalid_value"),
+        ({"top_logprobs": 1}, "top_logprobs", "invalid_value"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "invalid_value"),
         ({"store": True}, "store", "unsupported_parameter"),
     ],
 )
@@ -349,9 +350,13 @@ async def test_refuses_a_bad_request(
         ({"prompt": [[1, 2]]}, "prompt"),
         ({"prompt": [None]}, "prompt"),
         ({"prompt": ["a"] * 200, "n": 2}, "prompt"),
-        ({"echo": True}, "echo"),
-        ({"logprobs": 0}, "logprobs"),
+        ({"echo": 1}, "echo"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": 21}, "logprobs"),
+        ({"logprobs": -1}, "logprobs"),
+        ({"max_tokens": -1}, "max_tokens"),
         ({"best_of": 2}, "best_of"),
+        ({"best_of": 3, "n": 2}, "best_of"),
         ({"suffix": "x"}, "suffix"),
     ],
 )
@@ -394,6 +399,7 @@ async def test_ignores_unknown_fields(client: httpx.AsyncClient, register: Regis
     """As the reference does; and fields that ask for nothing are no fault."""
     await register(WRITER)
     neutral = {"response_format": {"type": "text"}, "store": False, "user": "me", "logprobs": False}
+    neutral |= {"metadata": {"a": "b"}, "prediction": {"type": "content", "content": "x"}}
     response = await client.post(CHAT, json=chat(colour="blue", **neutral))
 
     assert response.status_code == 200

@@ -7,10 +7,10 @@ import random
 from torchloom_models.llm.block_pool import ROOT, BlockPool
 
 
-def _run(pool: BlockPool, tokens: list[int]) -> list[int]:
+def _run(pool: BlockPool, tokens: list[int], root: int = ROOT) -> list[int]:
     """Hold what is known of tokens, take blocks for the rest, and publish the full ones."""
     size = pool.block_size
-    match = pool.match(tokens)
+    match = pool.match(tokens, root)
     pool.hold(match.blocks)
     blocks = match.blocks + pool.allocate(pool.num_needed(len(tokens)) - len(match.blocks))
     content = match.content
@@ -42,6 +42,17 @@ def test_shares_blocks_of_the_same_beginning() -> None:
     assert first[:2] == second[:2] == [0, 1]
     assert set(other).isdisjoint(first)
     pool.check([first, second, other])
+
+
+def test_shares_nothing_between_roots() -> None:
+    """What is computed by other weights is another content, whatever the tokens."""
+    pool = BlockPool(8, 2)
+    plain, adapted = _run(pool, [1, 2, 3, 4, 5]), _run(pool, [1, 2, 3, 4, 5], root=-1)
+
+    assert set(plain).isdisjoint(adapted)
+    assert pool.match([1, 2, 3, 4, 9], root=-1).blocks == adapted[:2]
+    assert pool.match([1, 2, 3, 4, 9], root=-2).blocks == []
+    pool.check([plain, adapted])
 
 
 def test_shares_nothing_where_it_is_told_so() -> None:

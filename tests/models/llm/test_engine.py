@@ -418,3 +418,74 @@ def test_penalises_beside_others(engine: LlmEngine) -> None:
     assert isinstance(alone, Result)
     assert results[2].outputs["text"] == alone.outputs["text"]
     assert results[1].outputs["text"] != alone.outputs["text"]
+
+
+class _Torn:
+    """Stands for whatever a request brings along, and raises whenever it is used."""
+
+    def __getattr__(self, name: str) -> object:
+        raise ZeroDivisionError(name)
+
+
+#: Ways of writing: the largest logit, drawn, and drawn with what was written before.
+WAYS: list[dict[str, object]] = [
+    {"temperature": 0},
+    {"temperature": 1.1, "seed": 7},
+    {"temperature": 0.9, "seed": 8, "frequency_penalty": 0.7, "top_k": 20},
+]
+
+
+@pytest.mark.parametrize("part", ["_random", "_detokenizer", "_matcher"])
+def test_fails_a_sequence_alone_for_which_something_raises(engine: LlmEngine, part: str) -> None:
+    """Drawing, text, stop strings: its neighbours, in mid-stream, write what they would alone."""
+    length: dict[str, object] = {"max_tokens": 20, "ignore_eos": True}
+    alone = [generate(engine, PROMPTS[n], **WAYS[n], **length) for n in range(3)]
+    for number, way in enumerate([*WAYS, WAYS[1]]):
+        engine.admit(Work(number, {"prompt": PROMPTS[number]}, {**way, **length}))
+    events = [event for _ in range(5) for event in engine.step()]
+    setattr(engine._sequences[3], part, _Torn())
+
+    events += drain(engine)
+
+    ended = ends(events)
+    failure = ended.pop(3)
+    assert isinstance(failure, Failure)
+    assert "ZeroDivisionError" in failure.error.message
+    assert [getattr(ended[n], "outputs", None) for n in range(3)] == [
+        getattr(result, "outputs", "") for result in alone
+    ]
+    assert [text_of(events, n) for n in range(3)] == [
+        getattr(result, "outputs", {}).get("text") for result in alone
+    ]
+    assert engine.is_idle
+    assert engine.occupancy().blocks == {"held": 0, "kept": 0, "free": 4}
+
+
+def test_gives_the_error_of_our_own_as_it_is(engine: LlmEngine) -> None:
+    """What says already what is wrong is passed on."""
+
+    class Refusing:
+        def push(self, _: int) -> str:
+            raise InvalidInput("not like this")
+
+    engine.admit(Work(1, {"prompt": PROMPTS[0]}, {"max_tokens": 5}))
+    engine._sequences[1]._detokenizer = Refusing()  # type: ignore[assignment]
+
+    (event,) = drain(engine)
+
+    assert isinstance(event, Failure)
+    assert isinstance(event.error, InvalidInput)
+
+
+def test_refuses_a_cache_that_is_too_small(llama: Path) -> None:
+    """Both figures; a larger one has as many slots as fit, and the engine takes no more tasks."""
+    with pytest.raises(ModelLoadError, match=r"room for 100 tokens.*takes 128"):
+        open_tiny(llama, max_sequences=4, max_length=128, kv_cache={"tokens": 100})
+
+    engine = open_tiny(llama, max_sequences=4, max_length=128, kv_cache={"tokens": 300})
+
+    assert engine.room().max_tasks == 2
+    assert engine.notes[0].startswith("2 sequences at once, not 4")
+    layers, heads, dim = 3, 2, 8
+    assert engine.reserved_bytes() == 256 * layers * 2 * heads * dim * 4
+    assert open_tiny(llama, max_length=128).reserved_bytes() == 0

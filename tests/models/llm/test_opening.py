@@ -20,8 +20,8 @@ pytest.importorskip("openvino")
 _MIB = 1024**2
 
 
-async def start(config: dict[str, object]) -> Ready:
-    """Start a worker on `auto` until it is ready, and end it."""
+async def start(config: dict[str, object], device: str = "auto") -> Ready:
+    """Start a worker until it is ready, and end it."""
     opened: asyncio.Future[AnyFrame] = asyncio.get_running_loop().create_future()
 
     def hear(frame: AnyFrame) -> None:
@@ -30,7 +30,7 @@ async def start(config: dict[str, object]) -> Ready:
 
     factory = "torchloom_models.llm.opening:open_engine"
     deployment = Deployment(name="llama", kind="llm", factory=factory, config=config)
-    link = await LocalExecutor().start(deployment, Device("auto"), hear, lambda _: None)
+    link = await LocalExecutor().start(deployment, Device.parse(device), hear, lambda _: None)
     frame = await opened
     link.send(Close())
     await link.wait()
@@ -51,3 +51,16 @@ async def test_holds_nothing_of_the_devices_that_were_tried(llama: Path, tmp_pat
     assert " ms, " in first.notes[0]
     assert second.notes == [f"{first.notes[0]} (measured at an earlier start)"]
     assert 0 < first.memory_bytes < second.memory_bytes + 32 * _MIB
+
+
+async def test_holds_the_cache_that_it_sets_aside(llama: Path, tmp_path: Path) -> None:
+    """Before anything is written to it, and beside what the process has grown by."""
+    config = {"source": str(llama), "artefacts": str(tmp_path), "compile": "eager"}
+    stated = {**config, "kv_cache": {"memory": "1GiB"}}
+
+    plain, large = await start(config, "cpu"), await start(stated, "cpu")
+
+    # Of slots no more than sixteen of the model's length are made.
+    assert large.memory_bytes < plain.memory_bytes + 64 * _MIB
+    large = await start({**stated, "compile": "auto"}, "openvino:CPU")
+    assert large.memory_bytes > 1024 * _MIB

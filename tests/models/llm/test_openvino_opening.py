@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from torchloom_models.artefact import ArtefactKey
 from torchloom_models.compile import CompileSettings
 from torchloom_models.llm import attention, openvino_opening
-from torchloom_models.llm.kv_cache import CacheSize
+from torchloom_models.llm.cache_room import CacheRoom
+from torchloom_models.llm.kv_cache import token_bytes
 from torchloom_models.llm.model_runner import probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
@@ -39,9 +40,22 @@ def open_it(
     model: PreTrainedModel, folder: Path, device: str = "openvino:CPU"
 ) -> OpenvinoRunner | PagedRunner:
     """Make a runner of two slots; nothing is compiled yet."""
-    size = CacheSize(layers=probe_layers(model), num_slots=2, max_length=64)
+    layers = probe_layers(model)
+    room = CacheRoom(
+        layers=layers,
+        bytes_per_token=token_bytes(layers, model.dtype),
+        model_length=256,
+        max_sequences=2,
+        max_length=64,
+        kv_cache=None,
+        free_bytes=1 << 30,
+        device="cpu",
+    )
     key = ArtefactKey(model="llama", dtype=str(model.dtype), device=device, name="tiny")
-    return open_openvino(model, size, Recipe(settings=CompileSettings(), key=key, folder=folder))
+    recipe = Recipe(settings=CompileSettings(), key=key, folder=folder)
+    runner, size = open_openvino(model, room, recipe)
+    assert size.num_tokens == 2 * 64
+    return runner
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

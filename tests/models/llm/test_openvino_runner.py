@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import logging
+import random
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_model import LAYOUTS, drain, ends, generate, load_reference, make_tokenizer, save_model
+from tiny_model import (
+    LAYOUTS,
+    drain,
+    ends,
+    generate,
+    load_reference,
+    make_tokenizer,
+    save_model,
+    text_of,
+)
 
 from torchloom.device import Device
-from torchloom.engine import Event, Failure, Result, Work
+from torchloom.engine import Chunk, Event, Failure, Result, Work
 from torchloom.errors import ModelLoadError
 from torchloom_models import openvino_compiler
 from torchloom_models.llm import opening, openvino_opening
@@ -329,3 +340,161 @@ def test_measures_which_device_writes_faster(llama: Path, tmp_path: Path) -> Non
     assert second.device == first.device
     assert "earlier start" in second.notes[0]
     second.close()
+
+
+#: A cache of five blocks, for six sequences of up to four each.
+TIGHT: dict[str, object] = {"max_sequences": 6, "max_length": 128, "kv_cache": {"tokens": 160}}
+
+WAYS: list[dict[str, object]] = [
+    {"temperature": 0},
+    {"temperature": 1.1, "seed": 7},
+    {"temperature": 0.9, "seed": 8, "frequency_penalty": 0.7, "top_k": 20},
+]
+
+
+@pytest.fixture(params=[True, False], ids=["shared", "unshared"])
+def tight(
+    request: pytest.FixtureRequest,
+    llama: Path,
+    artefacts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[LlmEngine]:
+    """Give an engine whose cache holds a fraction of what it may be asked for."""
+    monkeypatch.setattr(opening, "_BUDGETS", {"openvino": Budget(alone=24, beside=8)})
+    engine = open_it(llama, artefacts, prefix_cache=request.param, **TIGHT)
+    yield engine
+    engine.check()
+    blocks = engine.occupancy().blocks
+    assert (blocks["held"], blocks["kept"] + blocks["free"]) == (0, 5)
+    engine.close()
+
+
+def growing(number: int) -> Work:
+    """Give a task whose answer outgrows the cache beside others; some begin alike."""
+    params = {**WAYS[number % 3], "max_tokens": 60 + 5 * number, "ignore_eos": True}
+    return Work(number, {"prompt": f"{PROMPTS[1]} {PROMPTS[number % 4]}"}, params)
+
+
+def written(result: object) -> tuple[object, object]:
+    """Give text and number of tokens."""
+    assert isinstance(result, Result)
+    usage = result.outputs["usage"]
+    assert isinstance(usage, dict)
+    assert usage["cached"] <= usage["prompt"] - 1
+    assert usage["cached"] % 32 == 0
+    return result.outputs["text"], usage["completion"]
+
+
+def test_writes_the_same_in_a_cache_that_runs_out(tight: LlmEngine) -> None:
+    """Greedy, drawn and penalised: as alone, each piece sent once, whoever was put back."""
+    works = [growing(number) for number in range(6)]
+    alone = []
+    for work in works:
+        tight.admit(work)
+        alone.append(written(ends(drain(tight))[work.task_id]))
+    is_shared = tight.occupancy().blocks["kept"] > 0
+    for work in works:
+        tight.admit(work)
+
+    events = drain(tight)
+
+    together = ends(events)
+    assert [written(together[n]) for n in range(6)] == alone
+    assert [text_of(events, n) for n in range(6)] == [text for text, _ in alone]
+    assert tight.occupancy().num_preemptions > 0
+    assert sum(not isinstance(event, Chunk) for event in events) == 6
+    if not is_shared:
+        cached = [end.outputs["usage"]["cached"] for end in together.values()]
+        assert cached == [0] * 6
+
+
+def test_forgets_tasks_wherever_they_stand(tight: LlmEngine) -> None:
+    """In the middle of a prompt, and while put back: blocks are free, the others go on."""
+    works = [growing(number) for number in range(6)]
+    tight.admit(works[5])
+    alone = written(ends(drain(tight))[5])
+    long = Work(9, {"prompt": PROMPTS[1] * 3}, {"max_tokens": 5})
+    tight.admit(long)
+    tight.step()
+    piece = tight._sequences[9]
+    assert 0 < piece.num_held < len(piece.prompt)
+    tight.cancel(9)
+    tight.check()
+    assert tight.occupancy().blocks["held"] == 0
+    for work in reversed(works):
+        tight.admit(work)
+
+    events = []
+    while (put_back := _put_back(tight)) is None:
+        events += tight.step()
+    tight.cancel(put_back)
+    tight.check()
+    events += drain(tight)
+
+    together = ends(events)
+    assert set(together) == set(range(6)) - {put_back}
+    assert written(together[5]) == alone
+
+
+def _put_back(engine: LlmEngine) -> int | None:
+    """Give a task that ran and waits again."""
+    waiting = (task for task, each in engine._sequences.items() if each.tokens and not each.blocks)
+    return next(waiting, None)
+
+
+def test_keeps_blocks_whole_whatever_comes_and_goes(tight: LlmEngine) -> None:
+    """Tasks that come, leave, break and are put back, in any order: each ends once, as alone."""
+    chance = random.Random(3)
+    works = {number: growing(number % 6) for number in range(24)}
+    waiting = list(works)
+    wanted: dict[int, object] = {}
+    for number in range(6):
+        tight.admit(works[number])
+        wanted[number] = written(ends(drain(tight))[number])
+    gone, broken, events = set(), set(), []
+    while waiting or not tight.is_idle:
+        if waiting and len(tight._sequences) < 6 and chance.random() < 0.3:
+            task = waiting.pop(0)
+            tight.admit(replace(works[task], task_id=task))
+        elif tight._sequences and chance.random() < 0.02:
+            task = chance.choice(list(tight._sequences))
+            gone.add(task)
+            tight.cancel(task)
+        elif tight._sequences and chance.random() < 0.01:
+            task = chance.choice(list(tight._sequences))
+            broken.add(task)
+            tight._sequences[task]._detokenizer = None  # type: ignore[assignment]
+        events += tight.step()
+        tight.check()
+
+    together = ends(events)
+    assert gone
+    assert set(together) == set(works) - gone
+    for task, end in together.items():
+        if task in broken:
+            assert isinstance(end, Failure)
+        else:
+            assert written(end) == wanted[task % 6]
+    assert tight.occupancy().num_preemptions > 0
+
+
+def test_refuses_a_cache_that_holds_no_whole_sequence(llama: Path, artefacts: Path) -> None:
+    """At the load, with both figures."""
+    with pytest.raises(ModelLoadError, match=r"kv_cache has room for 96 tokens.*takes 128"):
+        open_it(llama, artefacts, **{**TIGHT, "kv_cache": {"tokens": 127}})
+
+
+def test_takes_code_that_was_made_for_another_size_of_cache(
+    llama: Path, artefacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size may follow from free memory: that converts nothing anew."""
+    open_it(llama, artefacts, **TIGHT).close()
+
+    def refuse(_program: object) -> object:
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr(openvino_compiler, "_convert", refuse)
+    engine = open_it(llama, artefacts, **{**TIGHT, "kv_cache": {"memory": "200KB"}})
+
+    assert isinstance(generate(engine, "seven", max_tokens=4), Result)
+    engine.close()

@@ -178,3 +178,35 @@ def test_tells_broken_rows(value: float, params: dict[str, object]) -> None:
 
     assert drawn[0] is None
     assert drawn[1] is not None
+
+
+def test_can_be_asked_again_after_it_raised() -> None:
+    """Logits are as they were, numbers are drawn again, and penalties count no token twice."""
+    params: list[dict[str, object]] = [
+        {"temperature": 1.0, "seed": 1},
+        {"temperature": 1.0, "seed": 2, "top_k": 5, "frequency_penalty": 1.5},
+        {"temperature": 0.5, "seed": 3, "repetition_penalty": 1.3},
+    ]
+
+    def write(*, breaks: bool) -> list[list[int]]:
+        sampler, sequences = _sampler(), [_sequence(**each) for each in params]
+        for number in range(12):
+            logits = _logits(3, number % 3)
+            if breaks:
+                four, torn = torch.cat([logits, logits[:1]]), _sequence(temperature=1.0)
+                torn._random = None  # type: ignore[assignment]
+                with pytest.raises(AttributeError):
+                    sampler.sample(four, [*sequences, torn])
+                assert torch.equal(four, torch.cat([logits, logits[:1]]))
+                drawn = [
+                    sampler.sample(logits[row : row + 1], [sequence])[0]
+                    for row, sequence in enumerate(sequences)
+                ]
+            else:
+                drawn = sampler.sample(logits, sequences)
+            for sequence, token in zip(sequences, drawn, strict=True):
+                assert token is not None
+                sequence.append(token)
+        return [sequence.tokens for sequence in sequences]
+
+    assert write(breaks=True) == write(breaks=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from torchloom.engine import Occupancy
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.sampling_params import SamplingParams
@@ -199,16 +200,75 @@ def test_guesses_nothing_without_free_blocks() -> None:
 
 def test_puts_the_youngest_back_when_blocks_run_out() -> None:
     """It waits again with all it has written, and goes on when there is room: nothing is lost."""
-    scheduler = _scheduler(num_blocks=5)
+    scheduler = _scheduler(num_blocks=6)
     first, second = _add(scheduler, 6, 5, max_tokens=9)
     while _pass(scheduler).get(1):
         pass
 
-    assert (second.num_held, len(second.tokens)) == (0, 4)
+    assert (second.num_held, len(second.tokens)) == (0, 7)
     assert scheduler.num_preemptions == 1
     scheduler.remove(first)
-    assert _pass(scheduler) == {1: (8, 9)}
+    assert _pass(scheduler) == {1: (8, 12)}
     assert second.num_cached == 0
+
+
+def test_leaves_what_begins_a_block_to_grow_by() -> None:
+    """A prompt that would fit is not begun to be put back at its next token."""
+    scheduler = _scheduler(num_blocks=4)
+    first, second = _sequence([1] * 7, 0, 9), _sequence([2] * 4, 1, 4)
+    scheduler.add(first)
+    _pass(scheduler)
+    scheduler.add(second)
+
+    assert _pass(scheduler) == {0: (7, 8)}
+    assert scheduler.is_full
+    scheduler.remove(first)
+    assert _pass(scheduler) == {1: (0, 4)}
+    assert not scheduler.is_full
+
+
+def test_lets_nobody_pass_a_long_prompt() -> None:
+    """Short ones behind it that would fit wait, so that it comes to its turn."""
+    scheduler = _scheduler(num_blocks=6)
+    (first,) = _add(scheduler, 9, max_tokens=6)
+    _pass(scheduler)
+    long = _sequence([2] * 15, 7, 2)
+    scheduler.add(long)
+    for number in range(8, 12):
+        scheduler.add(_sequence([number], number, 1))
+
+    while not first.finish_reason:
+        assert set(_pass(scheduler)) == {0}
+    scheduler.remove(first)
+
+    assert next(iter(_pass(scheduler))) == 7
+
+
+def test_tells_how_full_it_is() -> None:
+    """Blocks by state, those that wait, and whether the first of them has no room."""
+    scheduler = _scheduler(num_blocks=6)
+    first, _ = _add(scheduler, 9, 12)
+    assert not scheduler.occupancy.is_full  # nobody has looked yet
+    _pass(scheduler)
+
+    assert scheduler.occupancy == Occupancy(
+        is_full=True, num_waiting=1, blocks={"held": 3, "kept": 0, "free": 3}
+    )
+    scheduler.remove(first)
+    assert scheduler.occupancy.blocks == {"held": 0, "kept": 2, "free": 4}
+    _pass(scheduler)
+    assert not scheduler.occupancy.is_full
+    assert scheduler.occupancy.num_waiting == 0
+
+
+def test_is_full_without_a_row() -> None:
+    """A sequence that waits for a row alone waits for room as well."""
+    scheduler = _scheduler(num_rows=1)
+    _, second = _add(scheduler, 2, 2)
+    _pass(scheduler)
+    assert scheduler.is_full
+    scheduler.remove(second)
+    assert not scheduler.is_full
 
 
 def test_moves_the_last_row_down_when_that_makes_the_pass_smaller() -> None:

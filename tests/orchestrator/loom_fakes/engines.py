@@ -132,6 +132,28 @@ def open_killable(config: Config, _device: Device, report: Report) -> BatchEngin
     return BatchEngine(forward, max_tasks=_size(config))
 
 
+class Adjustable(BatchEngine):
+    """Gives back what it was told while it serves; takes a `speed` of ten at most."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda batch: [self._answer() for _ in batch], max_tasks=8)
+        self._told: dict[str, object] = {}
+
+    def _answer(self) -> Values:
+        return {"told": dict(self._told), "pid": os.getpid()}
+
+    def apply_setting(self, key: str, value: object) -> None:
+        """Take a setting."""
+        if isinstance(value, int) and value > 10:
+            raise InvalidInput("Too fast.")
+        self._told[key] = value
+
+
+def open_adjustable(_config: Config, _device: Device, _report: Report) -> Adjustable:
+    """Take settings while it serves."""
+    return Adjustable()
+
+
 def open_holding(config: Config, device: Device, _report: Report) -> BatchEngine:
     """Say in a file who works on the text `hold`, and go on only when the test takes it away."""
     mark = Path(str(config["mark"]))

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
+from torchloom.engine import Occupancy
 from torchloom.errors import TaskFailed, TorchLoomError
 from torchloom.executor import OnEnd, OnFrame
 from torchloom.wire import (
     Admit,
+    Applied,
+    Apply,
     Broken,
     Cancel,
     ChunkEvent,
@@ -62,6 +65,7 @@ class ScriptedLink:
         self.pid: int | None = None
         self.sent: list[Frame] = []
         self.is_killed = False
+        self.num_taken = 0
         self._on_frame = on_frame
         self._on_end = on_end
         self._obeys = obeys
@@ -104,6 +108,18 @@ class ScriptedLink:
     def cancelled(self) -> list[int]:
         """The ids of cancelled tasks."""
         return [i for frame in self.sent if isinstance(frame, Cancel) for i in frame.ids]
+
+    @property
+    def settings(self) -> list[tuple[str, object]]:
+        """The settings that it was told, in order."""
+        return [(frame.key, frame.value) for frame in self.sent if isinstance(frame, Apply)]
+
+    def take(self, error: TorchLoomError | None = None) -> None:
+        """Answer the next setting that has no answer yet."""
+        asked = [frame.id for frame in self.sent if isinstance(frame, Apply)]
+        self.num_taken += 1
+        reply = to_error(error) if error else None
+        self._on_frame(Applied(asked[self.num_taken - 1], reply))
 
     @property
     def is_asked_to_close(self) -> bool:
@@ -151,6 +167,10 @@ class ScriptedLink:
     def tell(self, *events: WireEvent, step_s: float = 0.001, size: int = 0) -> None:
         """Send events."""
         self._on_frame(Events(list(events), [(step_s, size)] if size else []))
+
+    def tell_occupancy(self, occupancy: Occupancy) -> None:
+        """Tell how full the engine is."""
+        self._on_frame(Events([], [], occupancy))
 
     def answer(self, *task_ids: int, step_s: float = 0.001, **outputs: object) -> None:
         """Finish tasks in one step."""

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
-
-class Detokenizes(Protocol):
-    """Whatever turns tokens into text as they come."""
-
-    def push(self, token: int) -> str:
-        """Take a token; give the text that it completes."""
-        ...
+from torchloom_models.llm.detokenizer import Detokenizes
 
 
 class MarkDetokenizer:
@@ -20,7 +13,17 @@ class MarkDetokenizer:
     def __init__(self, inner: Detokenizes, marks: Mapping[int, str]) -> None:
         self._inner = inner
         self._marks = marks
+        self._num_marked = 0
+
+    @property
+    def num_given(self) -> int:
+        """How many characters it has given, those of marks included."""
+        return self._inner.num_given + self._num_marked
 
     def push(self, token: int) -> str:
         """Take a token; give the text that it completes."""
-        return self._marks.get(token) or self._inner.push(token)
+        mark = self._marks.get(token)
+        if mark is None:
+            return self._inner.push(token)
+        self._num_marked += len(mark)
+        return mark

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-from tiny_model import drain, ends, generate, open_tiny, text_of
+import torch
+from tiny_model import VOCABULARY, drain, ends, generate, open_tiny, save_model, text_of
 
 from torchloom.engine import Failure, Result, Work
 from torchloom.errors import InvalidInput
 from torchloom_models.llm import opening
+from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.grammar.state import GrammarState
 from torchloom_models.llm.scheduler import Budget
@@ -148,6 +150,9 @@ def test_compiles_beside_the_steps_of_others(
         events += engine.step()
     assert engine.step() == []
     assert set(engine._sequences) == {1, 2, 3}
+    # What waits for its grammar waits for no block.
+    assert not engine.occupancy().is_full
+    assert engine.occupancy().num_waiting == 0
     engine.cancel(3)
     release.set()
     events += drain(engine)
@@ -229,6 +234,83 @@ def test_goes_on_after_a_preemption(llama: Path) -> None:
 
     assert _text(found[1]) == alone
     engine.close()
+
+
+@pytest.mark.slow
+def test_goes_on_where_blocks_run_out(tmp_path: Path) -> None:
+    """Answers that have to wait in between keep to their forms, and are the same."""
+    pytest.importorskip("openvino")
+    from test_openvino_runner import open_it  # noqa: PLC0415 - OpenVINO, for this test alone
+
+    engine = open_it(save_model(tmp_path / "model"), tmp_path, max_sequences=4, max_length=128)
+    asked = [
+        {"structured_outputs": {"regex": "([a-z]{3} ){18}"}, "temperature": 1.0, "seed": seed}
+        for seed in range(3)
+    ]
+    alone = [_text(generate(engine, "the fox", **each)) for each in asked]
+    engine._scheduler._pool = BlockPool(6, engine._scheduler._pool.block_size)
+    for number, each in enumerate(asked):
+        engine.admit(Work(number, {"prompt": "the fox"}, each))
+    found = ends(drain(engine))
+
+    assert engine.occupancy().num_preemptions > 0
+    assert [_text(found[number]) for number in range(3)] == alone
+    assert all(re.fullmatch("([a-z]{3} ){18}", text) for text in alone)
+    engine.close()
+
+
+def test_draws_the_same_where_a_neighbour_raises(engine: LlmEngine) -> None:
+    """Rows that are asked for again, each alone, stand where they stood in their grammars."""
+    asked = [
+        {"structured_outputs": FORM, "temperature": 1.0, "seed": 4},
+        {"structured_outputs": {"regex": "[a-z]{30}"}, "frequency_penalty": 1.0},
+    ]
+    alone = [_text(generate(engine, "seven", **each)) for each in asked]
+    for number, each in enumerate([*asked, {**asked[0], "seed": 5}]):
+        engine.admit(Work(number, {"prompt": "seven"}, each))
+    torn = engine._sequences[2]
+    while len(torn.tokens) < 3:
+        engine.step()
+    torn._random = None  # type: ignore[assignment]
+    found = ends(drain(engine))
+
+    assert isinstance(found[2], Failure)
+    assert [_text(found[number]) for number in range(2)] == alone
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("params", [{}, {"temperature": 1.0}, {"repetition_penalty": 1.5}])
+def test_leaves_logits_as_they_are(
+    engine: LlmEngine, params: dict[str, object], dtype: torch.dtype
+) -> None:
+    """What the form rules out is ruled out in a copy: whoever reads them later finds them whole."""
+    engine.admit(Work(1, {"prompt": "a"}, {"structured_outputs": {"regex": "[0-9]{9}"}, **params}))
+    sequence = engine._sequences[1]
+    while sequence.grammar is None:
+        engine.step()
+    logits = torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(0)).to(dtype)
+    before = logits.clone()
+    (token,) = engine._sampler.sample(logits, [sequence])
+    engine.cancel(1)
+
+    assert torch.equal(logits, before)
+    assert token is not None
+    assert engine._reader._tokenizer.decode([token]).isdigit()
+
+
+def test_tells_what_the_model_would_have_said(engine: LlmEngine) -> None:
+    """Log probabilities are of the model's own distribution, as it was before the form."""
+    free = generate(engine, "the fox", max_tokens=1, ignore_eos=True, logprobs=1)
+    form = {"choice": ["77"]}
+    held = generate(engine, "the fox", structured_outputs=form, logprobs=1)
+    assert isinstance(free, Result)
+    assert isinstance(held, Result)
+    (first,), told = free.outputs["logprobs"], held.outputs["logprobs"]
+
+    assert told[0]["top_logprobs"] == first["top_logprobs"]
+    assert told[0]["logprob"] < first["logprob"]
+    assert len(told) == held.counts["completion_tokens"]
+    assert b"".join(bytes(each["bytes"]) for each in told) == b"77"
 
 
 def test_reads_prompts_in_pieces(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:

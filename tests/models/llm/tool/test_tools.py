@@ -23,6 +23,8 @@ HELLO = [{"role": "user", "content": "how many ships?"}]
 
 PARAMETERS = WEATHER["function"]["parameters"]
 
+NAME = WEATHER["function"]["name"]
+
 
 def _save(folder: Path, family: str, *, special: bool) -> Path:
     """Write a model whose marks are special tokens, or text as any."""
@@ -146,6 +148,45 @@ def test_writes_marks_that_are_special_tokens(family: str, tmp_path: Path) -> No
 
     assert special
     _check(end, events, {"get_weather"})
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_tells_the_tokens_of_calls(family: str, tmp_path: Path, *, special: bool) -> None:
+    """Each once, those of marks too, with the pieces of the call; `offset` counts them all."""
+    engine = open_tiny(_save(tmp_path, family, special=special))
+    params = {"temperature": 1.5, "seed": 2, "max_tokens": 200, "logprobs": 1}
+    inputs = {"messages": HELLO, "tools": [WEATHER], "tool_choice": "required"}
+    engine.admit(Work(1, {**inputs, "parallel_tool_calls": False}, params))
+    events = drain(engine)
+    end = ends(events)[1]
+    assert isinstance(end, Result)
+    entries = end.outputs["logprobs"]
+    chunks = [event.data for event in events if isinstance(event, Chunk)]
+    written = b"".join(bytes(entry["bytes"]) for entry in entries).decode()
+
+    assert [each for chunk in chunks for each in chunk.get("logprobs", ())] == entries
+    assert len(entries) == end.counts["completion_tokens"]
+    assert json.dumps(NAME) in written
+    # Bytes that are no whole character stand in no text.
+    for entry in (each for each in entries if not each["token"].startswith("\\x")):
+        assert written[entry["offset"] :].startswith(entry["token"])
+    assert any("tool_calls" in chunk and "logprobs" in chunk for chunk in chunks)
+    assert all(chunk["text"] == "" for chunk in chunks if "text" in chunk)
+
+
+def test_tells_the_tokens_of_text_beside_tools(engine: LlmEngine) -> None:
+    """What is no call is told with its text."""
+    params = {"temperature": 1.5, "seed": 0, "max_tokens": 30, "logprobs": 0}
+    engine.admit(Work(1, {"messages": HELLO, "tools": [NOW]}, params))
+    events = drain(engine)
+    end = ends(events)[1]
+    assert isinstance(end, Result)
+    chunks = [event.data for event in events if isinstance(event, Chunk)]
+
+    told = [each for chunk in chunks for each in chunk.get("logprobs", ())]
+    assert told == end.outputs["logprobs"]
+    assert "".join(str(chunk["text"]) for chunk in chunks) == end.outputs["text"] != ""
 
 
 @pytest.mark.parametrize(
