@@ -116,7 +116,7 @@ class Occupancy:
     had to wait again, `blocks` how many of its cache's blocks stand in which state.
     """
 
-    is_full: bool
+    is_full: bool = False
     num_waiting: int = 0
     num_preemptions: int = 0
     blocks: Mapping[str, int] = field(default_factory=dict)

@@ -53,9 +53,6 @@ _log = logging.getLogger(__name__)
 #: A task is given up when this many workers have died while they held it.
 MAX_DEATHS = 3
 
-#: What an engine is that has told nothing.
-_EMPTY = Occupancy(is_full=False)
-
 
 class Replica:
     """One worker of a pool, started again whenever it dies."""
@@ -76,8 +73,7 @@ class Replica:
         self.device = str(device)
         self.state = ReplicaState.STARTING
         self.room = Room(max_tasks=0)
-        #: How full its engine has told that it is.
-        self.occupancy = _EMPTY
+        self.occupancy = Occupancy()
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
         self.code: tuple[CodeStatus, ...] = ()
@@ -225,7 +221,7 @@ class Replica:
         self._link = None
         self.telling.end()
         self._turns.clear()
-        self.occupancy = _EMPTY
+        self.occupancy = Occupancy()
         orphans = self._take_in_flight()
         self.leaving.clear()
         if self.state is ReplicaState.STOPPED:
@@ -356,8 +352,7 @@ class Replica:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
             self._turns.end_step(self.in_flight.keys() - ended)
         if frame.occupancy is not None:
-            more = frame.occupancy.num_preemptions - self.occupancy.num_preemptions
-            self._series.count_preemptions(more)
+            self._series.count_preemptions(self.occupancy, frame.occupancy)
             self.occupancy = frame.occupancy
         for event in frame.events:
             self._on_event(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torchloom.deployment import Deployment
+from torchloom.engine import Occupancy
 from torchloom.stats import Stats
 
 
@@ -27,8 +28,9 @@ class ReplicaSeries:
         self._step_seconds.observe(seconds)
         self._batch_size.observe(size)
 
-    def count_preemptions(self, number: int) -> None:
+    def count_preemptions(self, before: Occupancy, now: Occupancy) -> None:
         """Count tasks that had to wait again; no series where there never were any."""
+        number = now.num_preemptions - before.num_preemptions
         if number:
             self._stats.counter("preemptions", *self._labels, self._device).add(number)
 

@@ -185,7 +185,7 @@ def test_shares_and_loses_nothing_where_blocks_run_out(
     engine = open_it(llama, tmp_path, max_sequences=4)
     beginning = "how many ships are in the harbour today? there are seven of them. " * 2
     works = [
-        Work(number, {"prompt": beginning + prompt}, {"max_tokens": 40, "ignore_eos": True})
+        Work(number, {"prompt": beginning + prompt}, {"max_tokens": 90, "ignore_eos": True})
         for number, prompt in enumerate(PROMPTS)
     ]
     alone = []
