@@ -7,6 +7,7 @@ from typing import Literal
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_messages
 from torchloom_api.openai.text_request import NumTop, Positive, TextRequest
+from torchloom_api.openai.tool_call import to_tool_inputs
 
 
 class ChatRequest(TextRequest, frozen=True, kw_only=True):
@@ -38,11 +39,7 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
 
     def to_tools(self) -> dict[str, object]:
         """Give what is said of tools, as a model's inputs."""
-        if not self.tools and self.tool_choice in (None, "none", "auto"):
-            return {}
-        names = ("tools", "tool_choice", "parallel_tool_calls")
-        given = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in given.items() if value is not None}
+        return to_tool_inputs(self.tools, self.tool_choice, is_parallel=self.parallel_tool_calls)
 
     def to_logprobs(self) -> dict[str, object]:
         """Give what a model is asked of its tokens. Raises InvalidRequest."""

@@ -23,6 +23,7 @@ async def respond(service: Service, exchange: Exchange) -> None:
     talk = Talk(
         place="input",
         messages=request.to_messages(),
+        tools=request.to_tools(),
         params={**request.to_params(request.max_output_tokens), **request.to_logprobs()},
         seed=request.seed,
         fields={

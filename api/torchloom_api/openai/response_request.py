@@ -9,9 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from torchloom_api.openai.error import InvalidRequest
-from torchloom_api.openai.message import Messages, to_message
+from torchloom_api.openai.message import Messages
 from torchloom_api.openai.response_format import EXTRA_FIELD, Form, choose_form
+from torchloom_api.openai.response_input import to_items
+from torchloom_api.openai.response_tool import to_choice, to_tools
 from torchloom_api.openai.text_request import NumTop, Positive, WritingRequest
+from torchloom_api.openai.tool_call import to_tool_inputs
 from torchloom_api.openai.unserved_field import TEXT, refuse_unserved
 
 
@@ -43,6 +46,9 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
     text: TextOptions | None = None
     include: list[str] | None = None
     top_logprobs: NumTop | None = None
+    tools: list[dict[str, object]] | None = None
+    tool_choice: str | dict[str, object] | None = None
+    parallel_tool_calls: bool | None = None
 
     @property
     def form(self) -> Form | None:
@@ -67,7 +73,24 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
         if self.top_logprobs and not self.include:
             message = f"'top_logprobs' needs 'include': ['{_LOGPROBS}']."
             raise InvalidRequest(message, param="top_logprobs", code="invalid_value")
+        if self.include and self.may_call:
+            message = (
+                "'include' of log probabilities is of text alone, and goes with no 'tools' here: "
+                "chat completions tell those of calls."
+            )
+            raise InvalidRequest(message, param="include", code="unsupported_parameter")
         return {"logprobs": self.top_logprobs or 0} if self.include else {}
+
+    @property
+    def may_call(self) -> bool:
+        """Whether the answer may hold calls."""
+        return bool(self.tools) and self.tool_choice != "none"
+
+    def to_tools(self) -> dict[str, object]:
+        """Give what is said of tools, as a model's inputs. Raises InvalidRequest."""
+        tools = None if self.tools is None else to_tools(self.tools, "tools")
+        choice = to_choice(self.tool_choice, "tool_choice")
+        return to_tool_inputs(tools, choice, is_parallel=self.parallel_tool_calls)
 
     def to_messages(self) -> Messages:
         """Give instructions and input as messages. Raises InvalidRequest, with the place."""
@@ -82,16 +105,7 @@ class ResponseRequest(WritingRequest, frozen=True, kw_only=True):
             raise InvalidRequest(message, param="input", code="invalid_value")
         if isinstance(self.input, str):
             return [{"role": "user", "content": self.input}]
-        return [_to_message(item, f"input[{index}]") for index, item in enumerate(self.input)]
-
-
-def _to_message(item: Mapping[str, object], place: str) -> dict[str, object]:
-    kind = item.get("type", "message")
-    if kind != "message":
-        message = f"{place!r}: items of type {kind!r} are not served by this server: send messages."
-        raise InvalidRequest(message, param=f"{place}.type", code="unsupported_value")
-    # Messages of chats have names; items have none, and so theirs is an unknown field.
-    return to_message({**item, "name": None}, place)
+        return to_items(self.input, "input")
 
 
 def format_of(request: ResponseRequest) -> Mapping[str, object]:

@@ -24,6 +24,15 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["function"] = "function"
 
 
+class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
+    """A function that may be called; `parameters` is a JSON Schema, which is always kept to."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, object] | None = None
+    strict: bool | None = None
+
+
 class FunctionDelta(msgspec.Struct, frozen=True, kw_only=True):
     """What is new of a function that is called: its name, then pieces of the arguments."""
 
@@ -38,6 +47,16 @@ class CallDelta(msgspec.Struct, frozen=True, kw_only=True):
     id: str | UnsetType = UNSET
     type: Literal["function"] | UnsetType = UNSET
     function: FunctionDelta
+
+
+def to_tool_inputs(
+    tools: Sequence[Mapping[str, object]] | None, choice: object, *, is_parallel: bool | None
+) -> dict[str, object]:
+    """Give what a request says of tools, as a model's inputs; nothing where it asks for nothing."""
+    if not tools and choice in (None, "none", "auto"):
+        return {}
+    given = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": is_parallel}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def to_calls(outputs: Mapping[str, object]) -> tuple[ToolCall, ...]:

@@ -45,13 +45,10 @@ RESPONSE: Final[Table] = {
     "conversation": (),
     "max_tool_calls": (),
     "moderation": (),
-    "parallel_tool_calls": (True, False),
     "previous_response_id": (),
     "prompt": (),
     "reasoning": ({},),
     "store": (False,),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "truncation": ("disabled",),
 }
 

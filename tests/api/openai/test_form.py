@@ -217,3 +217,30 @@ def test_refuses_tools_by_what_is_wrong(client: OpenAI) -> None:
                 model="caller", messages=MESSAGES, tools=tools, tool_choice=choice
             )
         assert says in refused.value.message
+
+
+def test_responds_with_calls(client: OpenAI) -> None:
+    """A call is an item, whole and streamed; it goes back in with what came of it."""
+    tools = [{"type": "function", "strict": True, **WEATHER["function"]}]
+    choice = {"type": "function", "name": "get_weather"}
+    asked = {"model": "caller", "tools": tools, "max_output_tokens": 100, "temperature": 0}
+    items = [{"role": "user", "content": "How much does a mooring cost?"}]
+    whole = client.responses.create(input=items, tool_choice=choice, **asked)
+    with client.responses.stream(input=items, tool_choice=choice, **asked) as stream:
+        kinds = [event.type for event in stream]
+        gathered = stream.get_final_response()
+    (call,) = whole.output
+    (streamed,) = gathered.output
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "fine"}
+    second = client.responses.create(
+        input=[*items, call, result], **{**asked, "max_output_tokens": 8}
+    )
+
+    assert (call.type, call.name, call.status) == ("function_call", "get_weather", "completed")
+    assert set(json.loads(call.arguments)) == {"place", "days"}
+    assert streamed.arguments == call.arguments
+    assert streamed.name == "get_weather"
+    assert "response.function_call_arguments.delta" in kinds
+    assert kinds[-2:] == ["response.output_item.done", "response.completed"]
+    assert whole.tools[0].name == "get_weather"
+    assert second.output_text

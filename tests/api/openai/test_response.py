@@ -191,8 +191,24 @@ async def test_asks_a_workflow(client: httpx.AsyncClient, register: Register) ->
         ({"store": True}, "store", "unsupported_parameter"),
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"background": True}, "background", "unsupported_parameter"),
-        ({"tools": [{"type": "web_search"}]}, "tools", "unsupported_parameter"),
-        ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "unsupported_value"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name", "missing_required_parameter"),
+        ({"tools": [3]}, "tools[0]", "invalid_value"),
+        ({"tool_choice": {"type": "mcp"}}, "tool_choice.type", "unsupported_value"),
+        ({"input": [{"type": "function_call"}]}, "input[0].call_id", "missing_required_parameter"),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c"}]},
+            "input[0].output",
+            "missing_required_parameter",
+        ),
+        (
+            {
+                "tools": [{"type": "function", "name": "f"}],
+                "include": ["message.output_text.logprobs"],
+            },
+            "include",
+            "unsupported_parameter",
+        ),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
         (
             {"text": {"format": {"type": "json_schema", "name": "x"}}},
