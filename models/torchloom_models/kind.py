@@ -16,7 +16,10 @@ from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.llm.adapter_field import FIELDS as ADAPTER_FIELDS
 from torchloom_models.llm.adapter_field import PARAMS as ADAPTER_PARAMS
+from torchloom_models.llm.grammar.form import STRUCTURED_OUTPUTS
 from torchloom_models.llm.logprob_schema import LOGPROB_OUTPUTS, LOGPROB_PARAMS
+from torchloom_models.llm.tool.format import FORMAT_NAMES
+from torchloom_models.llm.tool.offer import CALLS, TOOL_INPUTS
 from torchloom_models.schema import (
     BOOLEAN,
     COUNT,
@@ -63,9 +66,11 @@ _MESSAGE: Schema = {
     "type": "object",
     "properties": {
         "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
-        "content": STRING,
+        "content": {"type": ["string", "null"]},
+        "tool_calls": {**CALLS, "description": "What the assistant has called."},
+        "tool_call_id": {**STRING, "description": "Which call a tool answers."},
     },
-    "required": ["role", "content"],
+    "required": ["role"],
 }
 
 _LLM_PARAMS: Mapping[str, Schema] = {
@@ -134,6 +139,7 @@ _LLM_PARAMS: Mapping[str, Schema] = {
         "description": "The answer ends before the first of these strings.",
     },
     "ignore_eos": {**BOOLEAN, "default": False, "description": "Go on past the end token."},
+    "structured_outputs": STRUCTURED_OUTPUTS,
     **LOGPROB_PARAMS,
 }
 
@@ -145,16 +151,25 @@ _LLM = Kind(
         inputs={
             "prompt": {"type": "string", "minLength": 1},
             "messages": {"type": "array", "items": _MESSAGE, "minItems": 1},
+            **TOOL_INPUTS,
         },
         one_of=(frozenset({"prompt", "messages"}),),
         params={**_LLM_PARAMS, **ADAPTER_PARAMS},
         outputs={
             "text": STRING,
-            "finish_reason": {"type": "string", "enum": ["stop", "length"]},
+            "finish_reason": {"type": "string", "enum": ["stop", "length", "tool_calls"]},
+            "tool_calls": {**CALLS, "description": "Where there were tools: what is to be called."},
             "usage": _USAGE,
             **LOGPROB_OUTPUTS,
         },
-        chunks={"type": "object", "properties": {"text": STRING, **LOGPROB_OUTPUTS}},
+        chunks={
+            "type": "object",
+            "properties": {
+                "text": STRING,
+                "tool_calls": {"type": "array", "items": OBJECT},
+                **LOGPROB_OUTPUTS,
+            },
+        },
     ),
     fields={
         "max_sequences": {**POSITIVE, "description": "How many sequences it holds at once."},
@@ -193,6 +208,11 @@ _LLM = Kind(
             "required": ["prompt_lookup"],
             "additionalProperties": False,
             "description": "Tokens are guessed, and checked several at once, where a device can.",
+        },
+        "tool_format": {
+            "type": "string",
+            "enum": list(FORMAT_NAMES),
+            "description": "How the model writes calls; left out, as its chat template shows.",
         },
         "chat_template": {**STRING, "description": "Jinja; takes the place of the tokenizer's."},
         **ADAPTER_FIELDS,

@@ -11,6 +11,7 @@ from typing import Final, Protocol, Self
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.token_logprob import ToldToken
+from torchloom_api.openai.tool_call import CallDelta
 from torchloom_api.openai.usage import Usage
 
 
@@ -45,6 +46,12 @@ class AnswerForm(Protocol):
 
     def piece(self, index: int, text: str, logprobs: Sequence[ToldToken] = ()) -> bytes:
         """Write more text, and the tokens that end in it."""
+        ...
+
+    def call(
+        self, index: int, deltas: Sequence[CallDelta], logprobs: Sequence[ToldToken] = ()
+    ) -> bytes:
+        """Write more of calls, and the tokens that end in them."""
         ...
 
     def finish(self, index: int, answer: Answer) -> bytes:

@@ -15,16 +15,18 @@ from torchloom_api.openai.citation import ChatAnnotation
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.token_logprob import ChatLogprobs, ToldToken, to_token_logprobs
+from torchloom_api.openai.tool_call import CallDelta, ToolCall
 from torchloom_api.openai.usage import Usage
 
 
 class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What the model said."""
 
-    content: str
+    content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
+    tool_calls: Sequence[ToolCall] | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     role: str | None = None
     content: str | None = None
     annotations: Sequence[ChatAnnotation] | UnsetType = UNSET
+    tool_calls: Sequence[CallDelta] | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +95,7 @@ class ChatForm:
         choices = [
             ChatChoice(
                 index=index,
-                message=ChatAnswer(content=answer.text, annotations=_to_annotations(answer)),
+                message=_to_message(answer),
                 finish_reason=answer.finish_reason,
                 logprobs=self._to_logprobs(answer.logprobs),
             )
@@ -111,8 +114,13 @@ class ChatForm:
 
     def piece(self, index: int, text: str, logprobs: Sequence[ToldToken] = ()) -> bytes:
         """Write a chunk with more text."""
-        told = self._to_logprobs(logprobs) if logprobs else None
-        return self._chunk(ChatChunkChoice(index=index, delta=Delta(content=text), logprobs=told))
+        return self._chunk_of(index, Delta(content=text), logprobs)
+
+    def call(
+        self, index: int, deltas: Sequence[CallDelta], logprobs: Sequence[ToldToken] = ()
+    ) -> bytes:
+        """Write a chunk with more of calls."""
+        return self._chunk_of(index, Delta(tool_calls=deltas), logprobs)
 
     def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer, with what it cites."""
@@ -131,6 +139,10 @@ class ChatForm:
     def _to_logprobs(self, told: Sequence[ToldToken]) -> ChatLogprobs | None:
         return ChatLogprobs(content=to_token_logprobs(told)) if self.has_logprobs else None
 
+    def _chunk_of(self, index: int, delta: Delta, logprobs: Sequence[ToldToken]) -> bytes:
+        told = self._to_logprobs(logprobs) if logprobs else None
+        return self._chunk(ChatChunkChoice(index=index, delta=delta, logprobs=told))
+
     def _chunk(self, choice: ChatChunkChoice) -> bytes:
         return self._write([choice], None if self.has_usage else UNSET)
 
@@ -140,6 +152,14 @@ class ChatForm:
             id=head.id, created=head.created, model=head.model, choices=choices, usage=usage
         )
         return to_event(to_json(chunk))
+
+
+def _to_message(answer: Answer) -> ChatAnswer:
+    return ChatAnswer(
+        content=None if answer.calls and not answer.text else answer.text,
+        annotations=_to_annotations(answer),
+        tool_calls=answer.calls or UNSET,
+    )
 
 
 def _to_annotations(answer: Answer) -> Sequence[ChatAnnotation] | UnsetType:

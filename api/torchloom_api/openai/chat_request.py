@@ -7,6 +7,7 @@ from typing import Literal
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.message import Messages, to_messages
 from torchloom_api.openai.text_request import NumTop, Positive, TextRequest
+from torchloom_api.openai.tool_call import to_tool_inputs
 
 
 class ChatRequest(TextRequest, frozen=True, kw_only=True):
@@ -14,6 +15,9 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
 
     messages: list[dict[str, object]]
     max_completion_tokens: Positive | None = None
+    tools: list[dict[str, object]] | None = None
+    tool_choice: str | dict[str, object] | None = None
+    parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
     top_logprobs: NumTop | None = None
     # Both are without effect: the one is of what is stored, the other saves time.
@@ -32,6 +36,10 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
     def token_limit_field(self) -> Literal["max_completion_tokens", "max_tokens"]:
         """The field that the limit was given in."""
         return "max_completion_tokens" if self.max_tokens is None else "max_tokens"
+
+    def to_tools(self) -> dict[str, object]:
+        """Give what is said of tools, as a model's inputs."""
+        return to_tool_inputs(self.tools, self.tool_choice, is_parallel=self.parallel_tool_calls)
 
     def to_logprobs(self) -> dict[str, object]:
         """Give what a model is asked of its tokens. Raises InvalidRequest."""

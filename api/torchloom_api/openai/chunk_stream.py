@@ -9,14 +9,14 @@ from torchloom_api.errors import Problem
 from torchloom_api.exchange import ClientGone, Exchange
 from torchloom_api.openai.answer_form import AnswerForm
 from torchloom_api.openai.error import to_document
-from torchloom_api.openai.generation import Answer, Finish, Generation, Piece
+from torchloom_api.openai.generation import Answer, CallPiece, Generation, Piece, Told
 from torchloom_api.openai.usage import Usage
 from torchloom_api.presence import Presence
 from torchloom_api.streaming import STREAM_HEADERS
 
 
 #: Pieces and ends as they come; None once the generation is over.
-Events = asyncio.Queue[Piece | Finish | None]
+Events = asyncio.Queue[Told | None]
 
 
 async def stream_answers(
@@ -43,7 +43,7 @@ async def stream_answers(
 
 async def _write_events(
     exchange: Exchange,
-    event: Piece | Finish | None,
+    event: Told | None,
     events: Events,
     form: AnswerForm,
     num_answers: int,
@@ -55,6 +55,8 @@ async def _write_events(
     while event is not None:
         if isinstance(event, Piece):
             await exchange.write(form.piece(event.index, event.text, event.logprobs))
+        elif isinstance(event, CallPiece):
+            await exchange.write(form.call(event.index, event.deltas, event.logprobs))
         else:
             await exchange.write(form.finish(event.index, event.answer))
         event = await events.get()

@@ -14,6 +14,7 @@ from torchloom_api.openai.answer_form import DONE, AnswerHead, to_event
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.token_logprob import CompletionLogprobs, ToldToken
+from torchloom_api.openai.tool_call import CallDelta
 from torchloom_api.openai.usage import Usage
 
 
@@ -70,6 +71,15 @@ class CompletionForm:
         """Write a chunk with more text."""
         told = self._to_logprobs(logprobs) if logprobs else None
         return self._chunk(CompletionChoice(index=index, text=text, logprobs=told))
+
+    def call(
+        self,
+        index: int,  # noqa: ARG002 - the protocol's face
+        deltas: Sequence[CallDelta],  # noqa: ARG002 - as above
+        logprobs: Sequence[ToldToken] = (),  # noqa: ARG002 - as above
+    ) -> bytes:
+        """Write nothing: raw text calls no tools."""
+        return b""
 
     def finish(self, index: int, answer: Answer) -> bytes:
         """Write the chunk that ends an answer."""

@@ -8,7 +8,15 @@ from typing import Final
 
 from msgspec.structs import replace as replace_fields
 
-from torchloom_api.openai.generation import Answer, Finish, Generation, OnEvent, Piece
+from torchloom_api.openai.generation import (
+    Answer,
+    CallPiece,
+    Finish,
+    Generation,
+    OnEvent,
+    Piece,
+    Told,
+)
 from torchloom_api.openai.token_logprob import ToldToken
 
 
@@ -44,7 +52,9 @@ class EchoedGeneration:
     def _teller(self, on_event: OnEvent) -> OnEvent:
         begun: set[int] = set()
 
-        def tell(event: Piece | Finish) -> None:
+        def tell(event: Told) -> None:
+            if isinstance(event, CallPiece):
+                return  # raw text calls no tools
             index = event.index
             source = event if isinstance(event, Piece) else event.answer
             if index not in begun:

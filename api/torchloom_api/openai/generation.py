@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torchloom_api.openai.citation import Citation
 from torchloom_api.openai.token_logprob import ToldToken
+from torchloom_api.openai.tool_call import CallDelta, ToolCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Answer:
     num_cached: int
     num_written: int
     citations: tuple[Citation, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[ToldToken, ...] = ()
     prompt_logprobs: tuple[ToldToken, ...] = ()
 
@@ -38,6 +40,15 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPiece:
+    """Some more of one answer's calls, and the tokens that end in it."""
+
+    index: int
+    deltas: tuple[CallDelta, ...]
+    logprobs: tuple[ToldToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The end of one answer."""
 
@@ -45,7 +56,9 @@ class Finish:
     answer: Answer
 
 
-OnEvent = Callable[[Piece | Finish], None]
+Told = Piece | CallPiece | Finish
+
+OnEvent = Callable[[Told], None]
 
 
 class Generation(Protocol):

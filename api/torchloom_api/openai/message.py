@@ -10,13 +10,14 @@ import msgspec
 from torchloom.errors import nearest
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.request_body import to_struct
+from torchloom_api.openai.tool_call import ToolCall
 from torchloom_api.openai.unserved_field import MESSAGE, refuse_unserved
 
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
-#: Each with `role` and `content`, and `name` where one was given.
-Messages = list[dict[str, str]]
+#: Each with `role` and `content`, and `name`, `tool_calls` and `tool_call_id` where one was given.
+Messages = list[dict[str, object]]
 
 #: Types of content that are text: in chats, and in responses what goes in and what came out.
 _TEXT: Final = ("text", "input_text", "output_text")
@@ -36,8 +37,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody said. A list of texts is one text."""
 
     role: str
-    content: str | list[ContentPart]
+    content: str | list[ContentPart] | None = None
     name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
 
 
 def to_messages(values: Sequence[Mapping[str, object]], place: str) -> Messages:
@@ -45,7 +48,7 @@ def to_messages(values: Sequence[Mapping[str, object]], place: str) -> Messages:
     return [to_message(each, f"{place}[{index}]") for index, each in enumerate(values)]
 
 
-def to_message(values: Mapping[str, object], place: str) -> dict[str, str]:
+def to_message(values: Mapping[str, object], place: str) -> dict[str, object]:
     """Read one message. Raises InvalidRequest, with the place."""
     refuse_unserved(values, MESSAGE, f"{place}.")
     message = to_struct(values, Message, place)
@@ -53,8 +56,11 @@ def to_message(values: Mapping[str, object], place: str) -> dict[str, str]:
         hint = nearest(message.role, get_args(Role))
         text = f"'{place}.role': there is no role {message.role!r}.{hint}"
         raise InvalidRequest(text, param=f"{place}.role", code="invalid_value")
-    said = {"role": message.role, "content": _to_text(f"{place}.content", message.content)}
-    return said if message.name is None else {**said, "name": message.name}
+    said: dict[str, object] = {"role": message.role, "content": _to_content(message, place)}
+    if message.tool_calls:
+        said["tool_calls"] = [msgspec.to_builtins(call) for call in message.tool_calls]
+    given = {"name": message.name, "tool_call_id": message.tool_call_id}
+    return {**said, **{key: value for key, value in given.items() if value is not None}}
 
 
 def refuse_names(messages: Messages, place: str) -> None:
@@ -64,6 +70,15 @@ def refuse_names(messages: Messages, place: str) -> None:
             param = f"{place}[{index}].name"
             text = f"{param!r} is read by workflows, and by no model: write it into the content."
             raise InvalidRequest(text, param=param, code="unsupported_parameter")
+
+
+def _to_content(message: Message, place: str) -> str:
+    if message.content is not None:
+        return _to_text(f"{place}.content", message.content)
+    if message.tool_calls:
+        return ""
+    text = f"The field '{place}.content' is missing."
+    raise InvalidRequest(text, param=f"{place}.content", code="missing_required_parameter")
 
 
 def _to_text(place: str, content: str | list[ContentPart]) -> str:

@@ -9,9 +9,10 @@ from typing import cast
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.run import RunOptions
-from torchloom_api.openai.generation import Answer, Finish, OnEvent, Piece
+from torchloom_api.openai.generation import Answer, CallPiece, Finish, OnEvent, Piece
 from torchloom_api.openai.side_by_side import all_of
 from torchloom_api.openai.token_logprob import read_told
+from torchloom_api.openai.tool_call import to_calls, to_deltas
 from torchloom_api.service import Service
 
 
@@ -47,7 +48,7 @@ class ModelGeneration:
     async def _answer(self, index: int, prompt: Prompt, on_event: OnEvent | None) -> Answer:
         def tell(chunk: Values) -> None:
             piece = _to_piece(index, chunk)
-            if on_event is not None and (piece.text or piece.logprobs or piece.prompt_logprobs):
+            if on_event is not None and piece is not None:
                 on_event(piece)
 
         outputs = await self.service.orchestrator.predict(
@@ -72,15 +73,17 @@ def _to_answer(outputs: Values) -> Answer:
         num_prompt=usage["prompt"],
         num_cached=usage["cached"],
         num_written=usage["completion"],
+        calls=to_calls(outputs),
         logprobs=read_told(outputs.get("logprobs")),
         prompt_logprobs=read_told(outputs.get("prompt_logprobs")),
     )
 
 
-def _to_piece(index: int, chunk: Values) -> Piece:
-    return Piece(
-        index,
-        str(chunk.get("text", "")),
-        read_told(chunk.get("logprobs")),
-        read_told(chunk.get("prompt_logprobs")),
-    )
+def _to_piece(index: int, chunk: Values) -> Piece | CallPiece | None:
+    """Read what a chunk tells; None where it tells nothing."""
+    logprobs, deltas = read_told(chunk.get("logprobs")), to_deltas(chunk)
+    if deltas:
+        return CallPiece(index, deltas, logprobs)
+    text, prompt_logprobs = str(chunk.get("text", "")), read_told(chunk.get("prompt_logprobs"))
+    is_empty = not (text or logprobs or prompt_logprobs)
+    return None if is_empty else Piece(index, text, logprobs, prompt_logprobs)

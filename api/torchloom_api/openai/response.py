@@ -6,6 +6,7 @@ from torchloom_api.exchange import Exchange
 from torchloom_api.openai.delivery import deliver
 from torchloom_api.openai.request_body import read_fields, to_struct
 from torchloom_api.openai.response_form import ResponseForm
+from torchloom_api.openai.response_format import EXTRA_FIELD
 from torchloom_api.openai.response_request import ResponseRequest
 from torchloom_api.openai.unserved_field import RESPONSE
 from torchloom_api.openai.workflow_input import Talk
@@ -22,9 +23,14 @@ async def respond(service: Service, exchange: Exchange) -> None:
     talk = Talk(
         place="input",
         messages=request.to_messages(),
+        tools=request.to_tools(),
         params={**request.to_params(request.max_output_tokens), **request.to_logprobs()},
         seed=request.seed,
-        fields={"max_tokens": "max_output_tokens", "logprobs": "include"},
+        fields={
+            "max_tokens": "max_output_tokens",
+            "logprobs": "include",
+            EXTRA_FIELD: request.form_field,
+        },
         extras=request.to_extras(fields, RESPONSE),
     )
     generation = converse(service, exchange, model=request.model, talk=talk)

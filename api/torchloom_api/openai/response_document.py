@@ -13,8 +13,12 @@ from msgspec import UNSET, UnsetType
 
 from torchloom_api.openai.citation import TextAnnotation
 from torchloom_api.openai.token_logprob import TokenLogprob
+from torchloom_api.openai.tool_call import ToolCall
 from torchloom_api.openai.usage import Usage
 
+
+#: What the request holds, as it is told again.
+Said = Mapping[str, object]
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -36,6 +40,26 @@ class OutputMessage(msgspec.Struct, frozen=True, kw_only=True):
     content: Sequence[OutputText]
     role: Literal["assistant"] = "assistant"
     type: Literal["message"] = "message"
+
+
+class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the model wrote; `call_id` is what its output is to name."""
+
+    id: str
+    status: Status
+    call_id: str
+    name: str
+    arguments: str
+    type: Literal["function_call"] = "function_call"
+
+    @classmethod
+    def of(cls, call: ToolCall, *, item_id: str, status: Status) -> FunctionCall:
+        """Write a call in this form."""
+        name, arguments = call.function.name, call.function.arguments
+        return cls(id=item_id, status=status, call_id=call.id, name=name, arguments=arguments)
+
+
+OutputItem = OutputMessage | FunctionCall
 
 
 class InputDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,16 +111,10 @@ class ResponseError(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class TextFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """What form the text has."""
-
-    type: Literal["text"] = "text"
-
-
 class TextConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the text is written."""
+    """How the text is written: `format` as the request has it."""
 
-    format: TextFormat = TextFormat()
+    format: Mapping[str, object] = msgspec.field(default_factory=lambda: {"type": "text"})
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +124,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     model: str
     status: Status
-    output: Sequence[OutputMessage] = ()
+    output: Sequence[OutputItem] = ()
     usage: ResponseUsage | None = None
     completed_at: int | None = None
     error: ResponseError | None = None
@@ -120,12 +138,12 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     background: Literal[False] = False
     object: Literal["response"] = "response"
-    parallel_tool_calls: Literal[False] = False
+    parallel_tool_calls: bool = False
     previous_response_id: None = None
     store: Literal[False] = False
     text: TextConfig = TextConfig()
-    tool_choice: Literal["none"] = "none"
-    tools: Sequence[None] = ()
+    tool_choice: str | Said = "none"
+    tools: Sequence[Said] = ()
     truncation: Literal["disabled"] = "disabled"
 
 
@@ -136,12 +154,14 @@ class ResponseEvent(msgspec.Struct, frozen=True, kw_only=True):
     sequence_number: int
     response: Response | UnsetType = UNSET
     output_index: int | UnsetType = UNSET
-    item: OutputMessage | UnsetType = UNSET
+    item: OutputItem | UnsetType = UNSET
     item_id: str | UnsetType = UNSET
     content_index: int | UnsetType = UNSET
     part: OutputText | UnsetType = UNSET
     delta: str | UnsetType = UNSET
     text: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
     annotation_index: int | UnsetType = UNSET
     annotation: TextAnnotation | UnsetType = UNSET
     logprobs: Sequence[TokenLogprob] | UnsetType = UNSET

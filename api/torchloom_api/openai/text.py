@@ -13,6 +13,7 @@ from torchloom_api.openai.delivery import deliver
 from torchloom_api.openai.echo import EchoedGeneration
 from torchloom_api.openai.generation import Generation
 from torchloom_api.openai.request_body import read_fields, read_request, to_struct
+from torchloom_api.openai.response_format import EXTRA_FIELD
 from torchloom_api.openai.served_model import pick_model
 from torchloom_api.openai.unserved_field import CHAT, COMPLETION
 from torchloom_api.openai.workflow_input import Talk
@@ -29,9 +30,10 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
     talk = Talk(
         place="messages",
         messages=request.to_messages(),
+        tools=request.to_tools(),
         params={**request.to_params(request.token_limit), **request.to_logprobs()},
         seed=request.seed,
-        fields={"max_tokens": request.token_limit_field},
+        fields={"max_tokens": request.token_limit_field, EXTRA_FIELD: request.form_field},
         extras=request.to_extras(fields, CHAT),
     )
     generation = converse(

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from torchloom_api.openai.error import InvalidRequest
+from torchloom_api.openai.response_format import EXTRA_FIELD, Form, choose_form
 from torchloom_api.openai.token_logprob import MAX_TOP
 from torchloom_api.openai.unserved_field import Table, refuse_unserved
 
@@ -71,6 +72,17 @@ class WritingRequest(msgspec.Struct, frozen=True, kw_only=True):
     repetition_penalty: float | None = None
     min_tokens: Count | None = None
     ignore_eos: bool | None = None
+    structured_outputs: dict[str, object] | None = None
+
+    @property
+    def form(self) -> Form | None:
+        """The form that the answer is to have. Raises InvalidRequest."""
+        return self.structured_outputs
+
+    @property
+    def form_field(self) -> str:
+        """The field that the form was given in."""
+        return EXTRA_FIELD
 
     def check_stream(self) -> None:
         """Refuse options of a stream that is not asked for, or is not served."""
@@ -86,6 +98,9 @@ class WritingRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Give what is asked for as a model's parameters, without the seed."""
         given = {name: getattr(self, name) for name in _PASSED}
         params = {name: value for name, value in given.items() if value is not None}
+        form = self.form
+        if form is not None:
+            params[EXTRA_FIELD] = form
         return params if max_tokens is None else {**params, "max_tokens": max_tokens}
 
     def to_extras(self, fields: Mapping[str, object], unserved: Table) -> dict[str, object]:
@@ -99,6 +114,17 @@ class TextRequest(WritingRequest, frozen=True, kw_only=True):
 
     n: Annotated[int, Meta(ge=1, le=_MAX_CHOICES)] | None = None
     max_tokens: Positive | None = None
+    response_format: dict[str, object] | None = None
+
+    @property
+    def form(self) -> Form | None:
+        """The form that the answer is to have. Raises InvalidRequest."""
+        return choose_form(self.structured_outputs, self.response_format, place="response_format")
+
+    @property
+    def form_field(self) -> str:
+        """The field that the form was given in."""
+        return EXTRA_FIELD if self.structured_outputs is not None else "response_format"
 
     @property
     def num_choices(self) -> int:

@@ -25,12 +25,8 @@ CHAT: Final[Table] = {
     "function_call": ("none",),
     "functions": (),
     "modalities": (["text"],),
-    "parallel_tool_calls": (),
     "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
     "store": (False,),
-    "tool_choice": ("none",),
-    "tools": (),
     "verbosity": (),
     "web_search_options": (),
 }
@@ -49,14 +45,10 @@ RESPONSE: Final[Table] = {
     "conversation": (),
     "max_tool_calls": (),
     "moderation": (),
-    "parallel_tool_calls": (True, False),
     "previous_response_id": (),
     "prompt": (),
     "reasoning": ({},),
     "store": (False,),
-    "text": ({}, {"format": {"type": "text"}}),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "truncation": ("disabled",),
 }
 
@@ -82,6 +74,11 @@ RERANK: Final[Table] = {
     "rank_fields": (["text"],),
 }
 
+#: Keys of a response's `text`.
+TEXT: Final[Table] = {
+    "verbosity": ("medium",),
+}
+
 #: What to do without a field, where leaving it out is not all.
 _HINTS: Final[Mapping[str, str]] = {
     "conversation": "nothing is stored, so send the whole conversation as 'input'",
@@ -94,8 +91,6 @@ MESSAGE: Final[Table] = {
     "audio": (),
     "function_call": (),
     "refusal": (),
-    "tool_call_id": (),
-    "tool_calls": ([],),
 }
 
 

@@ -18,14 +18,15 @@ class Talk:
     """What a request says to whoever writes the answer.
 
     `messages` came in the field `place`. `params` are as a language model takes them; `fields`
-    names those that the request has under another name. `seed` is apart, as each choice has its
-    own. `extras` are fields that nobody knows.
+    names those that the request has under another name. `tools` are inputs of one. `seed` is apart,
+    as each choice has its own. `extras` are fields that nobody knows.
     """
 
     place: str
     messages: Messages
     params: Mapping[str, object]
     seed: int | None = None
+    tools: Mapping[str, object] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, object] = field(default_factory=dict)
 
@@ -42,7 +43,7 @@ def to_inputs(graph: Graph, talk: Talk, check: InputCheck) -> dict[str, object]:
     except InvalidInput as error:
         raise _to_error(graph, error, talk.place) from None
     open_names = graph.signature.inputs.keys() - inputs.keys()
-    params = {**talk.params, **to_seed(talk.seed, 0)}
+    params = {**talk.params, **talk.tools, **to_seed(talk.seed, 0)}
     for name in params:
         # Which tokens a workflow's answer has is known to its models alone.
         if name not in open_names or name == "logprobs":

@@ -38,7 +38,7 @@ def converse(
         service,
         exchange,
         deployment=writer,
-        inputs=[{"messages": talk.messages}],
+        inputs=[{"messages": talk.messages, **talk.tools}],
         params={**talk.params, **adapter_params(service, writer, model)},
         seed=talk.seed,
         num_choices=num_choices,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 
 #: What decoders put where bytes do not make up a character, or not yet.
@@ -13,6 +14,19 @@ _MAX_OPEN = 3
 
 #: Text that stays broken for so many tokens is given as it is.
 _MAX_WINDOW = 64
+
+
+class Detokenizes(Protocol):
+    """Whatever turns tokens into text as they come."""
+
+    @property
+    def num_given(self) -> int:
+        """How many characters it has given."""
+        ...
+
+    def push(self, token: int) -> str:
+        """Take a token; give the text that it completes."""
+        ...
 
 
 class Detokenizer:

@@ -17,10 +17,11 @@ import torch
 
 from torchloom.code_status import CodeStatus
 from torchloom.engine import Chunk, Event, Failure, Occupancy, Result, Room, Work
-from torchloom.errors import InvalidModel, TaskFailed, TorchLoomError
+from torchloom.errors import InvalidInput, InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
 from torchloom_models.llm.adapter_field import SETTING
 from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.grammar.arrival import Arrivals
 from torchloom_models.llm.logprob import Logprobs, note_prompt
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
@@ -31,6 +32,9 @@ from torchloom_models.llm.span import Span
 
 
 _log = logging.getLogger(__name__)
+
+#: How long a step that has nothing to run waits for a grammar: cancelling waits as long.
+_REST_S = 0.02
 
 #: A token; None where the logits are no numbers; what was raised where none could be drawn.
 _Drawn = int | None | Exception
@@ -55,6 +59,7 @@ class LlmEngine:
         scheduler: Scheduler,
         runner: Runner,
         sampler: Sampler,
+        arrivals: Arrivals,
         budget: Budget,
         facts: EngineFacts,
         adapters: AdapterTable | None = None,
@@ -66,6 +71,7 @@ class LlmEngine:
         self._scheduler = scheduler
         self._runner = runner
         self._sampler = sampler
+        self._arrivals = arrivals
         self._room = Room(max_tasks=scheduler.num_rows, is_continuous=True)
         #: What goes through a pass at most; may be set between steps.
         self.budget = budget
@@ -80,23 +86,26 @@ class LlmEngine:
         """Take a request in; its prompt runs in one of the next steps. Raises InvalidInput."""
         sequence = self._reader.read(work)
         self._sequences[work.task_id] = sequence
-        self._scheduler.add(sequence)
+        if not self._arrivals.hold(sequence):
+            self._scheduler.add(sequence)
 
     def step(self) -> list[Event]:
         """Run one pass over what is next; draw a token for each sequence that has come to it."""
+        events = self._take_arrivals()
         for move in self._scheduler.compact():
             self._runner.move(move.source, move.target, move.sequence.num_held)
         spans = self._scheduler.plan(self.budget)
         if not spans:
-            return []
+            self._arrivals.wait(0 if events else _REST_S)
+            return events
         logits = self._runner.run(spans, self._scheduler.running)
         self._scheduler.advance(spans)
-        return self._account(spans, logits)
+        return events + self._account(spans, logits)
 
     def cancel(self, task_id: int) -> None:
         """Forget a request; its blocks are free at once."""
         sequence = self._sequences.pop(task_id, None)
-        if sequence is not None:
+        if sequence is not None and not self._arrivals.remove(sequence):
             self._scheduler.remove(sequence)
 
     def apply_setting(self, key: str, value: object) -> None:
@@ -132,6 +141,7 @@ class LlmEngine:
 
     def close(self) -> None:
         """End what still compiles."""
+        self._arrivals.close()
         self._runner.close()
 
     @property
@@ -142,6 +152,17 @@ class LlmEngine:
     def check(self) -> None:
         """Assert that blocks and sequences agree: for tests, between steps."""
         self._scheduler.check()
+
+    def _take_arrivals(self) -> list[Event]:
+        """Let those that have their grammar wait for their turn; fail those that cannot have it."""
+        events: list[Event] = []
+        for sequence, error in self._arrivals.take():
+            if error is None:
+                self._scheduler.add(sequence)
+            else:
+                del self._sequences[sequence.task_id]
+                events.append(Failure(sequence.task_id, error))
+        return events
 
     def _account(self, spans: Group[Span], logits: torch.Tensor) -> list[Event]:
         """Draw tokens for each sequence that has come to one, and say what came of it.
@@ -224,12 +245,13 @@ class LlmEngine:
 
     def _tell(self, sequence: Sequence, text: str) -> list[Event]:
         """Send what may be sent now, and the end where it has come."""
+        pieces = _to_pieces(sequence, text)
         is_over = sequence.finish_reason is not None
-        report = sequence.report
-        more = {} if report is None else report.take(text, is_over=is_over)
-        events: list[Event] = []
-        if text or more:
-            events.append(Chunk(sequence.task_id, {"text": text, **more}))
+        if sequence.report is not None:
+            more = sequence.report.take(has_text=bool(pieces), is_over=is_over)
+            if more:
+                pieces[:1] = [{**(pieces[0] if pieces else {"text": ""}), **more}]
+        events: list[Event] = [Chunk(sequence.task_id, piece) for piece in pieces]
         if is_over:
             self.cancel(sequence.task_id)
             events.append(_result(sequence))
@@ -245,12 +267,33 @@ class LlmEngine:
     def _fail(self, sequence: Sequence) -> Failure:
         self._runner.clear(self._scheduler.discard(sequence))
         del self._sequences[sequence.task_id]
-        message = f"The model gave NaN or infinity for token {sequence.length} of this sequence."
-        return Failure(sequence.task_id, TaskFailed(message))
+        return Failure(sequence.task_id, _why_broken(sequence))
 
     def __repr__(self) -> str:
         """Say who waits and who runs."""
         return f"<LlmEngine on {self.device}: {self._scheduler!r}>"
+
+
+def _why_broken(sequence: Sequence) -> TorchLoomError:
+    if sequence.grammar is not None and sequence.grammar.error:
+        number = len(sequence.tokens) + 1
+        return InvalidInput(
+            f"The form asked for breaks at token {number}: {sequence.grammar.error}."
+        )
+    return TaskFailed(
+        f"The model gave NaN or infinity for token {sequence.length} of this sequence."
+    )
+
+
+def _to_pieces(sequence: Sequence, text: str) -> list[dict[str, object]]:
+    """Give what chunks hold; with tools, text and calls apart. May end the sequence."""
+    calls = sequence.calls
+    if calls is None:
+        return [{"text": text}] if text else []
+    chunks = calls.push(text)
+    if calls.is_full and sequence.finish_reason is None:
+        sequence.finish_reason = "stop"
+    return chunks + calls.finish() if sequence.finish_reason is not None else chunks
 
 
 def _is_written_to(span: Span) -> bool:
@@ -272,11 +315,16 @@ def _score(span: Span, logits: torch.Tensor) -> None:
 
 def _result(sequence: Sequence) -> Result:
     num_prompt, num_written = len(sequence.prompt), len(sequence.tokens)
-    outputs: Mapping[str, object] = {
+    outputs: dict[str, object] = {
         "text": sequence.text,
         "finish_reason": sequence.finish_reason,
         "usage": {"prompt": num_prompt, "cached": sequence.num_cached, "completion": num_written},
         **({} if sequence.report is None else sequence.report.outputs),
     }
+    if sequence.calls is not None:
+        outputs["text"] = sequence.calls.text
+        outputs["tool_calls"] = [call.to_document() for call in sequence.calls.calls]
+        if sequence.calls.calls and sequence.finish_reason == "stop":
+            outputs["finish_reason"] = "tool_calls"
     counts = {"prompt_tokens": num_prompt, "completion_tokens": num_written}
     return Result(sequence.task_id, outputs, counts)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Tokens
 from typing import Final
 
-from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.detokenizer import Detokenizes
 from torchloom_models.llm.token_text import TokenTexts
 
 
@@ -38,7 +38,7 @@ class LogprobReport:
         num_prompt_top: int | None,
         prompt: Tokens[int],
         texts: TokenTexts,
-        detokenizer: Detokenizer,
+        detokenizer: Detokenizes,
     ) -> None:
         self.num_top = num_top
         self.num_prompt_top = num_prompt_top
@@ -71,13 +71,13 @@ class LogprobReport:
         """Note the next token of the prompt."""
         self._prompt.append(self._entry(token, logprob, ranking))
 
-    def take(self, text: str, *, is_over: bool) -> Mapping[str, object]:
-        """Give what a chunk of this text holds besides; nothing where it may wait for more text."""
+    def take(self, *, has_text: bool, is_over: bool) -> Mapping[str, object]:
+        """Give what the next chunk holds besides; nothing where it may wait for one with text."""
         data: dict[str, object] = {}
         if not self._is_prompt_told:
             self._is_prompt_told = True
             data["prompt_logprobs"] = self._prompt
-        if (text or is_over) and self._num_told < len(self._entries):
+        if (has_text or is_over) and self._num_told < len(self._entries):
             data["logprobs"] = self._entries[self._num_told :]
             self._num_told = len(self._entries)
         return data

@@ -20,6 +20,8 @@ from torchloom_models.llm.cache_room import CacheRoom, free_bytes
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.engine import EngineFacts, LlmEngine
+from torchloom_models.llm.grammar.arrival import Arrivals
+from torchloom_models.llm.grammar.compiler import GrammarCompiler
 from torchloom_models.llm.kv_cache import CacheSize, KvCache, token_bytes
 from torchloom_models.llm.model_runner import ModelRunner, probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
@@ -153,6 +155,7 @@ class LlmOpening(Opening[LlmEngine]):
                 max_length=runner.max_length,
                 vocabulary_size=checkpoint.vocabulary_size,
                 end_tokens=end_tokens,
+                tool_format=cast("str | None", self._config.get("tool_format")),
                 adapters=adapters,
             ),
             adapters=adapters,
@@ -169,6 +172,13 @@ class LlmOpening(Opening[LlmEngine]):
                 vocabulary_size=checkpoint.vocabulary_size,
                 end_tokens=sorted(end_tokens),
                 device=place,
+            ),
+            arrivals=Arrivals(
+                GrammarCompiler(
+                    tokenizer.to_json,
+                    vocabulary_size=checkpoint.vocabulary_size,
+                    end_tokens=end_tokens,
+                )
             ),
             budget=_BUDGETS[label.partition(":")[0]],
             facts=EngineFacts(

@@ -8,13 +8,21 @@ from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
 from torchloom_models.llm.adapter import Adapter
 from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.detokenizer import Detokenizes
+from torchloom_models.llm.grammar.constraint import Constraint
 from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.notation import Notation
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.tokenizer import Tokenizer
+from torchloom_models.llm.tool.call_parser import CallParser
+from torchloom_models.llm.tool.format import ToolFormat, pick_format
+from torchloom_models.llm.tool.mark_detokenizer import MarkDetokenizer
+from torchloom_models.llm.tool.offer import TOOL_INPUTS, Offer
 
 
 _INPUTS = ("messages", "prompt")
+_TOOL_INPUTS = tuple(TOOL_INPUTS)
 
 
 class RequestReader:
@@ -32,6 +40,7 @@ class RequestReader:
         max_length: int,
         vocabulary_size: int,
         end_tokens: frozenset[int],
+        tool_format: str | None = None,
         adapters: AdapterTable | None = None,
     ) -> None:
         self._tokenizer = tokenizer
@@ -39,6 +48,7 @@ class RequestReader:
         self._max_length = max_length
         self._vocabulary_size = vocabulary_size
         self._end_tokens = end_tokens
+        self._tool_format = tool_format
         self._adapters = adapters
 
     def read(self, work: Work) -> Sequence:
@@ -47,8 +57,9 @@ class RequestReader:
         own = {name: value for name, value in work.params.items() if name != "adapter"}
         params = self._defaults.updated(own)
         self._check_bias(params)
-        prompt = self._read_prompt(work.inputs)
-        detokenizer = self._tokenizer.detokenizer()
+        offer = Offer.from_inputs(work.inputs)
+        detokenizer, notation = self._notate(params, offer)
+        prompt = self._read_prompt(work.inputs, offer)
         sequence = Sequence(
             work.task_id,
             prompt,
@@ -56,6 +67,7 @@ class RequestReader:
             max_tokens=self._fit(len(prompt), params.max_tokens),
             end_tokens=self._end_tokens,
             detokenizer=detokenizer,
+            notation=notation,
             adapter=adapter,
         )
         if params.logprobs is not None or params.prompt_logprobs is not None:
@@ -67,6 +79,21 @@ class RequestReader:
                 detokenizer=detokenizer,
             )
         return sequence
+
+    def _notate(self, params: SamplingParams, offer: Offer | None) -> tuple[Detokenizes, Notation]:
+        """Say how an answer is read, and what it is held to."""
+        asked = params.structured_outputs
+        constraint = None if asked is None else Constraint.from_params(asked)
+        detokenizer = self._tokenizer.detokenizer()
+        if offer is None:
+            return detokenizer, Notation(constraint=constraint)
+        tool_format = pick_format(self._tool_format, self._tokenizer.tool_template)
+        special = self._tokenizer.special_tokens(tool_format.marks)
+        marks = {token: mark for mark, token in special.items()}
+        return MarkDetokenizer(detokenizer, marks), Notation(
+            constraint=_constrain(offer, tool_format, special, constraint),
+            calls=CallParser(tool_format, offer.names, is_single=not offer.is_parallel),
+        )
 
     def _find_adapter(self, name: object) -> Adapter | None:
         if name is None:
@@ -90,28 +117,32 @@ class RequestReader:
             )
             raise InvalidInput(message)
 
-    def _read_prompt(self, inputs: Mapping[str, object]) -> list[int]:
-        unknown = sorted(set(inputs) - set(_INPUTS))
+    def _read_prompt(self, inputs: Mapping[str, object], offer: Offer | None) -> list[int]:
+        known = (*_INPUTS, *_TOOL_INPUTS)
+        unknown = sorted(set(inputs) - set(known))
         if unknown:
-            raise InvalidInput(f"Unknown input {unknown[0]!r}.{nearest(unknown[0], _INPUTS)}")
+            raise InvalidInput(f"Unknown input {unknown[0]!r}.{nearest(unknown[0], known)}")
         given = [name for name in _INPUTS if inputs.get(name) is not None]
         if len(given) != 1:
             number = "both" if given else "neither"
             raise InvalidInput(f"Give either 'prompt' or 'messages'; this task has {number}.")
         value = inputs[given[0]]
-        tokens = self._encode(given[0], value)
+        tokens = self._encode(given[0], value, offer)
         if not tokens:
             raise InvalidInput(f"The {given[0]!r} of this task comes to no tokens at all.")
         return tokens
 
-    def _encode(self, name: str, value: object) -> list[int]:
+    def _encode(self, name: str, value: object, offer: Offer | None) -> list[int]:
         if name == "prompt":
+            if offer is not None:
+                raise InvalidInput("'tools' go with 'messages': a chat template tells of them.")
             if not isinstance(value, str):
                 raise InvalidInput(f"'prompt' must be text, not {type(value).__name__}.")
             return self._tokenizer.encode(value)
         if not isinstance(value, list | tuple) or not value:
             raise InvalidInput("'messages' must be a list of at least one message.")
-        return self._tokenizer.encode_messages(value)
+        tools = [tool.document for tool in offer.tools] if offer is not None else []
+        return self._tokenizer.encode_messages(value, tools)
 
     def _fit(self, prompt_length: int, wished: int | None) -> int:
         """Give the most tokens that the answer may have: those wished for, if there is room."""
@@ -123,3 +154,15 @@ class RequestReader:
             )
             raise InputTooLong(message)
         return room if wished is None else min(wished, room)
+
+
+def _constrain(
+    offer: Offer, tool_format: ToolFormat, special: Mapping[str, int], constraint: Constraint | None
+) -> Constraint | None:
+    if constraint is not None:
+        message = (
+            "'structured_outputs' is the form of text, and so goes with no 'tools' that may be "
+            "called: send one of both, or 'tool_choice' as 'none'."
+        )
+        raise InvalidInput(message)
+    return tool_format.constrain(offer, special) if offer.must_call else None

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Rows
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import torch
 
 from torchloom_models.llm.penalty import Penalty
 from torchloom_models.llm.sequence import Sequence
 
+
+if TYPE_CHECKING:
+    from torchloom_models.llm.grammar.mask import GrammarMask
 
 #: How many of the likeliest tokens are looked at first where `top_p` alone says how many count.
 _NUM_CANDIDATES = 256
@@ -30,12 +34,14 @@ class Sampler:
         self._key: tuple[Sequence, ...] = ()
         self._is_plain = True
         self._penalty: Penalty | None = None
+        self._mask: GrammarMask | None = None
         self._choices: list[_Limited | _Unlimited] = []
 
     @torch.inference_mode()
     def sample(self, logits: torch.Tensor, sequences: Rows[Sequence]) -> list[int | None]:
-        """Give the next token of each sequence; None where the logits hold NaN or infinity.
+        """Give the next token of each sequence, None where there is none.
 
+        There is none where the logits hold NaN or infinity, and where no token fits a grammar.
         `logits` [rows, vocabulary] stay as they are. If it raises, the same sequences can be asked
         for again, in any grouping.
         """
@@ -50,9 +56,12 @@ class Sampler:
     def _sample(self, logits: torch.Tensor, sequences: Rows[Sequence]) -> list[int | None]:
         self._prepare(tuple(sequences))
         if not self._is_plain:
-            logits = logits.to(torch.float32, copy=self._penalty is not None)
+            is_changed = self._penalty is not None or self._mask is not None
+            logits = logits.to(torch.float32, copy=is_changed)
             if self._penalty is not None:
                 logits = self._penalty.apply(logits)
+            if self._mask is not None:
+                self._mask.apply(logits)
         # The largest is NaN wherever a row holds NaN: no pass of its own to look for it.
         best, tokens = logits.max(dim=-1)
         for choice in self._choices:
@@ -67,6 +76,7 @@ class Sampler:
         if key == self._key:
             return
         self._key = key
+        self._mask = self._make_mask(key)
         has_penalty = any(
             item.params.has_penalties or item.params.logit_bias or item.params.min_tokens
             for item in key
@@ -89,7 +99,16 @@ class Sampler:
             self._choices.append(_Limited(limited, self._device, self._vocabulary_size))
         if unlimited:
             self._choices.append(_Unlimited(unlimited, self._device))
-        self._is_plain = self._penalty is None and not drawing
+        self._is_plain = self._penalty is None and self._mask is None and not drawing
+
+    def _make_mask(self, key: tuple[Sequence, ...]) -> GrammarMask | None:
+        entries = [(row, item.grammar) for row, item in enumerate(key) if item.grammar is not None]
+        if not entries:
+            return None
+        from torchloom_models.llm.grammar.mask import GrammarMask  # noqa: PLC0415 - on first use
+
+        rows, states = zip(*entries, strict=True)
+        return GrammarMask(rows, states, vocabulary_size=self._vocabulary_size, device=self._device)
 
 
 def _is_limited(sequence: Sequence) -> bool:

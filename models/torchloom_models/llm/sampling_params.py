@@ -36,6 +36,7 @@ class SamplingParams:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+    structured_outputs: Mapping[str, object] | None = None
     logprobs: int | None = None
     prompt_logprobs: int | None = None
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence as Tokens
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torchloom_models.llm.adapter import NO_PLACE, Adapter
 from torchloom_models.llm.block_pool import ROOT
-from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.detokenizer import Detokenizes
 from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.notation import PLAIN, Notation
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.stop import StopMatcher
 
+
+if TYPE_CHECKING:
+    from torchloom_models.llm.grammar.state import GrammarState
 
 FinishReason = Literal["stop", "length"]
 
@@ -25,7 +29,9 @@ class Sequence:
     and values of the first `num_held` of them, and `content`, what the full ones among them are
     published under; `num_cached` tokens of the prompt had been run for another sequence. `lookup`
     guesses its next tokens, where anything does; `report` tells how likely its tokens were, where
-    that is asked. `adapter` writes its answer; None is the model as it is.
+    that is asked. `adapter` writes its answer; None is the model as it is. One with a `constraint`
+    has a `grammar`, which says what may follow, before it is run. `calls` tells calls of tools from
+    text, where there are tools.
     `finish_reason` is None until the end. `max_tokens` is what the parameters and the context
     allow.
     """
@@ -40,8 +46,11 @@ class Sequence:
         "_sent",
         "adapter",
         "blocks",
+        "calls",
+        "constraint",
         "content",
         "finish_reason",
+        "grammar",
         "has_begun",
         "ids",
         "lookup",
@@ -64,7 +73,8 @@ class Sequence:
         *,
         max_tokens: int,
         end_tokens: frozenset[int],
-        detokenizer: Detokenizer,
+        detokenizer: Detokenizes,
+        notation: Notation = PLAIN,
         adapter: Adapter | None = None,
     ) -> None:
         self.task_id = task_id
@@ -81,6 +91,9 @@ class Sequence:
         self.adapter = adapter
         self.content = self.root
         self.lookup: PromptLookup | None = None
+        self.constraint = notation.constraint
+        self.calls = notation.calls
+        self.grammar: GrammarState | None = None
         self.report: LogprobReport | None = None
         self.finish_reason: FinishReason | None = None
         self._end_tokens = frozenset() if params.ignore_eos else end_tokens
@@ -138,6 +151,8 @@ class Sequence:
         self._drawn, self._is_put_back = -1.0, False
         self.tokens.append(token)
         self.ids.append(token)
+        if self.grammar is not None:
+            self.grammar.accept(token)
         if token in self._end_tokens:
             return self._finish("stop", "")
         text = self._detokenizer.push(token)
@@ -145,6 +160,9 @@ class Sequence:
             text, is_stopped = self._match(text)
             if is_stopped:
                 self.finish_reason = "stop"
+        if self.finish_reason is None and self.grammar is not None and self.grammar.is_over:
+            # Nothing more may follow, whatever `min_tokens` and `ignore_eos` say.
+            return self._finish("stop", text)
         if self.finish_reason is None and len(self.tokens) >= self.max_tokens:
             return self._finish("length", text)
         if text:

@@ -25,7 +25,7 @@ class StopMatcher:
         if found >= 0:
             self._held = ""
             return held[:found], True
-        keep = max(_overlap(held, stop) for stop in self._stops)
+        keep = max(overlap(held, stop) for stop in self._stops)
         cut = len(held) - keep
         self._held = held[cut:]
         return held[:cut], False
@@ -36,7 +36,7 @@ class StopMatcher:
         return held
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Give the length of the longest end of `text` that begins `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -6,20 +6,18 @@ caller's InvalidInput.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from torchloom.errors import InvalidInput, ModelLoadError, nearest
+from torchloom.errors import InvalidInput, ModelLoadError
 from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.message import read_message
 from torchloom_models.llm.token_text import TokenTexts, to_token_texts
 
-
-#: Who may speak in a conversation.
-ROLES = ("assistant", "developer", "system", "tool", "user")
 
 #: What templates raise: their own `raise_exception`, the sandbox, and Python errors inside them.
 _TEMPLATE_ERRORS = (
@@ -63,15 +61,39 @@ class Tokenizer:
         token: int | None = self._inner.eos_token_id
         return token
 
+    def to_json(self) -> str | None:
+        """Give the Rust tokenizer's own document; None where there is no such tokenizer."""
+        return None if self._fast is None else str(self._fast.to_str())
+
     def encode(self, prompt: str) -> list[int]:
         """Give the tokens of raw text, with the special tokens that the model wants around it."""
         tokens: list[int] = self._inner(prompt)["input_ids"]
         return tokens
 
-    def encode_messages(self, messages: Sequence[object]) -> list[int]:
+    @property
+    def tool_template(self) -> str | None:
+        """The chat template that is run where there are tools; None without any."""
+        template = self._inner.chat_template
+        if isinstance(template, Mapping):
+            template = template.get("tool_use") or template.get("default")
+        return str(template) if template else None
+
+    def special_tokens(self, texts: Iterable[str]) -> dict[str, int]:
+        """Give those of these texts that are special tokens, which have no text when decoded."""
+        special = {
+            added.content: token
+            for token, added in self._inner.added_tokens_decoder.items()
+            if added.special
+        }
+        return {text: special[text] for text in texts if text in special}
+
+    def encode_messages(
+        self, messages: Sequence[object], tools: Sequence[Mapping[str, object]] = ()
+    ) -> list[int]:
         """Give the tokens of a conversation, up to where the model's answer begins.
 
-        Raises InvalidInput for a message that is not well formed, and when the template refuses.
+        `tools` are told to the template as they are. Raises InvalidInput for a message that is not
+        well formed, and when the template refuses.
         """
         if not self._inner.chat_template:
             message = (
@@ -79,10 +101,13 @@ class Tokenizer:
                 "or write a 'chat_template' in the model file."
             )
             raise InvalidInput(message)
-        conversation = [_read_message(index, entry) for index, entry in enumerate(messages)]
+        conversation = [read_message(index, entry) for index, entry in enumerate(messages)]
         try:
             text = self._inner.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=True
+                cast("list[dict[str, str]]", conversation),
+                tools=[dict(tool) for tool in tools] or None,
+                tokenize=False,
+                add_generation_prompt=True,
             )
         except _TEMPLATE_ERRORS as error:
             raise InvalidInput(f"The chat template refuses these messages: {error}") from error
@@ -108,21 +133,3 @@ class Tokenizer:
     def detokenizer(self) -> Detokenizer:
         """Give a decoder for one answer that grows token by token."""
         return Detokenizer(self.decode)
-
-
-def _read_message(index: int, entry: object) -> dict[str, str]:
-    place = f"messages[{index}]"
-    if not isinstance(entry, Mapping):
-        raise InvalidInput(f"{place} must be an object with 'role' and 'content'.")
-    unknown = sorted(str(key) for key in entry if key not in ("role", "content"))
-    if unknown:
-        hint = nearest(unknown[0], ("role", "content"))
-        raise InvalidInput(f"{place} has an unknown key {unknown[0]!r}.{hint}")
-    role = entry.get("role")
-    if role not in ROLES:
-        raise InvalidInput(f"{place} has an unknown role {role!r}.{nearest(str(role), ROLES)}")
-    content = entry.get("content")
-    if not isinstance(content, str):
-        kind = type(content).__name__
-        raise InvalidInput(f"{place} must have text as its 'content', not {kind}.")
-    return {"role": str(role), "content": content}

@@ -19,9 +19,9 @@ from torchloom.errors import InputTooLong, InvalidInput, InvalidModel, TaskFaile
 class Writer:
     """Says the last message, or the prompt, back: a word a step, up to `max_tokens` words.
 
-    "params" says its params; "refuse" is refused; "break" fails after its first word; "fail" before
-    it. Prompts count a token a word. Adapters from `bad` do not load. Log probabilities, where they
-    are asked for, are -1, -2 and so on, of a token a word.
+    "params" says its params; "call" calls a function; "refuse" is refused; "break" fails after its
+    first word; "fail" before it. Prompts count a token a word. Adapters from `bad` do not load. Log
+    probabilities, where they are asked for, are -1, -2 and so on, of a token a word.
     """
 
     device = "cpu"
@@ -54,6 +54,9 @@ class Writer:
             if asked == "fail" or (asked.startswith("break") and said):
                 self.cancel(task)
                 yield Failure(task, TaskFailed("The model broke."))
+            elif asked == "call":
+                self.cancel(task)
+                yield from _call(task, self._params[task])
             elif len(said) == min(most, len(words)):
                 told = _tell(self._params[task], asked, said)
                 self.cancel(task)
@@ -112,6 +115,17 @@ def _outputs(asked: str, said: list[str], *, is_whole: bool) -> Values:
     usage = {"prompt": len(asked.split()), "cached": 0, "completion": len(said)}
     reason = "stop" if is_whole else "length"
     return {"text": "".join(said), "finish_reason": reason, "usage": usage}
+
+
+def _call(task: int, params: Values) -> Iterable[Event]:
+    told = _tell(params, "call", ["<call>", "f"])
+    head: dict[str, object] = {"id": "c1", "type": "function"}
+    name, arguments = {"name": "f", "arguments": ""}, {"arguments": '{"a": 1}'}
+    yield Chunk(task, {"tool_calls": [{"index": 0, **head, "function": name}], **told})
+    yield Chunk(task, {"tool_calls": [{"index": 0, "function": arguments}]})
+    outputs = {**_outputs("call", [], is_whole=True), "finish_reason": "tool_calls"}
+    calls = [{**head, "function": {**name, **arguments}}]
+    yield Result(task, {**outputs, **told, "tool_calls": calls})
 
 
 def _embed(batch: Sequence[Work]) -> list[Values]:

@@ -31,6 +31,15 @@ chat_template: |-
   {{% for m in messages %}}{{{{ m.content + 3 if m.role == 'tool' else m.content }}}}{{% endfor %}}
 """
 
+#: The same with a chat template that knows tools, as Hermes and Qwen have it.
+CALLER = f"""{LLAMA.replace("name: tiny", "name: caller")}
+chat_template: |-
+  {{% for t in tools or [] %}}{{{{ t.function.name }}}} <tool_call> {{% endfor %}}
+  {{% for m in messages %}}{{{{ m.content }}}}
+  {{% for c in m.tool_calls or [] %}}<tool_call>{{{{ c.function | tojson }}}}</tool_call>
+  {{% endfor %}}{{% endfor %}}
+"""
+
 MINILM = """
 name: minilm
 kind: embedder
@@ -67,7 +76,14 @@ chat: {question: "{{ messages[-1].content }}"}
 """
 
 #: In the order in which they are served.
-FILES = {"tiny": LLAMA, "strict": STRICT, "minilm": MINILM, "painter": PAINTER, "asked": ASKED}
+FILES = {
+    "tiny": LLAMA,
+    "strict": STRICT,
+    "caller": CALLER,
+    "minilm": MINILM,
+    "painter": PAINTER,
+    "asked": ASKED,
+}
 
 
 #: Starts a server of files in a folder, with more arguments; gives its URL.

@@ -29,14 +29,16 @@ def test_reads_messages() -> None:
         ({"role": 3, "content": "x"}, "[0].role", "Expected `str`"),
         ({"role": "user", "content": "x", "name": 3}, "[0].name", "Expected `str"),
         ({"role": "user", "content": [3]}, "[0].content[0]", "Expected `object`"),
-        ({"role": "user", "content": {"type": "text"}}, "[0].content", "Expected `str | array`"),
+        ({"role": "user", "content": {"type": "text"}}, "[0].content", "Expected `str | array | "),
         ({"role": "user", "content": [{"type": "video"}]}, "[0].content[0].type", "is unknown"),
         (
             {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
             "[0].content[0].type",
             "is not read by a model of text",
         ),
-        ({"role": "assistant", "tool_calls": [{}]}, "[0].tool_calls", "is not served"),
+        ({"role": "assistant", "tool_calls": [{}]}, "[0].tool_calls[0].id", "is missing"),
+        ({"role": "assistant", "content": None}, "[0].content", "is missing"),
+        ({"role": "assistant", "content": "x", "refusal": "no"}, "[0].refusal", "is not served"),
     ],
 )
 def test_refuses_a_bad_message(message: dict[str, object], param: str, text: str) -> None:
@@ -46,6 +48,19 @@ def test_refuses_a_bad_message(message: dict[str, object], param: str, text: str
 
     assert refused.value.param == f"messages{param}"
     assert text in refused.value.message
+
+
+def test_reads_calls_and_what_came_of_them() -> None:
+    """An assistant that calls need not say anything; a tool names the call that it answers."""
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    values: list[dict[str, object]] = [
+        {"role": "assistant", "content": None, "tool_calls": [{**call, "colour": "blue"}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "7"},
+    ]
+    assert to_messages(values, "messages") == [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "7", "tool_call_id": "c1"},
+    ]
 
 
 def test_refuses_names_for_models() -> None:

@@ -96,6 +96,17 @@ async def test_tells_that_it_was_cut_short(client: httpx.AsyncClient, register: 
     assert last["response"]["output"][0]["content"] == answer["output"][0]["content"]
 
 
+async def test_asks_for_a_form(client: httpx.AsyncClient, register: Register) -> None:
+    """`text.format` is the model's parameter, and comes back as it was sent."""
+    await register(WRITER)
+    form = {"type": "json_schema", "name": "x", "schema": {"type": "integer"}, "strict": True}
+    answer = (await client.post(PATH, json=ask("params", text={"format": form}))).json()
+    said = json.loads(answer["output"][0]["content"][0]["text"])
+
+    assert said["structured_outputs"] == {"json": {"type": "integer"}}
+    assert answer["text"] == {"format": form}
+
+
 async def test_streams(client: httpx.AsyncClient, register: Register) -> None:
     """Events in OpenAI's order: what is begun, its text, what is done, then the whole."""
     await register(WRITER)
@@ -180,9 +191,31 @@ async def test_asks_a_workflow(client: httpx.AsyncClient, register: Register) ->
         ({"store": True}, "store", "unsupported_parameter"),
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"background": True}, "background", "unsupported_parameter"),
-        ({"tools": [{"type": "web_search"}]}, "tools", "unsupported_parameter"),
-        ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
-        ({"text": {"format": {"type": "json_object"}}}, "text", "unsupported_parameter"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "unsupported_value"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name", "missing_required_parameter"),
+        ({"tools": [3]}, "tools[0]", "invalid_value"),
+        ({"tool_choice": {"type": "mcp"}}, "tool_choice.type", "unsupported_value"),
+        ({"input": [{"type": "function_call"}]}, "input[0].call_id", "missing_required_parameter"),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c"}]},
+            "input[0].output",
+            "missing_required_parameter",
+        ),
+        (
+            {
+                "tools": [{"type": "function", "name": "f"}],
+                "include": ["message.output_text.logprobs"],
+            },
+            "include",
+            "unsupported_parameter",
+        ),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "x"}}},
+            "text.format.schema",
+            "missing_required_parameter",
+        ),
+        ({"text": {"verbosity": "low"}}, "text.verbosity", "unsupported_parameter"),
         ({"reasoning": {"effort": "high"}}, "reasoning", "unsupported_parameter"),
         ({"truncation": "auto"}, "truncation", "unsupported_parameter"),
         ({"include": ["reasoning.encrypted_content"]}, "include", "unsupported_parameter"),

@@ -117,6 +117,64 @@ async def test_hands_parameters_on(client: httpx.AsyncClient, register: Register
     assert json.loads(said) == {**given, "max_tokens": 90, "seed": 2**63 - 1}
 
 
+@pytest.mark.parametrize(
+    ("given", "form"),
+    [
+        ({"response_format": {"type": "json_object"}}, {"json_object": True}),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "a", "strict": True, "schema": {"type": "integer"}},
+                }
+            },
+            {"json": {"type": "integer"}},
+        ),
+        (
+            {"response_format": {"type": "text"}, "structured_outputs": {"choice": ["a", "b"]}},
+            {"choice": ["a", "b"]},
+        ),
+    ],
+)
+async def test_asks_for_a_form(
+    client: httpx.AsyncClient, register: Register, given: Body, form: Body
+) -> None:
+    """OpenAI's field and vLLM's come to one parameter, in chats and in completions."""
+    await register(WRITER)
+    chatted = (await client.post(CHAT, json=chat("params", **given))).json()
+    body = {"model": "writer", "prompt": "params", **given}
+    completed = (await client.post(TEXT, json=body)).json()
+
+    said = json.loads(chatted["choices"][0]["message"]["content"])
+    assert said["structured_outputs"] == form
+    assert json.loads(completed["choices"][0]["text"])["structured_outputs"] == form
+
+
+async def test_tells_calls(client: httpx.AsyncClient, register: Register) -> None:
+    """Calls are part of the message; streamed, their names come before their arguments."""
+    await register(WRITER)
+    tools = {"tools": [{"type": "function", "function": {"name": "f"}}]}
+    (whole,) = (await client.post(CHAT, json=chat("call", **tools))).json()["choices"]
+    chunks = read_chunks((await client.post(CHAT, json=chat("call", stream=True, **tools))).text)
+    function = {"name": "f", "arguments": '{"a": 1}'}
+
+    assert whole["message"] == {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+    }
+    assert whole["finish_reason"] == "tool_calls"
+    begun = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"tool_calls": [{"index": 0, **begun}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a": 1}'}}]},
+        {},
+    ]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
 async def test_gives_choices_with_seeds_of_their_own(
     client: httpx.AsyncClient, register: Register
 ) -> None:
@@ -202,7 +260,7 @@ async def test_streams_a_completion(client: httpx.AsyncClient, register: Registe
         (
             {"messages": [{"role": "user", "content": None}]},
             "messages[0].content",
-            "invalid_value",
+            "missing_required_parameter",
         ),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "invalid_value"),
         (
@@ -216,8 +274,8 @@ async def test_streams_a_completion(client: httpx.AsyncClient, register: Registe
             "missing_required_parameter",
         ),
         (
-            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]},
-            "messages[0].tool_call_id",
+            {"messages": [{"role": "assistant", "content": "x", "refusal": "no"}]},
+            "messages[0].refusal",
             "unsupported_parameter",
         ),
         ({"temperature": "hot"}, "temperature", "invalid_value"),
@@ -236,11 +294,32 @@ async def test_streams_a_completion(client: httpx.AsyncClient, register: Registe
         ({"stop": ""}, "stop", None),
         ({"logit_bias": {"cat": 1}}, "logit_bias", None),
         ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
-        ({"tools": []}, "tools", "unsupported_parameter"),
+        ({"tools": {}}, "tools", "invalid_value"),
+        ({"tools": [3]}, "tools[0]", "invalid_value"),
+        ({"tool_choice": 3}, "tool_choice", "invalid_value"),
+        ({"functions": []}, "functions", "unsupported_parameter"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format.json_schema",
+            "missing_required_parameter",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+            "missing_required_parameter",
+        ),
+        (
+            {
+                "response_format": {"type": "json_object"},
+                "structured_outputs": {"regex": "a"},
+            },
+            "structured_outputs",
+            "invalid_value",
+        ),
         ({"logprobs": 0}, "logprobs", "invalid_value"),
         ({"top_logprobs": 1}, "top_logprobs", "invalid_value"),
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "invalid_value"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
         ({"store": True}, "store", "unsupported_parameter"),
     ],
 )

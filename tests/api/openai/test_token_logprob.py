@@ -52,6 +52,22 @@ async def test_tells_the_tokens_of_a_chat(client: httpx.AsyncClient, register: R
     assert [each["top_logprobs"] for each in bare["content"]] == [[], []]
 
 
+async def test_tells_the_tokens_of_a_call(client: httpx.AsyncClient, register: Register) -> None:
+    """With the pieces of the call that they are part of."""
+    await register(WRITER)
+    function = {"type": "function", "function": {"name": "f"}}
+    body = {**_chat(logprobs=True, tools=[function])}
+    body["messages"] = [{"role": "user", "content": "call"}]
+    whole = (await client.post(CHAT, json=body)).json()["choices"][0]
+    chunks = _events((await client.post(CHAT, json={**body, "stream": True})).text)
+    told = [c["choices"][0] for c in chunks if c["choices"][0]["logprobs"]]
+
+    assert whole["message"]["tool_calls"][0]["function"]["name"] == "f"
+    assert [each["token"] for each in whole["logprobs"]["content"]] == ["<call>", "f"]
+    assert [each["logprobs"] for each in told] == [whole["logprobs"]]
+    assert told[0]["delta"]["tool_calls"][0]["function"]["name"] == "f"
+
+
 async def test_tells_nothing_unasked(client: httpx.AsyncClient, register: Register) -> None:
     """A model file that asks for them by itself changes no answer of a client that does not."""
     await register(WRITER + "params: {logprobs: 1}")

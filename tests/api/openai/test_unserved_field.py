@@ -10,7 +10,7 @@ from torchloom_api.openai.unserved_field import CHAT, refuse_unserved
 
 def test_lets_pass_what_asks_for_nothing() -> None:
     """Null, and the values that stand in the table."""
-    refuse_unserved({"tools": None, "store": False, "tool_choice": "none", "blue": 1}, CHAT)
+    refuse_unserved({"audio": None, "store": False, "function_call": "none", "blue": 1}, CHAT)
 
 
 @pytest.mark.parametrize("value", [True, 0, "", [], {}])
@@ -23,7 +23,7 @@ def test_takes_no_other_value_for_false(value: object) -> None:
 def test_names_the_place() -> None:
     """The field is named with the place that it stands in."""
     with pytest.raises(InvalidRequest) as refused:
-        refuse_unserved({"tools": [{}]}, CHAT, "messages[0].")
+        refuse_unserved({"functions": [{}]}, CHAT, "messages[0].")
 
-    assert refused.value.param == "messages[0].tools"
+    assert refused.value.param == "messages[0].functions"
     assert refused.value.code == "unsupported_parameter"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from adapter_files import greedy, merged, save_adapter
-from tiny_model import LAYOUTS, drain, ends, load_reference, open_tiny, save_model
+from tiny_model import LAYOUTS, drain, ends, generate, load_reference, open_tiny, save_model
 
 from torchloom.device import Device
 from torchloom.engine import Failure, Result, Work
@@ -352,3 +353,33 @@ def test_fails_alone_where_an_adapter_overflows(llama: Path, two: tuple[Path, Pa
     assert isinstance(results[0], Failure)
     assert good.tokens == greedy(merged(llama, two[0]), PROMPT, NUM_TOKENS)
     assert plain.tokens == greedy(load_reference(llama), PROMPT, NUM_TOKENS)
+
+
+def test_holds_adapters_to_forms(llama: Path, two: tuple[Path, Path]) -> None:
+    """In one batch: a form, an adapter, both and neither; each writes what it writes alone."""
+    first, second = two
+    adapters = {"first": str(first), "second": str(second)}
+    engine = open_tiny(llama, max_sequences=4, adapters=adapters, max_lora_rank=8)
+    form = {"regex": "([a-z]{2} ){6}"}
+    asked: list[Mapping[str, object]] = [
+        {"adapter": "first", "structured_outputs": form},
+        {"structured_outputs": form},
+        {"adapter": "second", "max_tokens": NUM_TOKENS, "ignore_eos": True},
+        {"max_tokens": NUM_TOKENS, "ignore_eos": True},
+    ]
+    alone = [generate(engine, PROMPT, **each) for each in asked]
+    for number, each in enumerate(asked):
+        engine.admit(Work(number, {"prompt": PROMPT}, each))
+    results = ends(drain(engine))
+    texts = []
+    for number, end in enumerate(alone):
+        together = results[number]
+        assert isinstance(end, Result), end
+        assert isinstance(together, Result), together
+        assert together.outputs == end.outputs
+        texts.append(str(end.outputs["text"]))
+
+    assert all(re.fullmatch(form["regex"], text) for text in texts[:2])
+    assert texts[0] != texts[1]
+    assert texts[2] != texts[3]
+    engine.close()

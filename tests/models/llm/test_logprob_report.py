@@ -29,12 +29,12 @@ def test_tells_a_token_once_and_with_its_text() -> None:
     """What has no text yet waits for the text that comes; the end brings what is left."""
     report, _ = _report()
     report.note(97, -0.5, [(98, -0.1)])
-    first = report.take("", is_over=False)
+    first = report.take(has_text=False, is_over=False)
     report.note(98, -0.25, [(98, -0.25)])
-    second = report.take("ab", is_over=False)
-    third = report.take("c", is_over=False)
+    second = report.take(has_text=True, is_over=False)
+    third = report.take(has_text=True, is_over=False)
     report.note(99, -1.0, [])
-    last = report.take("", is_over=True)
+    last = report.take(has_text=False, is_over=True)
 
     assert first == third == {}
     assert [entry["id"] for entry in second["logprobs"]] == [97, 98]
@@ -65,11 +65,11 @@ def test_tells_the_prompt_once_and_first() -> None:
     report, _ = _report(num_top=None, num_prompt_top=0)
     assert report.lacks_prompt
     report.note_prompt(66, -2.0, [])
-    first = report.take("", is_over=False)
+    first = report.take(has_text=False, is_over=False)
 
     assert not report.lacks_prompt
     assert [entry["logprob"] for entry in first["prompt_logprobs"]] == [None, -2.0]
-    assert report.take("x", is_over=True) == {}
+    assert report.take(has_text=True, is_over=True) == {}
     assert report.outputs == {"prompt_logprobs": first["prompt_logprobs"]}
 
 
