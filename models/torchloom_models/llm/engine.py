@@ -21,6 +21,7 @@ from torchloom.errors import InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
 from torchloom_models.llm.adapter_field import SETTING
 from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.draft.drafter import Drafter
 from torchloom_models.llm.logprob import Logprobs, note_prompt
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
@@ -58,6 +59,7 @@ class LlmEngine:
         budget: Budget,
         facts: EngineFacts,
         adapters: AdapterTable | None = None,
+        drafter: Drafter | None = None,
     ) -> None:
         self.device = facts.device
         self.notes = facts.notes
@@ -71,6 +73,7 @@ class LlmEngine:
         self.budget = budget
         self._sequences: dict[int, Sequence] = {}
         self._adapters = adapters
+        self._drafter = drafter
 
     def room(self) -> Room:
         """Say how many sequences it holds at once."""
@@ -89,6 +92,8 @@ class LlmEngine:
         spans = self._scheduler.plan(self.budget)
         if not spans:
             return []
+        if self._drafter is not None:
+            spans = self._drafter.fill(spans)
         logits = self._runner.run(spans, self._scheduler.running)
         self._scheduler.advance(spans)
         return self._account(spans, logits)
@@ -128,11 +133,14 @@ class LlmEngine:
 
     def code_status(self) -> list[CodeStatus]:
         """Say how the code of each part stands."""
-        return self._runner.code_status()
+        drafter = [] if self._drafter is None else self._drafter.code_status()
+        return [*self._runner.code_status(), *drafter]
 
     def close(self) -> None:
         """End what still compiles."""
         self._runner.close()
+        if self._drafter is not None:
+            self._drafter.close()
 
     @property
     def is_idle(self) -> bool:
@@ -168,8 +176,8 @@ class LlmEngine:
                 if goes_on and token in span.draft[number : number + 1]:
                     span.sequence.num_held += 1
                     right.append((span, row))
-                elif span.draft and span.sequence.lookup is not None:
-                    span.sequence.lookup.learn(number)
+                elif span.guesser is not None:
+                    span.guesser.learn(number)
             ends = right
             number += 1
         return events

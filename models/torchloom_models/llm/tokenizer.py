@@ -63,6 +63,12 @@ class Tokenizer:
         token: int | None = self._inner.eos_token_id
         return token
 
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Every token that it knows, and its number."""
+        tokens: dict[str, int] = self._inner.get_vocab()
+        return tokens
+
     def encode(self, prompt: str) -> list[int]:
         """Give the tokens of raw text, with the special tokens that the model wants around it."""
         tokens: list[int] = self._inner(prompt)["input_ids"]
