@@ -18,7 +18,7 @@ from torchloom_models.llm.sequence import Sequence
 class DraftRow:
     """What the draft model holds of one sequence: `num_held` of its tokens, then `guessed` ones."""
 
-    trust: Trust = field(default_factory=Trust)
+    trust: Trust
     blocks: list[int] = field(default_factory=list)
     num_held: int = 0
     guessed: list[int] = field(default_factory=list)
@@ -40,7 +40,8 @@ class DraftTable:
     """The rows of the sequences that are guessed for: of running ones alone.
 
     At most `max_tokens` are guessed at once for each, none while more than `max_writers` write,
-    and none beyond `max_length`, which the draft model's context may bound.
+    and none beyond `max_length`, which the draft model's context may bound. A sequence begins with
+    the trust that the last one to leave had.
     """
 
     def __init__(
@@ -51,13 +52,16 @@ class DraftTable:
         self._max_writers = max_writers
         self._max_length = max_length
         self._rows: dict[Sequence, DraftRow] = {}
+        self._latest = Trust()
 
     def limit(self, sequence: Sequence, num_writers: int) -> int:
         """Give how many tokens to guess for a sequence now, where so many write."""
         most = min(self._max_tokens, self._max_length - sequence.length)
         if num_writers > self._max_writers or most <= 0:
             return 0
-        return self._rows.setdefault(sequence, DraftRow()).trust.limit(most)
+        if sequence not in self._rows:
+            self._rows[sequence] = DraftRow(self._latest.heir())
+        return self._rows[sequence].trust.limit(most)
 
     def hold(
         self, sequence: Sequence, length: int, beside: Collection[Sequence]
@@ -90,6 +94,7 @@ class DraftTable:
         row = self._rows.pop(sequence, None)
         if row is not None:
             self._pool.release(row.blocks)
+            self._latest = row.trust
 
     def check(self, running: Group[Sequence]) -> None:
         """Assert the invariant: blocks are held by running sequences, enough for each."""

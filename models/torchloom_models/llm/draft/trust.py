@@ -22,7 +22,7 @@ _SHARE: Final = 1 / 3
 _GROWTH: Final = 2
 
 #: How many tokens a pause takes at first, and at most; each is twice as long as the one before.
-_FIRST_PAUSE, _MAX_PAUSE = 8, 64
+_FIRST_PAUSE, _MAX_PAUSE = 8, 128
 
 
 class Trust:
@@ -35,6 +35,12 @@ class Trust:
         self._num_asked = 0
         self._pause = 0
         self._next_pause = _FIRST_PAUSE
+
+    def heir(self) -> Trust:
+        """Give another sequence's, which begins where this one stands: mostly texts are alike."""
+        heir = Trust()
+        heir._mean, heir._pause, heir._next_pause = self._mean, self._pause, self._next_pause
+        return heir
 
     def limit(self, most: int) -> int:
         """Give how many tokens may be guessed now; 0 in a pause, which is a token shorter then."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.draft.table import DraftRow, DraftTable
+from torchloom_models.llm.draft.trust import Trust
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
 
@@ -37,7 +38,7 @@ def test_guesses_within_the_models_context_and_for_few_alone() -> None:
 
 def test_keeps_what_was_guessed_rightly() -> None:
     """What came otherwise is not there: it will be run, over what was wrong."""
-    row = DraftRow(num_held=3, guessed=[7, 8, 9])
+    row = DraftRow(Trust(), num_held=3, guessed=[7, 8, 9])
 
     row.settle([0, 1, 2, 7, 8, 5, 9])
     assert (row.num_held, row.guessed) == (5, [])
@@ -64,6 +65,20 @@ def test_takes_blocks_of_those_that_are_not_guessed_for_now() -> None:
     assert row is not None
     assert (len(row.blocks), len(beside.blocks), held.blocks, held.num_held) == (2, 1, [], 0)
     table.check([first, second, third])
+
+
+def test_begins_as_the_last_to_leave_ended() -> None:
+    """Texts that are not foreseen cost the first of them something, and the others next to nothing."""
+    table = _table()
+    first, second = _sequence(5), _sequence(5)
+    for _ in range(3):
+        table.limit(first, 1)
+        row = table.hold(first, 7, {first})
+        assert row is not None
+        row.trust.learn(0)
+    table.release(first)
+
+    assert [table.limit(second, 1) for _ in range(9)] == [0] * 8 + [2]
 
 
 def test_gives_the_blocks_of_a_sequence_back() -> None:

@@ -25,7 +25,7 @@ def test_shortens_wrong_guesses_and_pauses() -> None:
 
     assert _limits(trust, 8, 0, 0, 0) == [3, 2, 2]
     pauses = []
-    for _ in range(5):
+    for _ in range(6):
         pause = 0
         while not (limit := trust.limit(8)):
             pause += 1
@@ -33,13 +33,27 @@ def test_shortens_wrong_guesses_and_pauses() -> None:
         assert limit == 2
         trust.learn(0)
 
-    assert pauses == [8, 16, 32, 64, 64]
+    assert pauses == [8, 16, 32, 64, 128, 128]
 
 
 def test_goes_on_with_guesses_that_are_right_now_and_then() -> None:
     """One right token of each guess, or half of the guesses of one token, is worth going on."""
     assert 0 not in _limits(Trust(), 8, *[1] * 50)
     assert 0 not in _limits(Trust(), 1, *[1, 0] * 50)
+
+
+def test_is_handed_on() -> None:
+    """Another text begins as this one ended, and each then goes its own way."""
+    trust = Trust()
+    _limits(trust, 8, 0, 0, 0)
+    for _ in range(5):
+        trust.limit(8)
+
+    heir = trust.heir()
+
+    assert [heir.limit(8) for _ in range(4)] == [0, 0, 0, 2]
+    heir.learn(2)
+    assert trust.limit(8) == 0
 
 
 def test_begins_with_a_short_pause_once_guesses_were_right_again() -> None:
