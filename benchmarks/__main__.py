@@ -24,6 +24,7 @@ NAMES = (
     "chunked_prefill",
     "prefix_cache",
     "prompt_lookup",
+    "draft_model",
     "lora",
     "rag",
     "pictures",

@@ -18,6 +18,7 @@ from torchloom.orchestrator import Orchestrator
 from torchloom.signature import Signature
 from torchloom_api.settings import Settings
 from torchloom_models.kind import KINDS
+from torchloom_models.llm.draft.field import draft_source
 from torchloom_models.source import find_fault
 from torchloom_models.spec import parse_model
 from torchloom_workflows.builder import build_graph, function_calls, inline_models
@@ -81,6 +82,7 @@ class Reader:
         adapters = cast("Mapping[str, str]", config.get("adapters", {}))
         named: dict[tuple[str, ...], object] = {("source",): config.get("source")}
         named |= {("adapters", name): source for name, source in adapters.items()}
+        named["speculation", "draft"] = draft_source(config)
         for path, source in named.items():
             wrong = self._refuse(source) if isinstance(source, str) else None
             if wrong is not None:

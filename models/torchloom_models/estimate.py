@@ -1,5 +1,7 @@
 """Estimate: what a model will hold in memory: its weights, and the cache that it sets aside.
 
+A draft model that it brings along counts with it.
+
 Weights count as large as their files are, which are not opened. Of a language model's
 `config.json` it reads what a token takes in the cache.
 """
@@ -15,6 +17,7 @@ import msgspec
 from torchloom.byte_count import parse_byte_count
 from torchloom.deployment import Report
 from torchloom.errors import InvalidModel, ModelLoadError
+from torchloom_models.llm.draft.field import MAX_WRITERS, draft_source
 from torchloom_models.source import find_local, resolve_source
 from torchloom_models.weights import find_weights
 
@@ -33,24 +36,38 @@ class _Shape(msgspec.Struct):
     head_dim: int | None = None
     dtype: str | None = None
     torch_dtype: str | None = None
+    max_position_embeddings: int = 0
 
 
 def estimate_bytes(config: Mapping[str, object]) -> int:
     """Add up what a model file asks for; 0 of a source that is not here yet, or cannot be read."""
-    try:
-        path = find_local(str(config["source"]))
-    except (InvalidModel, ModelLoadError, OSError, ValueError):
-        return 0  # loading will say what is wrong
-    return 0 if path is None else _bytes_at(path) + _cache_bytes(config, path)
+    path, draft = _find(config["source"]), _find(draft_source(config))
+    return 0 if path is None else _all_bytes(config, path, draft)
 
 
 def fetch_bytes(config: Mapping[str, object], report: Report) -> int:
-    """Fetch the source of a model file, and add up what it asks for: a Preparation.
+    """Fetch the sources of a model file, and add up what it asks for: a Preparation.
 
     Raises ModelLoadError where it cannot be fetched.
     """
     path = resolve_source(str(config["source"]), report)
-    return _bytes_at(path) + _cache_bytes(config, path)
+    draft = draft_source(config)
+    return _all_bytes(config, path, None if draft is None else resolve_source(draft, report))
+
+
+def _find(source: object) -> Path | None:
+    """Give the place of a source that is on this machine, if it is; loading says what is wrong."""
+    try:
+        return None if source is None else find_local(str(source))
+    except (InvalidModel, ModelLoadError, OSError, ValueError):
+        return None
+
+
+def _all_bytes(config: Mapping[str, object], path: Path, draft: Path | None) -> int:
+    count = _bytes_at(path) + _cache_bytes(config, path)
+    if draft is not None:
+        count += _bytes_at(draft) + _draft_cache_bytes(config, path, draft)
+    return count
 
 
 def _cache_bytes(config: Mapping[str, object], folder: Path) -> int:
@@ -62,20 +79,35 @@ def _cache_bytes(config: Mapping[str, object], folder: Path) -> int:
     return tokens and tokens * _token_bytes(folder, str(config.get("dtype", "auto")))
 
 
+def _draft_cache_bytes(config: Mapping[str, object], folder: Path, draft: Path) -> int:
+    """Give what is set aside for a draft model: the sequences that it guesses for together."""
+    dtype = str(config.get("dtype", "auto"))
+    own = _token_bytes(folder, dtype)
+    num_tokens = _cache_bytes(config, folder) // own if own else 0
+    stated = config.get("max_sequences") or config.get("max_size") or MAX_WRITERS
+    longest = cast("int", config.get("max_length") or _read_shape(folder).max_position_embeddings)
+    most = min(cast("int", stated), MAX_WRITERS) * longest
+    return min(num_tokens, most or num_tokens) * _token_bytes(draft, dtype)
+
+
 def _token_bytes(folder: Path, dtype: str) -> int:
     """Give what a token takes in the cache of plain attention; 0 where the files do not say.
 
     Loading knows it better, and says where it does not fit.
     """
-    try:
-        shape = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Shape)
-    except (OSError, msgspec.DecodeError):
-        return 0
+    shape = _read_shape(folder)
     heads = shape.num_attention_heads
     width = shape.head_dim or (shape.hidden_size // heads if heads else 0)
     stored = shape.dtype or shape.torch_dtype or ""
     item = _ITEM_BYTES.get(dtype) or _ITEM_BYTES.get(stored, 4)
     return 2 * shape.num_hidden_layers * (shape.num_key_value_heads or heads) * width * item
+
+
+def _read_shape(folder: Path) -> _Shape:
+    try:
+        return msgspec.json.decode((folder / "config.json").read_bytes(), type=_Shape)
+    except (OSError, msgspec.DecodeError):
+        return _Shape()
 
 
 def _bytes_at(path: Path) -> int:

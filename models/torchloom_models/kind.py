@@ -16,6 +16,7 @@ from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.llm.adapter_field import FIELDS as ADAPTER_FIELDS
 from torchloom_models.llm.adapter_field import PARAMS as ADAPTER_PARAMS
+from torchloom_models.llm.draft.field import SPECULATION
 from torchloom_models.llm.grammar.form import STRUCTURED_OUTPUTS
 from torchloom_models.llm.logprob_schema import LOGPROB_OUTPUTS, LOGPROB_PARAMS
 from torchloom_models.llm.tool.format import FORMAT_NAMES
@@ -195,20 +196,7 @@ _LLM = Kind(
             "default": True,
             "description": "Sequences that begin alike share what they hold, where a device can.",
         },
-        "speculation": {
-            "type": "object",
-            "properties": {
-                "prompt_lookup": {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": 32,
-                    "description": "So many tokens at once are guessed from what was there before.",
-                },
-            },
-            "required": ["prompt_lookup"],
-            "additionalProperties": False,
-            "description": "Tokens are guessed, and checked several at once, where a device can.",
-        },
+        "speculation": SPECULATION,
         "tool_format": {
             "type": "string",
             "enum": list(FORMAT_NAMES),

@@ -21,6 +21,7 @@ from torchloom_models.backend import BACKENDS, WEIGHT_FORMATS, backend_of, find_
 from torchloom_models.compile_settings import Mode
 from torchloom_models.estimate import estimate_bytes
 from torchloom_models.kind import KINDS, Kind
+from torchloom_models.llm.draft.field import draft_source, with_draft_source
 from torchloom_models.schema import BOOLEAN, POSITIVE, STRING
 from torchloom_models.source import find_fault
 
@@ -110,6 +111,8 @@ def parse_model(document: Document, *, base: Path) -> Deployment:
         faults += [document.fault(fault, "source")] if fault else []
     if "adapters" in kind.fields and "adapters" not in bad:
         faults += _find_adapter_faults(document, data)
+    if "speculation" in kind.fields and "speculation" not in bad:
+        faults += _find_draft_faults(document, data)
     if faults:
         raise _invalid(document, faults)
     return _deploy(kind, data, devices, base)
@@ -188,6 +191,21 @@ def _find_adapter_faults(document: Document, data: Mapping[str, object]) -> list
     return faults
 
 
+def _find_draft_faults(document: Document, data: Mapping[str, object]) -> list[Fault]:
+    """Find a draft model whose source is none, and what is said of one that is not there."""
+    source = draft_source(data)
+    if source is not None:
+        fault = find_fault(source)
+        return [document.fault(fault, "speculation", "draft")] if fault else []
+    if "tokens" in cast("Mapping[str, object]", data.get("speculation", {})):
+        message = (
+            "`tokens` says how many a draft model guesses, but there is no `draft`. Name one, or "
+            "write `prompt_lookup`."
+        )
+        return [document.fault(message, "speculation", "tokens")]
+    return []
+
+
 def _invalid(document: Document, faults: list[Fault]) -> InvalidModel:
     name = document.data.get("name") if isinstance(document.data, dict) else None
     whose = f"Model {name!r}" if isinstance(name, str) else "The model file"
@@ -230,7 +248,7 @@ def _deploy(
         params=cast("Mapping[str, object]", data.get("params", {})),
         threads=cast("int | None", data.get("threads")),
         estimated_bytes=estimate_bytes(config) if has_weights else 0,
-        prepare=_FETCH if has_weights and str(source).startswith("hf://") else "",
+        prepare=_FETCH if has_weights and _is_to_be_fetched(config) else "",
         is_inline=cast("bool", data.get("inline", kind.is_inline)),
     )
 
@@ -257,7 +275,13 @@ def _config(
     if "adapters" in config:
         sources = cast("Mapping[str, str]", config["adapters"])
         config["adapters"] = {name: _absolute(each, base) for name, each in sources.items()}
-    return config
+    draft = draft_source(config)
+    return config if draft is None else with_draft_source(config, _absolute(draft, base))
+
+
+def _is_to_be_fetched(config: Mapping[str, object]) -> bool:
+    sources = (config["source"], draft_source(config))
+    return any(str(source).startswith("hf://") for source in sources)
 
 
 def _absolute(source: str, base: Path) -> str:

@@ -157,6 +157,16 @@ def test_lets_no_adapter_lead_out_of_the_store(tmp_path: Path, source: str) -> N
         reader.read_source(source)
 
 
+@pytest.mark.parametrize("source", ["/etc", "../../x", "hf://org/name@main"])
+def test_lets_no_draft_model_lead_out_of_the_store(tmp_path: Path, source: str) -> None:
+    """In a model file that came over the network."""
+    reader = Reader(Settings(store=str(tmp_path / "store"), sources=()))
+    text = f"name: m\nkind: llm\nsource: m\nspeculation: {{draft: {source!r}}}\n"
+    with pytest.raises(InvalidModel, match="ver the network") as caught:
+        reader.read_model(text, None)
+    assert caught.value.faults[0].pointer == "/speculation/draft"
+
+
 def test_reads_an_adapters_path_from_the_stores_files(reader: Reader, tmp_path: Path) -> None:
     """And refuses words that are no source."""
     assert reader.read_source("loras/a") == str(tmp_path / "store" / "files" / "loras" / "a")

@@ -104,6 +104,36 @@ def test_counts_the_cache_that_is_set_aside(
     assert fetch_bytes(config, lambda *_: None) == 5 + count
 
 
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ({}, 0),
+        ({"kv_cache": {"tokens": 100}}, 100),
+        ({"kv_cache": {"memory": 100 * 192}}, 100),
+        ({"kv_cache": {"tokens": 1000}}, 4 * 50),
+        ({"kv_cache": {"tokens": 1000}, "max_length": 20}, 4 * 20),
+        ({"kv_cache": {"tokens": 1000}, "max_length": 20, "max_sequences": 3}, 3 * 20),
+    ],
+)
+def test_counts_a_draft_model(values: dict[str, object], count: int, tmp_path: Path) -> None:
+    """Its weights; and its cache, of the few sequences that it guesses for, where one is stated."""
+    shape = {"num_attention_heads": 4, "hidden_size": 32, "max_position_embeddings": 50}
+    for name, size, layers in (("model", 100, 3), ("draft", 7, 1)):
+        _write(tmp_path / name / "model.safetensors", size)
+        text = json.dumps({**shape, "num_hidden_layers": layers, "num_key_value_heads": 1})
+        (tmp_path / name / "config.json").write_text(text)
+    own = {"source": str(tmp_path / "model"), **values}
+    config = {**own, "speculation": {"draft": str(tmp_path / "draft"), "tokens": 4}}
+
+    more = 7 + count * 2 * 8 * 4
+
+    assert estimate_bytes(config) == estimate_bytes(own) + more
+    assert fetch_bytes(config, lambda *_: None) == fetch_bytes(own, lambda *_: None) + more
+    # One that is not here yet counts once it has been fetched.
+    away = {**own, "speculation": {"draft": "hf://org/name@main"}}
+    assert estimate_bytes(away) == estimate_bytes(own)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"num_hidden_layers": "many"}', "{}"])
 def test_counts_no_tokens_of_an_unknown_model(text: str, tmp_path: Path) -> None:
     """Loading will know, and says where they do not fit."""

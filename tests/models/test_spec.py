@@ -207,6 +207,36 @@ def test_lets_language_models_alone_have_adapters() -> None:
     assert any("adapters" in fault for fault in faults), faults
 
 
+def test_reads_a_draft_model() -> None:
+    """Its path is relative to the file, as the model's is; what is on the hub is fetched before."""
+    for draft, wanted in (("small", "/srv/models/small"), ("hf://org/small@main",) * 2):
+        speculation = {"draft": draft, "tokens": 5, "prompt_lookup": 8}
+        deployment = parse_model(Document(data={**LLM, "speculation": speculation}), base=BASE)
+
+        assert deployment.config["speculation"] == {**speculation, "draft": wanted}
+        assert bool(deployment.prepare) == wanted.startswith("hf://")
+
+
+@pytest.mark.parametrize(
+    ("speculation", "words"),
+    [
+        ({}, "at least 1 entry"),
+        ({"draft": "hf://org/name"}, "names no revision"),
+        ({"draft": ""}, "at least 1 character"),
+        ({"draft": "small", "tokens": 0}, "1 or more"),
+        ({"draft": "small", "tokens": 33}, "32 or less"),
+        ({"tokens": 5}, "there is no `draft`"),
+        ({"prompt_lookup": 8, "tokens": 5}, "there is no `draft`"),
+        ({"prompt_lookups": 8}, "prompt_lookup"),
+    ],
+)
+def test_refuses_guesses_that_cannot_work(speculation: dict[str, object], words: str) -> None:
+    """Before anything is loaded."""
+    faults = faults_of({**LLM, "speculation": speculation})
+
+    assert any(words in fault for fault in faults), faults
+
+
 @pytest.mark.parametrize(
     ("kv_cache", "says"),
     [

@@ -20,7 +20,7 @@ from torchloom.engine import Chunk, Event, Failure, Occupancy, Result, Room, Wor
 from torchloom.errors import InvalidInput, InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
 from torchloom_models.llm.adapter_field import SETTING
-from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.draft.drafter import Drafter
 from torchloom_models.llm.grammar.arrival import Arrivals
 from torchloom_models.llm.logprob import Logprobs, note_prompt
 from torchloom_models.llm.request import RequestReader
@@ -62,7 +62,7 @@ class LlmEngine:
         arrivals: Arrivals,
         budget: Budget,
         facts: EngineFacts,
-        adapters: AdapterTable | None = None,
+        drafter: Drafter | None = None,
     ) -> None:
         self.device = facts.device
         self.notes = facts.notes
@@ -76,7 +76,7 @@ class LlmEngine:
         #: What goes through a pass at most; may be set between steps.
         self.budget = budget
         self._sequences: dict[int, Sequence] = {}
-        self._adapters = adapters
+        self._drafter = drafter
 
     def room(self) -> Room:
         """Say how many sequences it holds at once."""
@@ -98,6 +98,8 @@ class LlmEngine:
         if not spans:
             self._arrivals.wait(0 if events else _REST_S)
             return events
+        if self._drafter is not None:
+            spans = self._drafter.fill(spans)
         logits = self._runner.run(spans, self._scheduler.running)
         self._scheduler.advance(spans)
         return events + self._account(spans, logits)
@@ -113,15 +115,15 @@ class LlmEngine:
 
         Raises InvalidModel, and nothing has changed, for one that cannot be loaded.
         """
-        name = key.removeprefix(SETTING)
-        if name == key or self._adapters is None:
+        name, adapters = key.removeprefix(SETTING), self._reader.adapters
+        if name == key or adapters is None:
             raise InvalidModel(f"{key!r} is nothing that this model can be told while it serves.")
         if value is None:
-            self._adapters.unload(name)
+            adapters.unload(name)
             return
         source = cast("Mapping[str, str]", value)["source"]
         used = {each.place for each in self._sequences.values()}
-        self._adapters.load(name, source, used=used)
+        adapters.load(name, source, used=used)
 
     def occupancy(self) -> Occupancy:
         """Say how full its cache is, and whether more tasks would only wait."""
@@ -137,12 +139,15 @@ class LlmEngine:
 
     def code_status(self) -> list[CodeStatus]:
         """Say how the code of each part stands."""
-        return self._runner.code_status()
+        drafter = [] if self._drafter is None else self._drafter.code_status()
+        return [*self._runner.code_status(), *drafter]
 
     def close(self) -> None:
         """End what still compiles."""
         self._arrivals.close()
         self._runner.close()
+        if self._drafter is not None:
+            self._drafter.close()
 
     @property
     def is_idle(self) -> bool:
@@ -189,8 +194,8 @@ class LlmEngine:
                 if goes_on and token in span.draft[number : number + 1]:
                     span.sequence.num_held += 1
                     right.append((span, row))
-                elif span.draft and span.sequence.lookup is not None:
-                    span.sequence.lookup.learn(number)
+                elif span.guesser is not None:
+                    span.guesser.learn(number)
             ends = right
             number += 1
         return events

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
+import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from torchloom.deployment import Report
@@ -19,6 +21,7 @@ from torchloom_models.llm.adapter_table import AdapterTable
 from torchloom_models.llm.cache_room import CacheRoom, free_bytes
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.decode_step import DecodeStep
+from torchloom_models.llm.draft.plan import DraftPlan, OpenDraft
 from torchloom_models.llm.engine import EngineFacts, LlmEngine
 from torchloom_models.llm.grammar.arrival import Arrivals
 from torchloom_models.llm.grammar.compiler import GrammarCompiler
@@ -80,6 +83,7 @@ class LlmOpening(Opening[LlmEngine]):
         "kv_cache",
         "speculation",
         "adapter_shape",
+        "draft_model",
     )
 
     def __init__(self, config: Mapping[str, object], report: Report) -> None:
@@ -88,7 +92,10 @@ class LlmOpening(Opening[LlmEngine]):
         self._adapters = AdapterPlan.of_model(config, report)
         if self._adapters is not None:
             # Others of the same shape take as long.
-            self._config = {**config, "adapter_shape": self._adapters.shape}
+            self._config = {**self._config, "adapter_shape": self._adapters.shape}
+        self._draft = DraftPlan.of_model(config, self._checkpoint, report)
+        if self._draft is not None:
+            self._config = {**self._config, "draft_model": self._draft.checkpoint.digest}
 
     @property
     def _model(self) -> str:
@@ -111,13 +118,17 @@ class LlmOpening(Opening[LlmEngine]):
             mixer, table = self._adapters.open(model, label, self._report)
         room = _cache_room(model, checkpoint, config, place)
         runner, size = self._runner(model, room, label, place, mixer)
+        draft = self._open_draft(runner, room, size, label, dtype)
         if self._has_warm_up:
             runner.warm_up(self._report)
+            if draft is not None:
+                draft.runner.warm_up(self._report)
         # Pages of a CPU's memory count for nobody before they are written to.
         is_reserved = room.kv_cache is not None and place == "cpu"
-        reserved = size.num_tokens * room.bytes_per_token if is_reserved else 0
+        taken = size.num_tokens * room.bytes_per_token + (draft.num_bytes if draft else 0)
+        reserved = taken if is_reserved else 0
         return self._assemble(
-            runner, label, place, note=size.note, reserved=reserved, adapters=table
+            runner, label, place, note=size.note, reserved=reserved, adapters=table, draft=draft
         )
 
     def _runner(
@@ -132,6 +143,24 @@ class LlmOpening(Opening[LlmEngine]):
         step = DecodeStep(model, cache, recipe, mixer)
         return ModelRunner(model, cache, step, device=place, mixer=mixer), size
 
+    def _open_draft(
+        self, runner: Runner, room: CacheRoom, size: CacheSize, label: str, dtype: torch.dtype
+    ) -> OpenDraft | None:
+        """Open the draft model beside a model whose passes take guesses; None where there is none.
+
+        Raises ModelLoadError where it cannot be loaded.
+        """
+        if self._draft is None or not runner.max_draft:
+            return None
+        self._report("loading the draft model", None)
+        place = room.device
+        model = self._draft.load_model(dtype, place)
+        own = _cache_room(model, self._draft.checkpoint, self._draft.cache_config(size), place)
+        left = own.free_bytes - size.num_tokens * room.bytes_per_token
+        recipe = self._recipe(label, str(dtype))
+        key = replace(recipe.key, model=self._draft.checkpoint.digest, part="draft")
+        return self._draft.open(model, replace(own, free_bytes=left), replace(recipe, key=key))
+
     def _assemble(
         self,
         runner: Runner,
@@ -141,6 +170,7 @@ class LlmOpening(Opening[LlmEngine]):
         note: str,
         reserved: int,
         adapters: AdapterTable | None,
+        draft: OpenDraft | None,
     ) -> LlmEngine:
         checkpoint = self._checkpoint
         tokenizer = Tokenizer.from_folder(
@@ -158,15 +188,8 @@ class LlmOpening(Opening[LlmEngine]):
                 tool_format=cast("str | None", self._config.get("tool_format")),
                 adapters=adapters,
             ),
-            adapters=adapters,
-            scheduler=Scheduler(
-                runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
-                num_rows=runner.num_rows,
-                bucket_of_rows=runner.row_bucket,
-                max_draft=self._max_draft,
-                max_drafts=runner.max_draft,
-                max_scored=runner.max_scored,
-            ),
+            drafter=None if draft is None else draft.drafter,
+            scheduler=self._scheduler(runner, draft),
             runner=runner,
             sampler=Sampler(
                 vocabulary_size=checkpoint.vocabulary_size,
@@ -183,15 +206,28 @@ class LlmOpening(Opening[LlmEngine]):
             budget=_BUDGETS[label.partition(":")[0]],
             facts=EngineFacts(
                 device=label,
-                notes=(*([note] if note else []), *self._notes(runner, tokenizer)),
+                notes=(*([note] if note else []), *self._notes(runner, tokenizer, draft)),
                 reserved_bytes=reserved,
             ),
         )
 
-    def _notes(self, runner: Runner, tokenizer: Tokenizer) -> list[str]:
+    def _scheduler(self, runner: Runner, draft: OpenDraft | None) -> Scheduler:
+        return Scheduler(
+            runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
+            num_rows=runner.num_rows,
+            bucket_of_rows=runner.row_bucket,
+            max_draft=self._max_draft,
+            max_drafts=runner.max_draft,
+            max_scored=runner.max_scored,
+            draft=None if draft is None else draft.table,
+        )
+
+    def _notes(self, runner: Runner, tokenizer: Tokenizer, draft: OpenDraft | None) -> list[str]:
         notes = []
-        if self._max_draft and not runner.max_draft:
+        if "speculation" in self._config and not runner.max_draft:
             notes.append("nothing is guessed ahead: a pass takes one token of each sequence here")
+        elif self._draft is not None and draft is None:
+            notes.append("the draft model guesses nothing: OpenVINO's kernel does not serve it")
         if isinstance(runner, OpenvinoRunner | PagedRunner):
             notes += self._losses(partial(_loss, runner, tokenizer))
         return notes
@@ -199,8 +235,8 @@ class LlmOpening(Opening[LlmEngine]):
     @property
     def _max_draft(self) -> int:
         """How many tokens the model file has guessed ahead at once."""
-        speculation = cast("Mapping[str, int]", self._config.get("speculation", {}))
-        return speculation.get("prompt_lookup", 0)
+        speculation = cast("Mapping[str, object]", self._config.get("speculation", {}))
+        return cast("int", speculation.get("prompt_lookup", 0))
 
 
 def _cache_room(

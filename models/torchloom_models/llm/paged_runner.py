@@ -103,7 +103,6 @@ class PagedRunner:
     #: Rows lie wherever their blocks do.
     row_bucket = None
 
-    @torch.inference_mode()
     def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
         """Run spans of any lengths in one pass; give logits after those of `num_kept`."""
         del running  # nothing is run but the spans
@@ -117,6 +116,14 @@ class PagedRunner:
             for span, end in zip(spans, ends, strict=True)
             for row in range(end - span.num_kept, end)
         ]
+        return self.run_rows(rows, kept=kept)
+
+    @torch.inference_mode()
+    def run_rows(self, rows: Group[Row], *, kept: Group[int] | None = None) -> Tensor:
+        """Run rows one after the other; give logits after some of their tokens.
+
+        Without `kept` these are the last token of each row.
+        """
         return cast("Tensor", self._pass(*self._arguments(rows, kept=kept)))
 
     def move(self, source: int, target: int, length: int) -> None:

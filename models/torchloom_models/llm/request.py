@@ -49,7 +49,8 @@ class RequestReader:
         self._vocabulary_size = vocabulary_size
         self._end_tokens = end_tokens
         self._tool_format = tool_format
-        self._adapters = adapters
+        #: Those that requests may name; None where the model takes none.
+        self.adapters = adapters
 
     def read(self, work: Work) -> Sequence:
         """Give the sequence that a task asks for. Raises InvalidInput, by name, for a bad one."""
@@ -100,13 +101,13 @@ class RequestReader:
             return None
         if not isinstance(name, str):
             raise InvalidInput(f"'adapter' must be a name, not {type(name).__name__}.")
-        if self._adapters is None:
+        if self.adapters is None:
             message = (
                 f"There is no adapter {name!r}: this model takes none. Its model file can name "
                 "some under `adapters`."
             )
             raise InvalidInput(message)
-        return self._adapters.find(name)
+        return self.adapters.find(name)
 
     def _check_bias(self, params: SamplingParams) -> None:
         beyond = [token for token in params.logit_bias if token >= self._vocabulary_size]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from torchloom.engine import Occupancy
 from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.draft.table import DraftTable
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
@@ -43,7 +44,8 @@ class Scheduler:
     their blocks do, gives the number of rows that a pass over so many is run with. `max_draft` is
     how many tokens are guessed at once for a sequence that writes, `max_drafts` for all of them in
     one pass, as far as a budget and free blocks allow it; `max_scored` is how many tokens of one
-    pass may have logits after them beside the last of each span.
+    pass may have logits after them beside the last of each span. Where nothing is guessed, spans
+    are given room for what a draft model guesses, as far as its table, `draft`, allows it.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Scheduler:
         max_draft: int = 0,
         max_drafts: int = 0,
         max_scored: int = 0,
+        draft: DraftTable | None = None,
     ) -> None:
         self.num_rows = num_rows
         #: How often a sequence has given its blocks back before its end.
@@ -65,6 +68,7 @@ class Scheduler:
         self._max_draft = max_draft
         self._max_drafts = max_drafts
         self._max_scored = max_scored
+        self._draft = draft
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
 
@@ -116,7 +120,7 @@ class Scheduler:
         """Give what goes through the next pass; empty when there is nothing to do."""
         spans = self._next_tokens(self._draft_budget(budget))
         left = budget.beside if spans else budget.alone
-        left -= sum(len(span.draft) for span in spans)
+        left -= sum(len(span.draft) + span.room for span in spans)
         for sequence in [each for each in self._running if each.num_left > 1]:
             left -= self._add_piece(spans, sequence, left)
         self._is_stuck = False
@@ -157,11 +161,20 @@ class Scheduler:
         writing = [each for each in self._running if each.num_left == 1]
         # One that has given its blocks back for another meanwhile waits.
         ready = [each for each in writing if each.blocks and self._has_room(each)]
-        limit = min(self._max_draft, max_drafts // max(len(ready), 1))
-        return [
-            Span(sequence, sequence.num_held, sequence.length, self._guess(sequence, limit))
-            for sequence in ready
-        ]
+        share = max_drafts // max(len(ready), 1)
+        return [self._next_token(sequence, share, len(ready)) for sequence in ready]
+
+    def _next_token(self, sequence: Sequence, share: int, num_writers: int) -> Span:
+        """Give the span of one that writes, with a draft or with room for one, if it has any."""
+        span = Span(sequence, sequence.num_held, sequence.length)
+        most = min(share, sequence.max_tokens - len(sequence.tokens) - 1)
+        draft = self._guess(sequence, min(self._max_draft, most))
+        if draft:
+            return span._replace(draft=draft, guesser=sequence.lookup)
+        if self._draft is None or most <= 0:
+            return span
+        room = min(self._draft.limit(sequence, num_writers), most)
+        return span._replace(room=room) if room and self._make_room(sequence, room) else span
 
     def _draft_budget(self, budget: Budget) -> int:
         """Give how many tokens may be guessed; prompts, where there are any, keep half."""
@@ -169,19 +182,22 @@ class Scheduler:
         return min(budget.beside // 2 if is_shared else budget.beside, self._max_drafts)
 
     def _guess(self, sequence: Sequence, limit: int) -> Group[int]:
-        """Guess tokens for which there is room in the answer, and in blocks that are free."""
-        limit = min(limit, sequence.max_tokens - len(sequence.tokens) - 1)
+        """Guess tokens that were there before, as many as free blocks have room for."""
         if limit <= 0:
             return ()
         if sequence.lookup is None:
             sequence.lookup = PromptLookup()
         draft = sequence.lookup.guess(sequence.ids, limit)
-        num_new = self._pool.num_needed(sequence.length + len(draft)) - len(sequence.blocks)
+        return draft if self._make_room(sequence, len(draft)) else ()
+
+    def _make_room(self, sequence: Sequence, num_guessed: int) -> bool:
+        """Give a sequence blocks for guesses, unless there are too few that are free."""
+        num_new = self._pool.num_needed(sequence.length + num_guessed) - len(sequence.blocks)
         if num_new > self._pool.num_free:
-            return ()
+            return False
         if num_new > 0:
             sequence.blocks += self._pool.allocate(num_new)
-        return draft
+        return True
 
     def _has_room(self, sequence: Sequence) -> bool:
         """Give a sequence room for its newest token, unless it must give back all it has."""
@@ -229,7 +245,7 @@ class Scheduler:
         count = min(sequence.num_left, left)
         is_scored = _lacks_logits(sequence)
         if is_scored:
-            num_extra = sum(span.num_kept - 1 for span in spans)
+            num_extra = sum(span.num_kept - 1 + span.room for span in spans)
             count = min(count, 1 + max(self._max_scored - num_extra, 0))
         if count > 0:
             start = sequence.num_held
@@ -245,6 +261,8 @@ class Scheduler:
             sequence.num_published += 1
 
     def _give_back(self, sequence: Sequence) -> None:
+        if self._draft is not None:
+            self._draft.release(sequence)
         self._pool.release(sequence.blocks)
         sequence.blocks, sequence.content = [], sequence.root
         sequence.num_held = sequence.num_published = 0
@@ -257,6 +275,8 @@ class Scheduler:
             assert sequence.blocks, repr(sequence)
         assert not any(sequence.blocks for sequence in self._waiting), repr(self)
         assert len(self._running) <= self.num_rows, repr(self)
+        if self._draft is not None:
+            self._draft.check(self._running)
 
     def __repr__(self) -> str:
         """Say who waits and who runs."""

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torchloom_models.llm.sequence import Sequence
+
+
+class Guesser(Protocol):
+    """Whoever has guessed the draft of a span."""
+
+    def learn(self, num_right: int) -> None:
+        """Note how many tokens of the last guess were right."""
+        ...
 
 
 class Span(NamedTuple):
@@ -18,6 +26,9 @@ class Span(NamedTuple):
     draft: Tokens[int] = ()
     #: Whether there are logits after each of its tokens, and not only after the last.
     is_scored: bool = False
+    #: How many tokens a draft model may guess for it, which has no draft yet.
+    room: int = 0
+    guesser: Guesser | None = None
 
     @property
     def num_tokens(self) -> int:

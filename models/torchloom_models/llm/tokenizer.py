@@ -61,6 +61,12 @@ class Tokenizer:
         token: int | None = self._inner.eos_token_id
         return token
 
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Every token that it knows, and its number."""
+        tokens: dict[str, int] = self._inner.get_vocab()
+        return tokens
+
     def to_json(self) -> str | None:
         """Give the Rust tokenizer's own document; None where there is no such tokenizer."""
         return None if self._fast is None else str(self._fast.to_str())

@@ -7,6 +7,7 @@ import random
 from torchloom.engine import Occupancy
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.detokenizer import Detokenizer
+from torchloom_models.llm.draft.table import DraftTable
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.scheduler import Budget, Move, Scheduler
 from torchloom_models.llm.sequence import Sequence
@@ -168,6 +169,47 @@ def test_guesses_for_no_more_rows_than_a_pass_takes() -> None:
     (span,) = scheduler.plan(BUDGET)
 
     assert span.draft == [2, 3, 4]
+
+
+def test_gives_room_to_a_draft_model_where_nothing_is_found() -> None:
+    """Within the answer, the budget and what its table allows; the prompt beside has less then."""
+    table = DraftTable(BlockPool(16, 4), max_tokens=3, max_writers=2, max_length=99)
+    scheduler = Scheduler(
+        BlockPool(16, 4), num_rows=3, max_draft=5, max_drafts=9, max_scored=9, draft=table
+    )
+    copying = _sequence([1, 2, 3, 4, 5, 6, 1, 2])
+    other = _sequence([7, 8, 9], 1)
+    for sequence in (copying, other):
+        scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    copying.append(3)
+    other.append(5)
+    scheduler.add(_sequence([9] * 12, 2))
+
+    spans = scheduler.plan(Budget(alone=100, beside=10))
+
+    assert [(list(span.draft), span.room) for span in spans] == [([4, 5], 0), ([], 2), ([], 0)]
+    assert [type(span.guesser).__name__ for span in spans[:2]] == ["PromptLookup", "NoneType"]
+    assert spans[2].num_tokens == 6
+    scheduler.check()
+    other.max_tokens = 2
+    assert [span.room for span in scheduler.plan(Budget(alone=100, beside=40))] == [0, 0, 0]
+    scheduler.remove(other)
+    scheduler.check()
+    assert not table._rows
+
+
+def test_gives_no_room_without_free_blocks() -> None:
+    """What a draft model might guess takes no block from anybody."""
+    table = DraftTable(BlockPool(16, 4), max_tokens=3, max_writers=2, max_length=99)
+    scheduler = Scheduler(BlockPool(2, 4), num_rows=1, max_drafts=9, draft=table)
+    sequence = _sequence([1, 2, 3, 4, 5], max_tokens=3)
+    scheduler.add(sequence)
+    scheduler.advance(scheduler.plan(BUDGET))
+    sequence.append(6)
+    sequence.max_tokens = 9
+
+    assert [span.room for span in scheduler.plan(BUDGET)] == [0]
 
 
 def test_counts_as_cached_what_others_have_run_alone() -> None:

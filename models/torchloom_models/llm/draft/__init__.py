@@ -1,0 +1,1 @@
+"""A draft model: a smaller one that guesses what a language model writes next."""
