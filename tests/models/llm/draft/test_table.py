@@ -68,7 +68,7 @@ def test_takes_blocks_of_those_that_are_not_guessed_for_now() -> None:
 
 
 def test_begins_as_the_last_to_leave_ended() -> None:
-    """Texts that are not foreseen cost the first of them something, and the others next to nothing."""
+    """Texts that are not foreseen cost the first of them something, the others little."""
     table = _table()
     first, second = _sequence(5), _sequence(5)
     for _ in range(3):
