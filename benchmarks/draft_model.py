@@ -114,7 +114,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         sides = open_sides(Path(folder))
-        for at_once in (1, 2, 4, 8):
+        for at_once in (1, 4, 8):
             compare(report, "RAG, greedy", sides, questions()[:8], at_once)
             compare(report, "drawn, temperature 0.7", sides, drawn(), at_once)
     report.finish()
