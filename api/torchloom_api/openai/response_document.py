@@ -32,17 +32,18 @@ class OutputText(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["output_text"] = "output_text"
 
 
-class OutputMessage(msgspec.Struct, frozen=True, kw_only=True):
+class OutputMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="message"):
     """What the model said."""
 
     id: str
     status: Status
     content: Sequence[OutputText]
     role: Literal["assistant"] = "assistant"
-    type: Literal["message"] = "message"
 
 
-class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
+class FunctionCall(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call"
+):
     """A call that the model wrote; `call_id` is what its output is to name."""
 
     id: str
@@ -50,7 +51,6 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str
     name: str
     arguments: str
-    type: Literal["function_call"] = "function_call"
 
     @classmethod
     def of(cls, call: ToolCall, *, item_id: str, status: Status) -> FunctionCall:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torchloom_api.openai.generation import Answer
+from torchloom_api.openai.response_document import FunctionCall, OutputMessage
 from torchloom_api.openai.response_output import Happening, ResponseOutput
 from torchloom_api.openai.tool_call import CallDelta, CalledFunction, FunctionDelta, ToolCall
 
@@ -99,4 +100,4 @@ def test_goes_on_with_text_after_a_call() -> None:
     list(output.add_text("done", ()))
     list(output.finish(_answer("done", num_calls=1), ()))
 
-    assert [item.type for item in output.items] == ["function_call", "message"]
+    assert [type(item) for item in output.items] == [FunctionCall, OutputMessage]
