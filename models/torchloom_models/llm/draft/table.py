@@ -5,13 +5,19 @@ It says as well for whom guessing is worth its time. Knows no model and no tenso
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from collections.abc import Sequence as Group
 from dataclasses import dataclass, field
+from typing import Final
 
 from torchloom_models.llm.block_pool import BlockPool
 from torchloom_models.llm.draft.trust import Trust
 from torchloom_models.llm.sequence import Sequence
+
+
+#: Where so many sequences in a row were not foreseen, the next begins in a pause.
+_NUM_POOR: Final = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +47,7 @@ class DraftTable:
 
     At most `max_tokens` are guessed at once for each, none while more than `max_writers` write,
     and none beyond `max_length`, which the draft model's context may bound. A sequence begins with
-    the trust that the last one to leave had.
+    the trust that the last one to leave had, be it poor only where the last few all had so little.
     """
 
     def __init__(
@@ -52,7 +58,7 @@ class DraftTable:
         self._max_writers = max_writers
         self._max_length = max_length
         self._rows: dict[Sequence, DraftRow] = {}
-        self._latest = Trust()
+        self._latest: deque[Trust] = deque(maxlen=_NUM_POOR)
 
     def limit(self, sequence: Sequence, num_writers: int) -> int:
         """Give how many tokens to guess for a sequence now, where so many write."""
@@ -60,8 +66,15 @@ class DraftTable:
         if num_writers > self._max_writers or most <= 0:
             return 0
         if sequence not in self._rows:
-            self._rows[sequence] = DraftRow(self._latest.heir())
+            self._rows[sequence] = DraftRow(self._begin())
         return self._rows[sequence].trust.limit(most)
+
+    def _begin(self) -> Trust:
+        """Give the trust that a new sequence begins with."""
+        good = [trust for trust in self._latest if not trust.is_poor]
+        if good or len(self._latest) < _NUM_POOR:
+            return good[-1].heir() if good else Trust()
+        return self._latest[-1].heir()
 
     def hold(
         self, sequence: Sequence, length: int, beside: Collection[Sequence]
@@ -94,7 +107,7 @@ class DraftTable:
         row = self._rows.pop(sequence, None)
         if row is not None:
             self._pool.release(row.blocks)
-            self._latest = row.trust
+            self._latest.append(row.trust)
 
     def check(self, running: Group[Sequence]) -> None:
         """Assert the invariant: blocks are held by running sequences, enough for each."""

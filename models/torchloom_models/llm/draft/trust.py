@@ -36,6 +36,11 @@ class Trust:
         self._pause = 0
         self._next_pause = _FIRST_PAUSE
 
+    @property
+    def is_poor(self) -> bool:
+        """Whether guesses have paused, and were not right often enough since."""
+        return self._next_pause > _FIRST_PAUSE
+
     def heir(self) -> Trust:
         """Give another sequence's, which begins where this one stands: mostly texts are alike."""
         heir = Trust()

@@ -67,18 +67,56 @@ def test_takes_blocks_of_those_that_are_not_guessed_for_now() -> None:
     table.check([first, second, third])
 
 
-def test_begins_as_the_last_to_leave_ended() -> None:
-    """Texts that are not foreseen cost the first something, and the others next to nothing."""
-    table = _table()
-    first, second = _sequence(5), _sequence(5)
+def _leave(table: DraftTable, num_right: int) -> None:
+    """Let a sequence come, be guessed for three times, and go."""
+    sequence = _sequence(5)
     for _ in range(3):
-        table.limit(first, 1)
-        row = table.hold(first, 7, {first})
+        table.limit(sequence, 1)
+        row = table.hold(sequence, 7, {sequence})
         assert row is not None
-        row.trust.learn(0)
-    table.release(first)
+        row.trust.learn(num_right)
+    table.release(sequence)
 
-    assert [table.limit(second, 1) for _ in range(9)] == [0] * 8 + [2]
+
+def _limits(table: DraftTable, count: int) -> list[int]:
+    """Give what the next sequence may be guessed, so many times."""
+    sequence = _sequence(5)
+    limits = [table.limit(sequence, 1) for _ in range(count)]
+    table._rows.clear()
+    return limits
+
+
+def test_begins_in_a_pause_where_the_last_four_were_not_foreseen() -> None:
+    """Such texts cost the first of them something, the others little."""
+    table = _table()
+    for _ in range(3):
+        _leave(table, 0)
+        assert _limits(table, 1) == [3]
+    _leave(table, 0)
+
+    assert _limits(table, 9) == [0] * 8 + [2]
+
+
+def test_begins_as_the_last_that_was_foreseen_ended() -> None:
+    """Texts that are not foreseen switch nothing off for others beside them."""
+    pool = BlockPool(8, 4, is_shared=False)
+    table = DraftTable(pool, max_tokens=9, max_writers=2, max_length=20)
+    _leave(table, 9)
+    assert _limits(table, 1) == [9]
+    for _ in range(3):
+        _leave_poor(table)
+        assert _limits(table, 1) == [9]
+    _leave_poor(table)
+
+    assert _limits(table, 1) == [0]
+
+
+def _leave_poor(table: DraftTable) -> None:
+    """Let a sequence come that is not foreseen, and go."""
+    sequence = _sequence(5)
+    while table.limit(sequence, 1):
+        table._rows[sequence].trust.learn(0)
+    table.release(sequence)
 
 
 def test_gives_the_blocks_of_a_sequence_back() -> None:
