@@ -13,8 +13,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.folders import make_llama
-from benchmarks.llm_load import SIZES
+from benchmarks.folders import LLAMA_SIZES, make_llama
 from benchmarks.openvino_llm import measure
 from benchmarks.peers.line_process import LineProcess
 from benchmarks.report import Report, interleave
@@ -64,7 +63,7 @@ def compare(report: Report, folder: Path, name: str, count: int) -> None:
 def main() -> None:
     """Measure the sizes that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", default=["100M"], choices=list(SIZES))
+    parser.add_argument("--sizes", nargs="*", default=["100M"], choices=list(LLAMA_SIZES))
     options = parser.parse_args()
     report = Report(
         name="decode_floor",
@@ -72,7 +71,7 @@ def main() -> None:
         columns=("", "tokens/s", "by memory", "of that"),
     )
     for size in options.sizes:
-        hidden, layers = SIZES[size]
+        hidden, layers = LLAMA_SIZES[size]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             count = make_llama(folder / "llama", hidden=hidden, layers=layers)

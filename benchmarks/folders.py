@@ -23,6 +23,9 @@ from transformers import (
 from benchmarks.texts import passages
 
 
+#: Sizes of Llamas that benchmarks make: name → hidden size and layers.
+LLAMA_SIZES = {"tiny": (256, 6), "100M": (768, 12), "500M": (1280, 26)}
+
 #: Words of prompts. What they say does not matter: the weights are random.
 WORDS = [
     "the",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.folders import make_llama, prompt_of
+from benchmarks.folders import LLAMA_SIZES, make_llama, prompt_of
 from benchmarks.peers.line_process import LineProcess
 from benchmarks.report import Report, interleave, paired_ratio
 from benchmarks.server import Server
@@ -23,9 +23,6 @@ from benchmarks.server import Server
 
 CLIENTS = (1, 4, 16)
 PROMPT_TOKENS = 32
-
-#: Name → hidden size and layers.
-SIZES = {"tiny": (256, 6), "100M": (768, 12)}
 
 
 async def serve_requests(url: str, clients: int, tokens: int) -> float:
@@ -50,7 +47,7 @@ async def serve_requests(url: str, clients: int, tokens: int) -> float:
 
 def compare(report: Report, size: str, dtype: str, tokens: int) -> None:
     """Measure one size at each number of clients."""
-    hidden, layers = SIZES[size]
+    hidden, layers = LLAMA_SIZES[size]
     with tempfile.TemporaryDirectory() as folder:
         count = make_llama(Path(folder) / "llama", hidden=hidden, layers=layers)
         file = Path(folder) / "model.yaml"
@@ -96,7 +93,7 @@ def _compare_clients(
 def main() -> None:
     """Measure the sizes that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--sizes", nargs="*", default=["tiny", "100M"], choices=list(LLAMA_SIZES))
     parser.add_argument("--dtypes", nargs="*", default=["bfloat16"])
     parser.add_argument("--tokens", type=int, default=32)
     options = parser.parse_args()

@@ -21,14 +21,12 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from benchmarks.folders import make_llama, prompt_of
+from benchmarks.folders import LLAMA_SIZES, make_llama, prompt_of
 from benchmarks.peers.line_process import LineProcess
 from benchmarks.report import Report, paired_ratio
 from benchmarks.server import Server
 
 
-#: Name → hidden size and layers.
-SIZES = {"tiny": (256, 6), "100M": (768, 12), "500M": (1280, 26)}
 CLIENTS = (1, 4, 16)
 PROMPT_TOKENS, SHARED_TOKENS, TOKENS = 48, 384, 48
 FIGURES = ("per_s", "first_p50", "first_p99", "between_p50", "between_p99")
@@ -155,7 +153,7 @@ def compare(report: Report, case: str, sides: Mapping[str, LineProcess], repeats
 def main() -> None:
     """Measure the sizes and dtypes that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", default=["tiny", "100M"], choices=list(SIZES))
+    parser.add_argument("--sizes", nargs="*", default=["tiny", "100M"], choices=list(LLAMA_SIZES))
     parser.add_argument("--dtypes", nargs="*", default=["bfloat16"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers-python", default=sys.executable, help="a Python with the peers")
@@ -170,7 +168,7 @@ def main() -> None:
         for dtype in options.dtypes:
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                hidden, layers = SIZES[size]
+                hidden, layers = LLAMA_SIZES[size]
                 count = make_llama(folder / "llama", hidden=hidden, layers=layers)
                 with open_sides(folder, dtype, pythons) as sides:
                     case = f"{count / 1e6:.0f} M {dtype}"

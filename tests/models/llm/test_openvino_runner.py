@@ -18,12 +18,13 @@ from tiny_model import (
     generate,
     load_reference,
     make_tokenizer,
+    run_together,
     save_model,
     text_of,
 )
 
 from torchloom.device import Device
-from torchloom.engine import Chunk, Event, Failure, Result, Work
+from torchloom.engine import Chunk, Failure, Result, Work
 from torchloom.errors import ModelLoadError
 from torchloom_models import openvino_compiler
 from torchloom_models.llm import opening, openvino_opening
@@ -147,15 +148,7 @@ def test_writes_what_transformers_writes_in_every_layout(
 
 def count_steps(engine: LlmEngine, works: Sequence[Work]) -> tuple[list[object], int]:
     """Give what becomes of tasks, and after how many steps."""
-    for work in works:
-        engine.admit(work)
-    events: list[Event] = []
-    count = 0
-    while not engine.is_idle:
-        events += engine.step()
-        engine.check()
-        count += 1
-    results = ends(events)
+    results, count = run_together(engine, works)
     return [getattr(results[work.task_id], "outputs", None) for work in works], count
 
 

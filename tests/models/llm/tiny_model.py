@@ -160,6 +160,21 @@ def drain(engine: LlmEngine, max_steps: int = 2000) -> list[Event]:
     raise AssertionError(f"{engine!r} did not come to an end")
 
 
+def run_together(
+    engine: LlmEngine, works: Iterable[Work]
+) -> tuple[dict[int, Result | Failure], int]:
+    """Run tasks side by side; give how each ended, and after how many steps all had."""
+    for work in works:
+        engine.admit(work)
+    events: list[Event] = []
+    count = 0
+    while not engine.is_idle:
+        events += engine.step()
+        engine.check()
+        count += 1
+    return ends(events), count
+
+
 def generate(engine: LlmEngine, prompt: str, **params: object) -> Result | Failure:
     """Run one prompt to its end."""
     engine.admit(Work(0, {"prompt": prompt}, params))

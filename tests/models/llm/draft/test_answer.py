@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tiny_model import drain, ends, generate, make_tokenizer, open_tiny, save_model
+from tiny_model import drain, ends, generate, make_tokenizer, open_tiny, run_together, save_model
 
 from torchloom.device import Device
 from torchloom.engine import Event, Result, Work
@@ -81,15 +81,8 @@ def works(num_tokens: int = 40) -> list[Work]:
 
 def write(engine: LlmEngine, tasks: Sequence[Work]) -> tuple[list[object], int]:
     """Give text, end and number of tokens of tasks that run together, and the number of steps."""
-    for work in tasks:
-        engine.admit(work)
-    events: list[Event] = []
-    count = 0
-    while not engine.is_idle:
-        events += engine.step()
-        engine.check()
-        count += 1
-    return [_written(ends(events)[work.task_id]) for work in tasks], count
+    found, count = run_together(engine, tasks)
+    return [_written(found[work.task_id]) for work in tasks], count
 
 
 def _written(end: object) -> object:
