@@ -1,21 +1,22 @@
 """A language model under load, beside its rivals on a CPU: `python -m benchmarks.llm_load`.
 
-TorchLoom through its server, over HTTP with streaming; transformers' `generate` (batches) and its
-continuous batching, openvino-genai's continuous batching and llama.cpp in process, each without any
-server. So many requests in flight (closed), or arriving at random times (Poisson), at half the rate
+TorchLoom through its server, over HTTP with streaming, and its engine in process; transformers'
+`generate` (batches) and its continuous batching, openvino-genai's continuous batching and llama.cpp
+in process, each without any server. So many requests in flight (closed), or arriving at random times (Poisson), at half the rate
 that TorchLoom could bear; prompts that begin alike, or not. The same folder, dtype and prompts.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import accumulate
@@ -34,6 +35,9 @@ FIGURES = ("per_s", "first_p50", "first_p99", "between_p50", "between_p99")
 #: Arrivals at random: this share of what TorchLoom answers with as many requests as fit.
 _LOAD = 0.5
 _RANDOM_REQUESTS = 32
+
+#: TorchLoom's two sides: what a client gets, and what is to be held against engines in process.
+SERVED, ENGINE = "TorchLoom", "its engine"
 
 #: Peers and the packages that they need.
 PEERS = {
@@ -77,7 +81,7 @@ def is_there(python: str, packages: str) -> bool:
 
 @contextmanager
 def open_sides(
-    folder: Path, dtype: str, pythons: Mapping[str, str]
+    folder: Path, dtype: str, pythons: Mapping[str, str], peers: Sequence[str]
 ) -> Iterator[dict[str, LineProcess]]:
     """Start TorchLoom's server and every peer that is there."""
     file = folder / "model.yaml"
@@ -87,6 +91,7 @@ def open_sides(
         "utf-8",
     )
     source = str(folder / "llama")
+    config = {"source": source, "dtype": dtype, "max_length": 1024, "max_size": 16}
     more = {
         "generate": ["generate"],
         "continuous": ["continuous"],
@@ -96,10 +101,11 @@ def open_sides(
     with ExitStack() as stack:
         server = stack.enter_context(Server(file, store=folder / "store"))
         load = LineProcess("benchmarks.peers.served_load", server.url, "llama")
-        sides = {"TorchLoom": stack.enter_context(load)}
+        engine = LineProcess("benchmarks.peers.engine_load", json.dumps(config))
+        sides = {SERVED: stack.enter_context(load), ENGINE: stack.enter_context(engine)}
         for name, (module, packages) in PEERS.items():
             python = pythons.get(name, sys.executable)
-            if is_there(python, packages):
+            if name in peers and is_there(python, packages):
                 peer = LineProcess(module, source, dtype, *more[name], python=python)
                 sides[name] = stack.enter_context(peer)
         yield sides
@@ -118,17 +124,17 @@ def measure(
 
 def add_rows(report: Report, case: str, figures: Figures) -> float:
     """Add a row for each side; give TorchLoom's tokens a second."""
-    ours = figures["TorchLoom"]
-    for name in ("TorchLoom", *PEERS):
+    served, engine = ([each["per_s"] for each in figures[name]] for name in (SERVED, ENGINE))
+    for name in (SERVED, ENGINE, *PEERS):
         if name not in figures:
-            report.add(case, name, *("absent" for _ in FIGURES), "")
+            report.add(case, name, *("absent" for _ in FIGURES), "", "")
             continue
         of = figures[name]
         medians = [statistics.median(each[figure] for each in of) for figure in FIGURES]
-        ratio = paired_ratio([each["per_s"] for each in ours], [each["per_s"] for each in of])
-        report.add(case, name, *medians, ratio)
+        theirs = [each["per_s"] for each in of]
+        report.add(case, name, *medians, paired_ratio(served, theirs), paired_ratio(engine, theirs))
     report.write()
-    return statistics.median(each["per_s"] for each in ours)
+    return statistics.median(served)
 
 
 def compare(report: Report, case: str, sides: Mapping[str, LineProcess], repeats: int) -> None:
@@ -146,7 +152,7 @@ def compare(report: Report, case: str, sides: Mapping[str, LineProcess], repeats
     per_s = _LOAD * best / TOKENS
     orders = [poisson(per_s, seed=seed) for seed in seeds]
     # One batch after another cannot keep up with requests that come apart: it would never end.
-    names.remove("generate")
+    names = [name for name in names if name != "generate"]
     add_rows(report, f"{case}, {per_s:.1f} a second at random", measure(sides, orders, names))
 
 
@@ -155,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="*", default=["tiny", "100M"], choices=list(LLAMA_SIZES))
     parser.add_argument("--dtypes", nargs="*", default=["bfloat16"])
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers-python", default=sys.executable, help="a Python with the peers")
     options = parser.parse_args()
@@ -162,7 +169,7 @@ def main() -> None:
     report = Report(
         name="llm_load",
         title=f"Answers of {TOKENS} tokens, streamed; times in ms",
-        columns=("", "side", "tokens/s", *FIGURES[1:], "TorchLoom over it"),
+        columns=("", "side", "tokens/s", *FIGURES[1:], "served over it", "engine over it"),
     )
     for size in options.sizes:
         for dtype in options.dtypes:
@@ -170,7 +177,7 @@ def main() -> None:
                 folder = Path(name)
                 hidden, layers = LLAMA_SIZES[size]
                 count = make_llama(folder / "llama", hidden=hidden, layers=layers)
-                with open_sides(folder, dtype, pythons) as sides:
+                with open_sides(folder, dtype, pythons, options.peers) as sides:
                     case = f"{count / 1e6:.0f} M {dtype}"
                     compare(report, case, sides, options.repeats)
     report.finish()

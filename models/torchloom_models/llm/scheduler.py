@@ -31,7 +31,12 @@ class Move(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most tokens of prompts in one pass: with nobody else, and beside sequences that write."""
+    """The most tokens of prompts in one pass: with nobody else, and beside sequences that write.
+
+    Beside those, each sequence that does not write yet brings `beside` tokens, up to `alone`: one
+    long prompt holds up the others' tokens for a moment only, and many prompts come to writing in
+    few passes, since a pass in which many write takes hardly longer than one in which few do.
+    """
 
     alone: int
     beside: int
@@ -119,7 +124,7 @@ class Scheduler:
     def plan(self, budget: Budget) -> list[Span]:
         """Give what goes through the next pass; empty when there is nothing to do."""
         spans = self._next_tokens(self._draft_budget(budget))
-        left = budget.beside if spans else budget.alone
+        left = self._prompt_budget(budget) if spans else budget.alone
         left -= sum(len(span.draft) + span.room for span in spans)
         for sequence in [each for each in self._running if each.num_left > 1]:
             left -= self._add_piece(spans, sequence, left)
@@ -175,6 +180,12 @@ class Scheduler:
             return span
         room = min(self._draft.limit(sequence, num_writers), most)
         return span._replace(room=room) if room and self._make_room(sequence, room) else span
+
+    def _prompt_budget(self, budget: Budget) -> int:
+        """Give how many tokens of prompts go beside those that write."""
+        num_prompts = sum(each.num_left > 1 for each in self._running)
+        num_prompts += min(len(self._waiting), self.num_rows - len(self._running))
+        return max(min(budget.beside * num_prompts, budget.alone), budget.beside)
 
     def _draft_budget(self, budget: Budget) -> int:
         """Give how many tokens may be guessed; prompts, where there are any, keep half."""

@@ -75,6 +75,21 @@ def test_runs_a_prompt_in_pieces_beside_those_that_write() -> None:
     assert [spans[1] for spans in passes] == [(0, 10), (10, 20), (20, 25), (25, 26)]
 
 
+def test_runs_more_of_prompts_beside_those_that_write_where_many_wait() -> None:
+    """Each prompt that has a row coming brings its share, up to what goes through alone."""
+    scheduler = _scheduler(num_rows=4)
+    _add(scheduler, 3)
+    _pass(scheduler, Budget(alone=18, beside=8))
+    for number in range(1, 6):
+        scheduler.add(_sequence([number] * 9, number))
+
+    passes = [_pass(scheduler, Budget(alone=18, beside=8)) for _ in range(3)]
+
+    assert passes[0] == {0: (3, 4), 1: (0, 9), 2: (0, 9)}
+    assert passes[1] == {0: (4, 5), 1: (9, 10), 2: (9, 10), 3: (0, 8)}
+    assert passes[2] == {0: (5, 6), 1: (10, 11), 2: (10, 11), 3: (8, 9)}
+
+
 def test_keeps_to_the_budget_alone() -> None:
     """Where nobody writes, a pass is longer; what is left of it goes to the next prompt."""
     scheduler = _scheduler()
