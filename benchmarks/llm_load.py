@@ -2,8 +2,9 @@
 
 TorchLoom through its server, over HTTP with streaming, and its engine in process; transformers'
 `generate` (batches) and its continuous batching, openvino-genai's continuous batching and llama.cpp
-in process, each without any server. So many requests in flight (closed), or arriving at random times (Poisson), at half the rate
-that TorchLoom could bear; prompts that begin alike, or not. The same folder, dtype and prompts.
+in process, each without any server. So many requests in flight (closed), or arriving at random
+times (Poisson), at half the rate that TorchLoom could bear; prompts that begin alike, or not. The
+same folder, dtype and prompts.
 """
 
 from __future__ import annotations
