@@ -166,4 +166,4 @@ def _constrain(
             "called: send one of both, or 'tool_choice' as 'none'."
         )
         raise InvalidInput(message)
-    return tool_format.constrain(offer, special) if offer.must_call else None
+    return tool_format.constrain(offer, special) if offer.is_held else None
