@@ -121,13 +121,18 @@ def test_writes_the_same_in_fewer_steps(llama: Path, plain: LlmEngine, artefacts
     together = write(plain, works())
     engine = open_it(llama, artefacts, speculation=drafted(llama))
 
-    found = [write(engine, [work]) for work in works()]
+    found = [write(engine, [work]) for work in works()[:1]]
+    told = engine.occupancy()
+    found += [write(engine, [work]) for work in works()[1:]]
     mixed = write(engine, works())
 
     assert [answer for answer, _ in found] == [answer for answer, _ in alone]
     assert mixed[0] == together[0]
     assert found[0][1] < alone[0][1] / 3, "greedy text is foreseen whole"
     assert mixed[1] < together[1]
+    # Each step but for its guesses is a token.
+    assert told.num_accepted == 40 - found[0][1]
+    assert told.num_accepted <= told.num_guessed
     assert held(engine) == 0
     parts = [status.part for status in engine.code_status()]
     assert parts == ["forward", "draft"]
