@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from collections.abc import Sequence as Group
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import isfinite
 from typing import cast
@@ -77,6 +77,7 @@ class LlmEngine:
         self.budget = budget
         self._sequences: dict[int, Sequence] = {}
         self._drafter = drafter
+        self._num_guessed = self._num_accepted = 0
 
     def room(self) -> Room:
         """Say how many sequences it holds at once."""
@@ -126,8 +127,12 @@ class LlmEngine:
         adapters.load(name, source, used=used)
 
     def occupancy(self) -> Occupancy:
-        """Say how full its cache is, and whether more tasks would only wait."""
-        return self._scheduler.occupancy
+        """Say how full its cache is, whether more tasks would only wait, and how guesses fare."""
+        return replace(
+            self._scheduler.occupancy,
+            num_guessed=self._num_guessed,
+            num_accepted=self._num_accepted,
+        )
 
     def memory_bytes(self) -> int:
         """Give what the device's allocator holds; 0 on a CPU."""
@@ -184,14 +189,16 @@ class LlmEngine:
         ends = [(span, row) for span, row in placed if _is_written_to(span)]
         pieces = [(span, row) for span, row in placed if not _is_written_to(span)]
         events = self._end_pieces(logits, pieces) if pieces else []
+        self._num_guessed += sum(len(span.draft) for span in spans)
         number = 0
         while ends:
             drawn = self._draw(logits, [row + number for _, row in ends], [s for s, _ in ends])
             right = []
             for (span, row), token in zip(ends, drawn, strict=True):
                 events += self._append(span.sequence, token)
-                goes_on = span.sequence.task_id in self._sequences
-                if goes_on and token in span.draft[number : number + 1]:
+                is_right = token in span.draft[number : number + 1]
+                self._num_accepted += is_right
+                if is_right and span.sequence.task_id in self._sequences:
                     span.sequence.num_held += 1
                     right.append((span, row))
                 elif span.guesser is not None:
