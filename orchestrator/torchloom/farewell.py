@@ -16,7 +16,7 @@ def leave() -> Never:
     gets back from the kernel at once; and a thread of a model's code that never ends would hold the
     process up.
     """
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # noqa: SLF001 - what Python itself calls; it has no public name
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
