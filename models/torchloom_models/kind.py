@@ -194,7 +194,7 @@ _LLM = Kind(
         "prefix_cache": {
             **BOOLEAN,
             "default": True,
-            "description": "Sequences that begin alike share what they hold, where a device can.",
+            "description": "Sequences that begin alike share what they hold, also after their end.",
         },
         "speculation": SPECULATION,
         "tool_format": {

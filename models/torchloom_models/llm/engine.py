@@ -93,9 +93,8 @@ class LlmEngine:
     def step(self) -> list[Event]:
         """Run one pass over what is next; draw a token for each sequence that has come to it."""
         events = self._take_arrivals()
-        for move in self._scheduler.compact():
-            self._runner.move(move.source, move.target, move.sequence.num_held)
         spans = self._scheduler.plan(self.budget)
+        self._make_moves()
         if not spans:
             self._arrivals.wait(0 if events else _REST_S)
             return events
@@ -162,6 +161,13 @@ class LlmEngine:
     def check(self) -> None:
         """Assert that blocks and sequences agree: for tests, between steps."""
         self._scheduler.check()
+
+    def _make_moves(self) -> None:
+        """Copy what is to lie elsewhere. One that raised, and those after it, come first again."""
+        moves = self._scheduler.moves
+        while moves:
+            self._runner.move(moves[0])
+            moves.popleft()
 
     def _take_arrivals(self) -> list[Event]:
         """Let those that have their grammar wait for their turn; fail those that cannot have it."""

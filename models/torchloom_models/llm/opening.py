@@ -215,7 +215,6 @@ class LlmOpening(Opening[LlmEngine]):
         return Scheduler(
             runner.make_pool(is_shared=bool(self._config.get("prefix_cache", True))),
             num_rows=runner.num_rows,
-            bucket_of_rows=runner.row_bucket,
             max_draft=self._max_draft,
             max_drafts=runner.max_draft,
             max_scored=runner.max_scored,
