@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from torchloom_models.llm.pool import Holder, Move
+from torchloom_models.llm.cache.pool import Holder, Move
 
 
 #: The content that stands before the first token.

@@ -13,7 +13,7 @@ from tiny_model import LAYOUTS, drain, ends, generate, load_reference, open_tiny
 from torchloom.device import Device
 from torchloom.engine import Failure, Result, Work
 from torchloom.errors import InvalidInput, InvalidModel, ModelLoadError
-from torchloom_models.llm.adapter_plan import AdapterPlan
+from torchloom_models.llm.adapter.plan import AdapterPlan
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.opening import open_engine
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from torchloom_models.llm.block_pool import ROOT
-from torchloom_models.llm.pool import Move
-from torchloom_models.llm.slot_pool import MIN_SHARED, Kept, SlotPool
+from torchloom_models.llm.cache.block_pool import ROOT
+from torchloom_models.llm.cache.pool import Move
+from torchloom_models.llm.cache.slot_pool import MIN_SHARED, Kept, SlotPool
 
 
 #: Beginnings that are long enough to be shared, and one that is not.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from torchloom_models.llm.kv_cache import KvCache, LayerShape
+from torchloom_models.llm.cache.kv_cache import KvCache, LayerShape
 
 
 def _cache() -> KvCache:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.block_pool import ROOT
-from torchloom_models.llm.pool import Holder, Move
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.cache.block_pool import ROOT
+from torchloom_models.llm.cache.pool import Holder, Move
 
 
 #: Fewer tokens are run again: a prompt that has a beginning takes a slower pass than one without.
