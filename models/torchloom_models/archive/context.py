@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
+
+from torchloom_models.archive.metric import MetricsCache
 
 
 #: The name under which a content type is kept among an answer's headers.
@@ -77,7 +79,12 @@ class Batch:
 
 
 class Context:
-    """What handlers call `context`. One for as long as the model is loaded."""
+    """What handlers call `context`. One for as long as the model is loaded.
+
+    `current` is the one whose batch is being worked on.
+    """
+
+    current: ClassVar[Context | None] = None
 
     def __init__(  # noqa: PLR0913, PLR0917 - TorchServe's own face
         self,
@@ -103,7 +110,7 @@ class Context:
         }
         self.request_ids: dict[int, str] | None = None
         self.request_processor: list[RequestProcessor] = []
-        self.metrics = metrics
+        self.metrics = MetricsCache(model_name) if metrics is None else metrics
         self.model_yaml_config: dict[str, object] = dict(model_yaml_config or {})
         self._limit_max_image_pixels = limit_max_image_pixels
         self.stopping_criteria: dict[str, object] | None = None
@@ -132,10 +139,14 @@ class Context:
         self.request_processor = [RequestProcessor(headers) for headers in batch.headers]
         self._sequence_ids = batch.sequence_ids
         self._tell = batch.tell
+        if isinstance(self.metrics, MetricsCache):
+            self.metrics.request_ids = self.request_ids
+        Context.current = self
 
     def end(self) -> None:
         """Take no more intermediate answers: the batch is over."""
         self._tell = None
+        Context.current = None
 
     def tell(self, index: int, item: object) -> bool:
         """Hand an intermediate answer on; False where nobody takes any."""

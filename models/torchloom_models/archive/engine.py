@@ -41,7 +41,7 @@ class HandlerEngine:
     ) -> None:
         self.device = device
         self._entry = entry
-        self._context = context
+        self.context = context
         self._room = Room(max_tasks=max_tasks)
         self._close = close
         self._rows: dict[int, Row] = {}
@@ -78,13 +78,13 @@ class HandlerEngine:
             self._close()
 
     def _call(self, rows: Sequence[Row]) -> list[Event]:
-        self._context.begin(self._to_batch(rows))
+        self.context.begin(self._to_batch(rows))
         try:
-            items = self._entry([row.data for row in rows], self._context)
+            items = self._entry([row.data for row in rows], self.context)
         except (Exception, SystemExit) as error:
             raise to_failure(error) from error
         finally:
-            self._context.end()
+            self.context.end()
         if not isinstance(items, list):
             cause = f"the handler gave {type(items).__name__}, not a list"
             raise HandlerFailed("Invalid model predict output", cause=cause, status=_UNAVAILABLE)
@@ -103,14 +103,14 @@ class HandlerEngine:
         )
 
     def _pass_on(self, row: Row, index: int, item: object) -> None:
-        outputs = to_outputs(item, self._context.request_processor[index])
+        outputs = to_outputs(item, self.context.request_processor[index])
         if self._tell is not None:
             self._tell(Chunk(row.task_id, {"data": outputs}))
 
     def _settle(self, row: Row, index: int, item: object) -> Event:
         del self._rows[row.task_id]
         try:
-            outputs = to_outputs(item, self._context.request_processor[index])
+            outputs = to_outputs(item, self.context.request_processor[index])
         except HandlerFailed as error:
             _log.exception("The answer to %s cannot be sent.", row.request_id)
             return Failure(row.task_id, error)

@@ -20,6 +20,7 @@ from torchloom_models.archive import alias
 from torchloom_models.archive.context import Context
 from torchloom_models.archive.engine import HandlerEngine
 from torchloom_models.archive.entry import find_entry
+from torchloom_models.archive.envelope import wrap
 from torchloom_models.archive.field import BATCH_SIZE
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.unpacked import Unpacked, UnpackedStore
@@ -80,6 +81,9 @@ def _open(
     _enter(files.folder)
     report("loading the handler", None)
     entry = find_entry(files.folder, handler or files.manifest.handler, context)
+    envelope = config.get("envelope", files.manifest.envelope)
+    if envelope:
+        entry = wrap(entry, str(envelope))
     return HandlerEngine(entry, context, max_tasks=batch_size, device=place, close=unpacked.close)
 
 
