@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sys
@@ -34,18 +35,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archives")
     make_mar(folder, "echo", "class_echo.py", SHOUT)
     (folder / "echo.yaml").write_text(MODEL)
+    make_mar(folder, "unruly", "unruly.py")
+    (folder / "unruly.yaml").write_text(MODEL.replace("echo", "unruly"))
     return folder
 
 
 @pytest.fixture(scope="module")
 def url(serve: Callable[[str], str], folder: Path) -> str:
     """Serve it, with a store of its own."""
-    return serve(f"torchloom serve {folder / 'echo.yaml'} --store {folder / 'store'}")
+    files = f"{folder / 'echo.yaml'} {folder / 'unruly.yaml'}"
+    return serve(f"torchloom serve {files} --store {folder / 'store'}")
 
 
-def predict(url: str, **request: object) -> httpx.Response:
-    """Ask the model."""
-    return httpx.post(f"{url}/api/models/echo/predict", timeout=60, **request)  # type: ignore[arg-type]  # as httpx has it
+def predict(url: str, model: str = "echo", **request: object) -> httpx.Response:
+    """Ask a model."""
+    return httpx.post(f"{url}/api/models/{model}/predict", timeout=60, **request)  # type: ignore[arg-type]  # as httpx has it
+
+
+def wish(url: str, what: str, **headers: str) -> httpx.Response:
+    """Ask the unruly handler for something."""
+    return predict(url, "unruly", json={"inputs": {"body": what}}, headers=headers)
 
 
 def test_answers_with_what_the_handler_gives(url: str) -> None:
@@ -79,6 +88,53 @@ def test_fails_a_row_that_the_handler_raises_for(url: str) -> None:
 
 def test_shows_as_a_model_like_any_other(url: str) -> None:
     """It is listed with its kind and its replica."""
-    (model,) = httpx.get(f"{url}/api/models").json()["items"]
+    model = httpx.get(f"{url}/api/models/echo").json()
 
     assert (model["name"], model["kind"], model["state"]) == ("echo", "handler", "ready")
+
+
+def test_unpacks_each_archive_once(url: str, folder: Path) -> None:
+    """What is unpacked lies in the store."""
+    assert url
+    unpacked = {each.name.partition("-")[0] for each in (folder / "store" / "archives").iterdir()}
+
+    assert unpacked == {"echo", "unruly"}
+
+
+def test_streams_what_comes_in_between(url: str) -> None:
+    """Each intermediate answer is an event before the end."""
+    events = wish(url, "stream", Accept="text/event-stream").text.split("\n\n")
+    kinds = [each.partition("event: ")[2].partition("\n")[0] for each in events if each]
+
+    assert kinds == ["predict.chunk"] * 3 + ["predict.finished"]
+    assert '"value":"piece 0"' in events[0]
+
+
+async def test_fails_one_row_of_a_batch_alone(url: str) -> None:
+    """Rows that came together are tried one by one when their call fails."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        address = f"{url}/api/models/unruly/predict"
+        bodies = [{"inputs": {"body": each}} for each in ("a", "fail", "b", "exit")]
+        answers = await asyncio.gather(*(client.post(address, json=each) for each in bodies))
+
+    assert [each.status_code for each in answers] == [200, 503, 200, 503]
+
+
+def test_lives_on_when_a_handler_ends_its_process(url: str) -> None:
+    """The request fails for good, and the next one is answered by another process."""
+    before = wish(url, "").json()["outputs"]["value"]["pid"]
+    died = wish(url, "die")
+    after = wish(url, "").json()["outputs"]["value"]["pid"]
+
+    assert (died.status_code, died.json()["type"]) == (503, "urn:torchloom:worker-died")
+    assert before != after
+
+
+def test_bears_what_a_handler_prints(url: str) -> None:
+    """The answer comes, and what was printed is no part of what the server prints."""
+    assert wish(url, "print").status_code == 200
+
+
+def test_gives_up_a_call_that_hangs(url: str) -> None:
+    """The deadline answers for it."""
+    assert wish(url, "hang", **{"X-Request-Timeout": "0.5"}).status_code == 504

@@ -16,7 +16,7 @@ from typing import Final, cast
 from torchloom.deployment import Report
 from torchloom.device import Device
 from torchloom.errors import DeviceUnavailable, InvalidModel, ModelLoadError
-from torchloom_models.archive import alias
+from torchloom_models.archive import alias, console
 from torchloom_models.archive.context import Context
 from torchloom_models.archive.engine import HandlerEngine
 from torchloom_models.archive.entry import find_entry
@@ -88,7 +88,8 @@ def _open(
 
 
 def _enter(folder: Path) -> None:
-    """Make this process the archive's: its folder, and its modules before others of their names."""
+    """Make this process the archive's: its output, its folder, and its modules before others."""
+    console.take_over()
     alias.install()
     sys.path.insert(0, str(folder))
     os.chdir(folder)

@@ -23,12 +23,14 @@ Open = Callable[..., HandlerEngine]
 def own_process() -> Iterator[None]:
     """Undo what opening an archive changes in this process."""
     folder, path, modules, finders = Path.cwd(), list(sys.path), set(sys.modules), sys.meta_path[:]
-    output = sys.stdout
+    stream, output = sys.stdout, os.dup(1)
     yield
+    os.dup2(output, 1)
+    os.close(output)
     os.chdir(folder)
     sys.path[:] = path
     sys.meta_path[:] = finders
-    sys.stdout = output
+    sys.stdout = stream
     for name in set(sys.modules) - modules:
         file = getattr(sys.modules[name], "__file__", None) or ""
         if name == "ts" or name.startswith("ts.") or "archives" in file or "handlers" in file:
