@@ -35,15 +35,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archives")
     make_mar(folder, "echo", "class_echo.py", SHOUT)
     (folder / "echo.yaml").write_text(MODEL)
-    make_mar(folder, "unruly", "unruly.py")
-    (folder / "unruly.yaml").write_text(MODEL.replace("echo", "unruly"))
+    for name in ("unruly", "measuring"):
+        make_mar(folder, name, f"{name}.py")
+        (folder / f"{name}.yaml").write_text(MODEL.replace("echo", name))
     return folder
 
 
 @pytest.fixture(scope="module")
 def url(serve: Callable[[str], str], folder: Path) -> str:
     """Serve it, with a store of its own."""
-    files = f"{folder / 'echo.yaml'} {folder / 'unruly.yaml'}"
+    files = " ".join(str(file) for file in folder.glob("*.yaml"))
     return serve(f"torchloom serve {files} --store {folder / 'store'}")
 
 
@@ -98,7 +99,7 @@ def test_unpacks_each_archive_once(url: str, folder: Path) -> None:
     assert url
     unpacked = {each.name.partition("-")[0] for each in (folder / "store" / "archives").iterdir()}
 
-    assert unpacked == {"echo", "unruly"}
+    assert unpacked == {"echo", "measuring", "unruly"}
 
 
 def test_streams_what_comes_in_between(url: str) -> None:
@@ -108,6 +109,19 @@ def test_streams_what_comes_in_between(url: str) -> None:
 
     assert kinds == ["predict.chunk"] * 3 + ["predict.finished"]
     assert '"value":"piece 0"' in events[0]
+
+
+def test_shows_what_handlers_measure(url: str) -> None:
+    """A handler's own metrics are among those of the server."""
+    response = predict(url, "measuring", json={"inputs": {"body": 1}})
+    text = httpx.get(f"{url}/metrics").text
+    line = next(
+        line for line in text.splitlines() if line.startswith("torchloom_handler_Rows_total")
+    )
+
+    assert response.status_code == 200, response.text
+    assert line.endswith(" 1.0")
+    assert all(each in line for each in ('Color="red"', 'model="measuring"', 'version="1"'))
 
 
 async def test_fails_one_row_of_a_batch_alone(url: str) -> None:

@@ -12,10 +12,12 @@ from typing import Final
 
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
 from torchloom.errors import HandlerFailed
+from torchloom.sample import Sample
 from torchloom_models.archive.answer import to_outputs
 from torchloom_models.archive.context import Batch, Context
 from torchloom_models.archive.entry import Entry
 from torchloom_models.archive.failure import to_failure
+from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.row import Row
 
 
@@ -67,6 +69,11 @@ class HandlerEngine:
         rows = list(self._rows.values())
         for purpose in dict.fromkeys(row.purpose for row in rows):
             yield from self._call([row for row in rows if row.purpose == purpose])
+
+    def take_samples(self) -> Sequence[Sample]:
+        """Give what the handler has measured since it was last asked."""
+        metrics = self.context.metrics
+        return metrics.log.take() if isinstance(metrics, MetricsCache) else ()
 
     def cancel(self, task_id: int) -> None:
         """Forget a row that no call has been made for."""
