@@ -75,6 +75,7 @@ class Reader:
             "functions": list(self._settings.functions),
             "artefacts": str(self._settings.artefacts_folder),
             "archives": str(self._settings.archives_folder),
+            "install_requirements": self._settings.install_requirements,
         }
 
     def _find_trespass(self, document: Document, deployment: Deployment) -> Fault | None:

@@ -43,6 +43,7 @@ def test_tells_what_the_server_decides(reader: Reader, tmp_path: Path) -> None:
 
     assert deployment.config["functions"] == ["api_fakes"]
     assert deployment.config["artefacts"] == str(tmp_path / "store" / "artefacts")
+    assert deployment.config["install_requirements"] is False
     assert deployment.config["archives"] == str(tmp_path / "store" / "archives")
 
 

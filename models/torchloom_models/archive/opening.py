@@ -22,6 +22,7 @@ from torchloom_models.archive.context import Context
 from torchloom_models.archive.entry import find_entry
 from torchloom_models.archive.envelope import wrap
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.requirements import has_own_packages, install, packages_of
 from torchloom_models.archive.unpacked import Unpacked, UnpackedStore
 from torchloom_models.archive.unpacking import is_archive
 from torchloom_models.source import resolve_source
@@ -41,15 +42,38 @@ def open_handler(config: Mapping[str, object], device: Device, report: Report) -
         )
         raise InvalidModel(message)
     report("unpacking the archive", None)
-    root = config.get("archives")
-    unpacked = UnpackedStore(
-        Path(str(root)) if root else Path(tempfile.gettempdir()) / "torchloom-archives"
-    ).open(source)
+    unpacked = _store_of(config, source).open(source)
     try:
         return _open(config, device, report, source, unpacked)
     except BaseException:
         unpacked.close()
         raise
+
+
+def _store_of(config: Mapping[str, object], source: Path) -> UnpackedStore:
+    """Give where archives are unpacked; with the packages that they ask for, if they may."""
+    root = config.get("archives")
+    folder = Path(str(root)) if root else Path(tempfile.gettempdir()) / "torchloom-archives"
+    if not config.get("install_requirements"):
+        return UnpackedStore(folder)
+
+    def finish(unpacked: Path) -> None:
+        files = ArchiveFiles.read(unpacked, source, handler=cast("str", config.get("handler")))
+        name = files.manifest.requirements_file
+        if name is not None:
+            model, has_venv = str(config.get("name")), has_own_packages(files.config)
+            install(unpacked, unpacked / name, model=model, has_venv=has_venv)
+
+    return UnpackedStore(folder, finish=finish, variant="requirements")
+
+
+def _refuse_to_install(files: ArchiveFiles, source: Path) -> None:
+    if source.is_dir() and files.manifest.requirements_file is not None:
+        message = (
+            f"{str(source)!r} is a folder, into which nothing is installed. Install what its "
+            "requirements list by yourself, or make a .mar of it."
+        )
+        raise InvalidModel(message)
 
 
 def _open(
@@ -61,6 +85,8 @@ def _open(
 ) -> AnyEngine:
     handler = cast("str | None", config.get("handler"))
     files = ArchiveFiles.read(unpacked.path.resolve(), source, handler=handler)
+    if config.get("install_requirements"):
+        _refuse_to_install(files, source)
     place = _place_of(device, files.config)
     batching = Batching.read(files.config, stated=config.get("max_size"))
     context = Context(
@@ -87,7 +113,7 @@ def _enter(folder: Path) -> None:
     """Make this process the archive's: its output, its folder, and its modules before others."""
     console.take_over()
     alias.install()
-    sys.path.insert(0, str(folder))
+    sys.path[:0] = [str(folder), *(str(each) for each in (packages_of(folder),) if each.is_dir())]
     os.chdir(folder)
 
 
