@@ -29,12 +29,26 @@ batching: {max_size: 4, max_wait_s: 0.05}
 """
 
 
+WORKFLOW = """\
+name: shout
+inputs: {word: {type: string}}
+nodes:
+  answer:
+    model: echo
+    inputs: {body: "{{ inputs.word }}"}
+  text:
+    template: "{{ answer.value.prefix }} says {{ answer.value.body }}"
+outputs: {text: "{{ text.text }}"}
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with the archive and its model file."""
     folder = tmp_path_factory.mktemp("archives")
     make_mar(folder, "echo", "class_echo.py", SHOUT)
     (folder / "echo.yaml").write_text(MODEL)
+    (folder / "shout.yaml").write_text(WORKFLOW)
     for name in ("unruly", "measuring"):
         make_mar(folder, name, f"{name}.py")
         (folder / f"{name}.yaml").write_text(MODEL.replace("echo", name))
@@ -152,3 +166,11 @@ def test_bears_what_a_handler_prints(url: str) -> None:
 def test_gives_up_a_call_that_hangs(url: str) -> None:
     """The deadline answers for it."""
     assert wish(url, "hang", **{"X-Request-Timeout": "0.5"}).status_code == 504
+
+
+def test_serves_as_a_node_of_a_workflow(url: str) -> None:
+    """Its value is what other nodes read."""
+    answer = httpx.post(f"{url}/api/workflows/shout/runs", json={"word": "hey"}, timeout=60)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["outputs"] == {"text": "ECHO says hey"}

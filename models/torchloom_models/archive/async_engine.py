@@ -20,6 +20,7 @@ from torchloom_models.archive.entry import Entry
 from torchloom_models.archive.failure import to_failure
 from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.row import Row
+from torchloom_models.hardware import reserved_bytes
 
 
 #: How long a step waits for one of the calls; new ones are let in in between.
@@ -88,6 +89,10 @@ class AsyncHandlerEngine:
         if call is not None:
             call.cancel()
             self._loop.run_until_complete(asyncio.wait([call], timeout=_SLICE_S))
+
+    def memory_bytes(self) -> int:
+        """Give what torch holds on a CUDA device; 0 elsewhere: the process's growth counts."""
+        return reserved_bytes(self.device)
 
     def take_samples(self) -> Sequence[Sample]:
         """Give what the handler has measured since it was last asked."""

@@ -23,6 +23,7 @@ from torchloom_models.archive.failure import to_failure
 from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.row import Row
 from torchloom_models.archive.sequences import Sequences, ended_by
+from torchloom_models.hardware import reserved_bytes
 
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,10 @@ class HandlerEngine:
         rows = self._pick()
         for purpose in dict.fromkeys(row.purpose for row in rows):
             yield from self._call([row for row in rows if row.purpose == purpose])
+
+    def memory_bytes(self) -> int:
+        """Give what torch holds on a CUDA device; 0 elsewhere: the process's growth counts."""
+        return reserved_bytes(self.device)
 
     def take_samples(self) -> Sequence[Sample]:
         """Give what the handler has measured since it was last asked."""
