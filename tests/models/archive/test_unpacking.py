@@ -253,7 +253,7 @@ def test_reads_nothing_as_no_archive(tmp_path: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_mar, write_tar])
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_survives_any_bytes(
     write: Callable[[Path, dict[str, bytes]], Path], changes: list[tuple[float, int]]
