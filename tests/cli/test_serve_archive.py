@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with the archive and its model file."""
     folder = tmp_path_factory.mktemp("archives")
     make_mar(folder, "echo", "class_echo.py", SHOUT)
-    (folder / "echo.yaml").write_text(MODEL)
+    (folder / "echo.yaml").write_text(f"{MODEL}replicas: 2\n")
     (folder / "shout.yaml").write_text(WORKFLOW)
     for name in ("unruly", "measuring"):
         make_mar(folder, name, f"{name}.py")
@@ -166,6 +166,18 @@ def test_bears_what_a_handler_prints(url: str) -> None:
 def test_gives_up_a_call_that_hangs(url: str) -> None:
     """The deadline answers for it."""
     assert wish(url, "hang", **{"X-Request-Timeout": "0.5"}).status_code == 504
+
+
+def test_removes_what_was_unpacked_with_the_model(url: str, folder: Path) -> None:
+    """An archive that is not served any more leaves no files behind."""
+
+    def unpacked() -> list[Path]:
+        places = (folder / "store" / "archives").glob("measuring-*")
+        return [each for each in places if each.is_dir()]
+
+    assert len(unpacked()) == 1
+    assert httpx.delete(f"{url}/api/models/measuring", timeout=60).status_code == 204
+    assert unpacked() == []
 
 
 def test_serves_as_a_node_of_a_workflow(url: str) -> None:
