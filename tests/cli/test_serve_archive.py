@@ -29,6 +29,12 @@ batching: {max_size: 4, max_wait_s: 0.05}
 """
 
 
+#: Archives that say themselves how their requests come together.
+CONFIGS = {
+    "continuous": "batchSize: 4\ncontinuousBatching: true\n",
+    "coroutine": "asyncCommunication: true\n",
+}
+
 WORKFLOW = """\
 name: shout
 inputs: {word: {type: string}}
@@ -52,6 +58,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("unruly", "measuring"):
         make_mar(folder, name, f"{name}.py")
         (folder / f"{name}.yaml").write_text(MODEL.replace("echo", name))
+    for name, config in CONFIGS.items():
+        make_mar(folder, name, f"{name}.py", {"model-config.yaml": config})
+        text = f"name: {name}\nkind: handler\nsource: {name}.mar\ndevices: [cpu]\n"
+        (folder / f"{name}.yaml").write_text(text)
     return folder
 
 
@@ -113,7 +123,7 @@ def test_unpacks_each_archive_once(url: str, folder: Path) -> None:
     assert url
     unpacked = {each.name.partition("-")[0] for each in (folder / "store" / "archives").iterdir()}
 
-    assert unpacked == {"echo", "measuring", "unruly"}
+    assert unpacked == {"echo", "measuring", "unruly", *CONFIGS}
 
 
 def test_streams_what_comes_in_between(url: str) -> None:
@@ -136,6 +146,26 @@ def test_shows_what_handlers_measure(url: str) -> None:
     assert response.status_code == 200, response.text
     assert line.endswith(" 1.0")
     assert all(each in line for each in ('Color="red"', 'model="measuring"', 'version="1"'))
+
+
+def test_streams_from_call_to_call(url: str) -> None:
+    """A row that stays gives a chunk with each call, and its last answer is the end."""
+    request = {"inputs": {"body": "3"}}
+    headers = {"Accept": "text/event-stream"}
+    events = predict(url, "continuous", json=request, headers=headers).text
+
+    assert [f'"value":[{left},1]' in events for left in (3, 2, 1, 0)] == [True] * 4
+    assert events.count("event: predict.chunk") == 3
+
+
+async def test_lets_coroutines_wait_for_each_other(url: str) -> None:
+    """Each request needs the other one to come before it can answer."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        address = f"{url}/api/models/coroutine/predict"
+        bodies = [{"inputs": {"body": each}} for each in "ab"]
+        answers = await asyncio.gather(*(client.post(address, json=each) for each in bodies))
+
+    assert [each.json()["outputs"]["value"] for each in answers] == ["a", "b"]
 
 
 async def test_fails_one_row_of_a_batch_alone(url: str) -> None:
