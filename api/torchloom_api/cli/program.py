@@ -23,6 +23,7 @@ _COMMANDS: Mapping[str, str] = {
     "torchserve": "torchserve",
     "archive": "archive",
     "workflow-archive": "workflow_archive",
+    "migrate": "migrate",
     "alias": "alias",
     "workflows": "workflows",
     "models": "models",
