@@ -24,8 +24,8 @@ from torchloom_models.llm.adapter.stack import Mixer
 from torchloom_models.llm.cache.block_pool import BlockPool
 from torchloom_models.llm.cache.kv_cache import CacheSize
 from torchloom_models.llm.cache.paged_cache import PagedCache, num_blocks
-from torchloom_models.llm.paged_pass import PagedPass
 from torchloom_models.llm.cache.pool import Move
+from torchloom_models.llm.paged_pass import PagedPass
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 from torchloom_models.paged_attention import BLOCK_SIZE
