@@ -74,6 +74,7 @@ class Reader:
             **config,
             "functions": list(self._settings.functions),
             "artefacts": str(self._settings.artefacts_folder),
+            "archives": str(self._settings.archives_folder),
         }
 
     def _find_trespass(self, document: Document, deployment: Deployment) -> Fault | None:

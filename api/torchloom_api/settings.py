@@ -183,6 +183,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.store_folder.resolve() / "artefacts"
 
     @property
+    def archives_folder(self) -> Path:
+        """Give the folder where archives are unpacked: absolute, since workers are told."""
+        return self.store_folder.resolve() / "archives"
+
+    @property
     def body_limit(self) -> BodyLimit:
         """Give the limits of bodies."""
         return BodyLimit(max_bytes=self.max_body_bytes, timeout_s=self.max_body_s)

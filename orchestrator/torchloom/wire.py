@@ -106,11 +106,12 @@ class Apply(Frame, frozen=True, tag=12):
 
 
 class Error(msgspec.Struct, frozen=True, array_like=True):
-    """An error by the name of its class."""
+    """An error by the name of its class. `status`: its own, where that is not its class's."""
 
     name: str
     message: str
     faults: list[dict[str, object]] = []
+    status: int | None = None
 
 
 class Broken(Frame, frozen=True, tag=7):
@@ -280,7 +281,8 @@ def to_error(error: Exception) -> Error:
             {name: getattr(fault, name) for name in Fault.__dataclass_fields__}
             for fault in error.faults
         ]
-        return Error(type(error).__name__, _sendable(error.message), faults)
+        own = error.status if error.status != type(error).status else None
+        return Error(type(error).__name__, _sendable(error.message), faults, own)
     return Error(TaskFailed.__name__, _sendable(f"{type(error).__name__}: {error}"))
 
 
@@ -301,4 +303,7 @@ def _sendable(message: str) -> str:
 def from_error(error: Error) -> TorchLoomError:
     """Turn what travelled back into an exception."""
     faults = [msgspec.convert(fault, Fault) for fault in error.faults]
-    return WIRE_ERRORS.get(error.name, TaskFailed)(error.message, faults=faults)
+    arrived = WIRE_ERRORS.get(error.name, TaskFailed)(error.message, faults=faults)
+    if error.status is not None:
+        arrived.status = error.status  # type: ignore[misc]  # it had its own when it left
+    return arrived

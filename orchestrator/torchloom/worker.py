@@ -29,6 +29,7 @@ from torchloom.engine import (
     Chunk,
     Engine,
     Event,
+    Interjecting,
     Noted,
     Occupancy,
     Occupied,
@@ -171,6 +172,8 @@ class Worker:
         self._events: list[WireEvent] = []
         self._steps: list[tuple[float, int]] = []
         self._told_occupancy: Occupancy | None = None
+        if isinstance(engine, Interjecting):
+            engine.tell_through(self._interject)
 
     def serve(self) -> None:
         """Admit and step until a Close or a hang-up."""
@@ -259,6 +262,11 @@ class Worker:
             self._look_at = now + self._look_s
         if self._events or sum(seconds for seconds, _ in self._steps) >= self._quiet_s:
             self._flush()
+
+    def _interject(self, chunk: Chunk) -> None:
+        """Send a chunk now: its step still goes on."""
+        self._add(chunk)
+        self._flush()
 
     def _recover(self, error: Exception) -> None:
         """Empty the engine after a step that raised; try each task again alone, or fail it."""

@@ -43,6 +43,7 @@ def test_tells_what_the_server_decides(reader: Reader, tmp_path: Path) -> None:
 
     assert deployment.config["functions"] == ["api_fakes"]
     assert deployment.config["artefacts"] == str(tmp_path / "store" / "artefacts")
+    assert deployment.config["archives"] == str(tmp_path / "store" / "archives")
 
 
 def test_reads_an_operators_path_from_where_the_file_lies(reader: Reader, tmp_path: Path) -> None:

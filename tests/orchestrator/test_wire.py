@@ -16,7 +16,9 @@ from torchloom.code_status import CodeStatus
 from torchloom.errors import (
     WIRE_ERRORS,
     Fault,
+    HandlerFailed,
     InvalidInput,
+    ModelLoadError,
     QueueFull,
     TaskFailed,
     TorchLoomError,
@@ -263,6 +265,18 @@ def test_carries_errors_by_their_class(kind: type[TorchLoomError]) -> None:
     arrived = from_error(to_error(error))
     assert type(arrived) is kind
     assert (arrived.message, arrived.faults) == (error.message, error.faults)
+
+
+def test_keeps_a_status_that_is_the_errors_own() -> None:
+    """A handler decides with which status it fails; others have that of their class."""
+    failed = from_error(to_error(HandlerFailed("gone", cause="why", status=410)))
+    loaded = ModelLoadError("full")
+    loaded.status = 507  # type: ignore[misc]  # as its worker says
+    assert type(failed) is HandlerFailed
+    assert (failed.status, failed.faults) == (410, (Fault(message="why"),))
+    assert from_error(to_error(loaded)).status == 507
+    assert from_error(to_error(ModelLoadError("x"))).status == 500
+    assert from_error(to_error(HandlerFailed("x"))).status == 503
 
 
 def test_turns_other_errors_into_failures_of_the_task() -> None:
