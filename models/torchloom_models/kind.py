@@ -45,7 +45,8 @@ class Kind:
     config under their own names. `required_fields` must be written. `is_inline` is where its
     engines run unless the model file says `inline:` (which only kinds with `can_inline` may).
     `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
-    what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device.
+    what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device. `runs_code`: what
+    its source holds is run, so that nothing is fetched for it because a request said so.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Kind:
     can_inline: bool = False
     can_compile: bool = True
     is_on_cpu: bool = False
+    runs_code: bool = False
 
 
 _USAGE: Schema = {
@@ -367,6 +369,7 @@ _HANDLER = Kind(
     fields=HANDLER_FIELDS,
     required_fields=frozenset({"source"}),
     can_compile=False,
+    runs_code=True,
 )
 
 #: Every kind that this package serves, by name.

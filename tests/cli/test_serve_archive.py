@@ -29,21 +29,46 @@ batching: {max_size: 4, max_wait_s: 0.05}
 """
 
 
+#: Archives that say themselves how their requests come together.
+CONFIGS = {
+    "continuous": "batchSize: 4\ncontinuousBatching: true\n",
+    "coroutine": "asyncCommunication: true\n",
+}
+
+WORKFLOW = """\
+name: shout
+inputs: {word: {type: string}}
+nodes:
+  answer:
+    model: echo
+    inputs: {body: "{{ inputs.word }}"}
+  text:
+    template: "{{ answer.value.prefix }} says {{ answer.value.body }}"
+outputs: {text: "{{ text.text }}"}
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with the archive and its model file."""
     folder = tmp_path_factory.mktemp("archives")
     make_mar(folder, "echo", "class_echo.py", SHOUT)
-    (folder / "echo.yaml").write_text(MODEL)
-    make_mar(folder, "unruly", "unruly.py")
-    (folder / "unruly.yaml").write_text(MODEL.replace("echo", "unruly"))
+    (folder / "echo.yaml").write_text(f"{MODEL}replicas: 2\n")
+    (folder / "shout.yaml").write_text(WORKFLOW)
+    for name in ("unruly", "measuring"):
+        make_mar(folder, name, f"{name}.py")
+        (folder / f"{name}.yaml").write_text(MODEL.replace("echo", name))
+    for name, config in CONFIGS.items():
+        make_mar(folder, name, f"{name}.py", {"model-config.yaml": config})
+        text = f"name: {name}\nkind: handler\nsource: {name}.mar\ndevices: [cpu]\n"
+        (folder / f"{name}.yaml").write_text(text)
     return folder
 
 
 @pytest.fixture(scope="module")
 def url(serve: Callable[[str], str], folder: Path) -> str:
     """Serve it, with a store of its own."""
-    files = f"{folder / 'echo.yaml'} {folder / 'unruly.yaml'}"
+    files = " ".join(str(file) for file in folder.glob("*.yaml"))
     return serve(f"torchloom serve {files} --store {folder / 'store'}")
 
 
@@ -98,7 +123,7 @@ def test_unpacks_each_archive_once(url: str, folder: Path) -> None:
     assert url
     unpacked = {each.name.partition("-")[0] for each in (folder / "store" / "archives").iterdir()}
 
-    assert unpacked == {"echo", "unruly"}
+    assert unpacked == {"echo", "measuring", "unruly", *CONFIGS}
 
 
 def test_streams_what_comes_in_between(url: str) -> None:
@@ -108,6 +133,39 @@ def test_streams_what_comes_in_between(url: str) -> None:
 
     assert kinds == ["predict.chunk"] * 3 + ["predict.finished"]
     assert '"value":"piece 0"' in events[0]
+
+
+def test_shows_what_handlers_measure(url: str) -> None:
+    """A handler's own metrics are among those of the server."""
+    response = predict(url, "measuring", json={"inputs": {"body": 1}})
+    text = httpx.get(f"{url}/metrics").text
+    line = next(
+        line for line in text.splitlines() if line.startswith("torchloom_handler_Rows_total")
+    )
+
+    assert response.status_code == 200, response.text
+    assert line.endswith(" 1.0")
+    assert all(each in line for each in ('Color="red"', 'model="measuring"', 'version="1"'))
+
+
+def test_streams_from_call_to_call(url: str) -> None:
+    """A row that stays gives a chunk with each call, and its last answer is the end."""
+    request = {"inputs": {"body": "3"}}
+    headers = {"Accept": "text/event-stream"}
+    events = predict(url, "continuous", json=request, headers=headers).text
+
+    assert [f'"value":[{left},1]' in events for left in (3, 2, 1, 0)] == [True] * 4
+    assert events.count("event: predict.chunk") == 3
+
+
+async def test_lets_coroutines_wait_for_each_other(url: str) -> None:
+    """Each request needs the other one to come before it can answer."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        address = f"{url}/api/models/coroutine/predict"
+        bodies = [{"inputs": {"body": each}} for each in "ab"]
+        answers = await asyncio.gather(*(client.post(address, json=each) for each in bodies))
+
+    assert [each.json()["outputs"]["value"] for each in answers] == ["a", "b"]
 
 
 async def test_fails_one_row_of_a_batch_alone(url: str) -> None:
@@ -138,3 +196,23 @@ def test_bears_what_a_handler_prints(url: str) -> None:
 def test_gives_up_a_call_that_hangs(url: str) -> None:
     """The deadline answers for it."""
     assert wish(url, "hang", **{"X-Request-Timeout": "0.5"}).status_code == 504
+
+
+def test_removes_what_was_unpacked_with_the_model(url: str, folder: Path) -> None:
+    """An archive that is not served any more leaves no files behind."""
+
+    def unpacked() -> list[Path]:
+        places = (folder / "store" / "archives").glob("measuring-*")
+        return [each for each in places if each.is_dir()]
+
+    assert len(unpacked()) == 1
+    assert httpx.delete(f"{url}/api/models/measuring", timeout=60).status_code == 204
+    assert unpacked() == []
+
+
+def test_serves_as_a_node_of_a_workflow(url: str) -> None:
+    """Its value is what other nodes read."""
+    answer = httpx.post(f"{url}/api/workflows/shout/runs", json={"word": "hey"}, timeout=60)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["outputs"] == {"text": "ECHO says hey"}

@@ -34,6 +34,7 @@ from torchloom.engine import (
     Work,
 )
 from torchloom.errors import InvalidInput
+from torchloom.sample import Sample
 from torchloom.wire import (
     Admit,
     AnyFrame,
@@ -55,6 +56,7 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
+    Samples,
     encode,
 )
 from torchloom.worker import Worker, import_factory, open_engine
@@ -335,6 +337,23 @@ def test_sends_what_comes_in_the_middle_of_a_step_at_once() -> None:
         ResultEvent,
         ResultEvent,
     ]
+
+
+class _Sampling(_Recorder):
+    """Measures each batch."""
+
+    def take_samples(self) -> list[Sample]:
+        """Give the size of the last batch, if it was no single one."""
+        size = len(self.batches[-1])
+        return [Sample("size", "gauge", "Count", {}, size)] if size > 1 else []
+
+
+def test_sends_what_the_model_has_measured() -> None:
+    """After each step the engine is asked; nothing is sent where there is nothing."""
+    script = _serve(_Sampling(), [_admit("a", "b")], [_admit("c", first=3)])
+
+    samples = [frame for frame in script.sent if isinstance(frame, Samples)]
+    assert samples == [Samples([Sample("size", "gauge", "Count", {}, 2)])]
 
 
 def test_does_not_try_again_what_has_begun_to_answer() -> None:

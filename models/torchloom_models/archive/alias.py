@@ -1,34 +1,58 @@
 """Alias: our package `…archive.ts` under the name by which handlers import it, `ts`.
 
 One module object has both names, so that a class is the same under either. Where TorchServe itself
-is installed, its package keeps the name.
+is installed, its package keeps the name; its way to send intermediate answers, which needs its own
+server, becomes ours.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Final
+
+from torchloom_models.archive.intermediate import send_intermediate_predict_response
 
 
 _NAME: Final = "ts"
 _OURS: Final = "torchloom_models.archive.ts"
 
+#: Where TorchServe has what sends intermediate answers.
+_SENDING: Final = ("ts.handler_utils.utils", "ts.protocol.otf_message_handler")
+
 
 def install() -> bool:
-    """Let `import ts` find ours; False where there is a `ts` already. Idempotent."""
+    """Let `import ts` find ours; False where TorchServe itself is installed. Idempotent."""
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return True
-    if _NAME in sys.modules or importlib.util.find_spec(_NAME) is not None:
+    if _has_torchserve():
+        _lend_sending()
         return False
+    sys.modules.pop(_NAME, None)
     sys.meta_path.insert(0, _Finder())
     importlib.import_module(_NAME)
     return True
+
+
+def _has_torchserve() -> bool:
+    """Tell TorchServe's package from others of its short name."""
+    found = importlib.util.find_spec(_NAME)
+    places = (found and found.submodule_search_locations) or ()
+    return any((Path(place) / "torch_handler").is_dir() for place in places)
+
+
+def _lend_sending() -> None:
+    for name in _SENDING:
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(name)
+            vars(module)["send_intermediate_predict_response"] = send_intermediate_predict_response
 
 
 class _Finder(MetaPathFinder):

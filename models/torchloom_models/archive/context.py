@@ -21,6 +21,9 @@ SEQUENCE_ID: Final = "ts_request_sequence_id"
 SEQUENCE_START: Final = "ts_request_sequence_start"
 SEQUENCE_END: Final = "ts_request_sequence_end"
 
+#: An answer with this header, `true`, is followed by more.
+STREAM_NEXT: Final = "ts_stream_next"
+
 #: Hands an intermediate answer on: place in the batch, and item.
 Tell = Callable[[int, object], None]
 

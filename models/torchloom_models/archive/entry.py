@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Final, Protocol, TypeVar, cast
@@ -39,6 +39,14 @@ Entry = Callable[[object, Context], object]
 
 #: Where the handlers are that TorchServe brings along.
 _BUILT_IN: Final = "ts.torch_handler"
+
+#: What to do about errors whose own words do not say it, by a part of those words.
+_HINTS: Final[Mapping[str, str]] = {
+    "torchvision::nms": "(torchvision was built for another torch: install the one that belongs "
+    "to this torch, from the same index)",
+    "No module named 'torchvision'": "(the archive's own code imports it: install the torchvision "
+    "that belongs to this torch)",
+}
 
 
 def find_entry(folder: Path, handler: str, context: Context) -> Entry:
@@ -127,7 +135,8 @@ def guard_loading(handler: str, load: Callable[[], T]) -> T:
         raise
     except (Exception, SystemExit) as error:
         _log.exception("The handler %r did not load.", handler)
-        message = f"The handler {handler!r} raised as it was loaded: {name_error(error)}"
+        hint = next((f" {_HINTS[each]}" for each in _HINTS if each in str(error)), "")
+        message = f"The handler {handler!r} raised as it was loaded: {name_error(error)}{hint}"
         failure = ModelLoadError(message)
         if is_out_of_memory(error):
             failure.status = OUT_OF_RESOURCES  # type: ignore[misc]  # this one is not ours

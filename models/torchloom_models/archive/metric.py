@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from torchloom.sample import Sample
+
 
 class MetricTypes(Enum):
     """How values of one metric go together."""
@@ -35,6 +37,9 @@ UNITS: Final[Mapping[str, str]] = {
 #: The most values that are kept until they are taken.
 _MAX_SAMPLES: Final = 10_000
 
+#: The longest name or value of a dimension, and the most ids of requests, in characters.
+_MAX_TEXT: Final = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
@@ -46,18 +51,6 @@ class Dimension:
     def __str__(self) -> str:
         """Write it as logs have it."""
         return f"{self.name}:{self.value}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One value that a handler has given."""
-
-    name: str
-    unit: str
-    kind: MetricTypes
-    dimensions: Mapping[str, str]
-    value: float
-    request_ids: str
 
 
 class MetricLog:
@@ -107,15 +100,15 @@ class CachingMetric:
                 f"{len(dimension_values)} values were given."
             )
             raise ValueError(message)
-        values = [str(each) for each in dimension_values]
+        values = [_text(each) for each in dimension_values]
         self._log.add(
             Sample(
-                name=self.metric_name,
-                unit=self.unit,
-                kind=self.metric_type,
-                dimensions=dict(zip(self.dimension_names, values, strict=True)),
+                name=_text(self.metric_name),
+                kind=self.metric_type.value,
+                unit=_text(self.unit),
+                labels=dict(zip(map(_text, self.dimension_names), values, strict=True)),
                 value=float(value),
-                request_ids=request_id,
+                request_ids=_text(request_id),
             )
         )
 
@@ -235,6 +228,11 @@ class MetricsCache:
         """Give the id of one request of the batch, or of all."""
         ids = self.request_ids or {}
         return ids.get(index, "") if index is not None else ",".join(ids.values())
+
+
+def _text(value: object) -> str:
+    """Give what can be sent and written."""
+    return str(value)[:_MAX_TEXT].encode("utf-8", "replace").decode()
 
 
 def _check_unit(unit: str, known: Sequence[str]) -> None:

@@ -15,14 +15,14 @@ from typing import Final, cast
 
 from torchloom.deployment import Report
 from torchloom.device import Device
-from torchloom.errors import DeviceUnavailable, InvalidModel, ModelLoadError
+from torchloom.errors import DeviceUnavailable, InvalidModel
 from torchloom_models.archive import alias, console
+from torchloom_models.archive.batching import AnyEngine, Batching
 from torchloom_models.archive.context import Context
-from torchloom_models.archive.engine import HandlerEngine
 from torchloom_models.archive.entry import find_entry
 from torchloom_models.archive.envelope import wrap
-from torchloom_models.archive.field import BATCH_SIZE
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.requirements import has_own_packages, install, packages_of
 from torchloom_models.archive.unpacked import Unpacked, UnpackedStore
 from torchloom_models.archive.unpacking import is_archive
 from torchloom_models.source import resolve_source
@@ -31,11 +31,8 @@ from torchloom_models.source import resolve_source
 #: The version of TorchServe whose contract with handlers is kept.
 _SERVER_VERSION: Final = "0.12.0"
 
-#: The most rows of a batch.
-_MAX_BATCH: Final = 4096
 
-
-def open_handler(config: Mapping[str, object], device: Device, report: Report) -> HandlerEngine:
+def open_handler(config: Mapping[str, object], device: Device, report: Report) -> AnyEngine:
     """Open an archive. Raises ModelLoadError, InvalidModel or DeviceUnavailable."""
     source = resolve_source(str(config["source"]), report)
     if not source.is_dir() and not is_archive(source):
@@ -45,15 +42,38 @@ def open_handler(config: Mapping[str, object], device: Device, report: Report) -
         )
         raise InvalidModel(message)
     report("unpacking the archive", None)
-    root = config.get("archives")
-    unpacked = UnpackedStore(
-        Path(str(root)) if root else Path(tempfile.gettempdir()) / "torchloom-archives"
-    ).open(source)
+    unpacked = _store_of(config, source).open(source)
     try:
         return _open(config, device, report, source, unpacked)
     except BaseException:
         unpacked.close()
         raise
+
+
+def _store_of(config: Mapping[str, object], source: Path) -> UnpackedStore:
+    """Give where archives are unpacked; with the packages that they ask for, if they may."""
+    root = config.get("archives")
+    folder = Path(str(root)) if root else Path(tempfile.gettempdir()) / "torchloom-archives"
+    if not config.get("install_requirements"):
+        return UnpackedStore(folder)
+
+    def finish(unpacked: Path) -> None:
+        files = ArchiveFiles.read(unpacked, source, handler=cast("str", config.get("handler")))
+        name = files.manifest.requirements_file
+        if name is not None:
+            model, has_venv = str(config.get("name")), has_own_packages(files.config)
+            install(unpacked, unpacked / name, model=model, has_venv=has_venv)
+
+    return UnpackedStore(folder, finish=finish, variant="requirements")
+
+
+def _refuse_to_install(files: ArchiveFiles, source: Path) -> None:
+    if source.is_dir() and files.manifest.requirements_file is not None:
+        message = (
+            f"{str(source)!r} is a folder, into which nothing is installed. Install what its "
+            "requirements list by yourself, or make a .mar of it."
+        )
+        raise InvalidModel(message)
 
 
 def _open(
@@ -62,16 +82,18 @@ def _open(
     report: Report,
     source: Path,
     unpacked: Unpacked,
-) -> HandlerEngine:
+) -> AnyEngine:
     handler = cast("str | None", config.get("handler"))
     files = ArchiveFiles.read(unpacked.path.resolve(), source, handler=handler)
+    if config.get("install_requirements"):
+        _refuse_to_install(files, source)
     place = _place_of(device, files.config)
-    batch_size = _batch_size(config, files.config)
+    batching = Batching.read(files.config, stated=config.get("max_size"))
     context = Context(
         str(config.get("model_name", config.get("name", files.manifest.name))),
         str(files.folder),
         files.manifest.document,
-        batch_size,
+        batching.size,
         int(place.partition(":")[2]) if place != "cpu" else None,
         _SERVER_VERSION,
         bool(config.get("limit_image_pixels", True)),
@@ -84,14 +106,14 @@ def _open(
     envelope = config.get("envelope", files.manifest.envelope)
     if envelope:
         entry = wrap(entry, str(envelope))
-    return HandlerEngine(entry, context, max_tasks=batch_size, device=place, close=unpacked.close)
+    return batching.make_engine(entry, context, device=place, close=unpacked.close)
 
 
 def _enter(folder: Path) -> None:
     """Make this process the archive's: its output, its folder, and its modules before others."""
     console.take_over()
     alias.install()
-    sys.path.insert(0, str(folder))
+    sys.path[:0] = [str(folder), *(str(each) for each in (packages_of(folder),) if each.is_dir())]
     os.chdir(folder)
 
 
@@ -107,15 +129,3 @@ def _place_of(device: Device, config: Mapping[str, object]) -> str:
     if device.kind == "auto" and config.get("deviceType") == "cpu":
         return "cpu"
     return place_of(device)
-
-
-def _batch_size(config: Mapping[str, object], archive: Mapping[str, object]) -> int:
-    """Give the most rows of a call: the model file decides, then the archive."""
-    stated = config.get("max_size", archive.get("batchSize", BATCH_SIZE))
-    try:
-        size = int(cast("int | str", stated))
-    except (TypeError, ValueError):
-        size = 0
-    if not 1 <= size <= _MAX_BATCH:
-        raise ModelLoadError(f"`batchSize` is a number from 1 to {_MAX_BATCH}, not {stated!r}.")
-    return size

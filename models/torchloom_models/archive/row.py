@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -35,6 +35,10 @@ class Row:
     sequence_id: str
     #: Rows of another purpose are no part of the same call; those that describe are alone.
     purpose: str
+
+    def again(self) -> Row:
+        """Give it as the handler sees it once it has begun to answer: without data, and marked."""
+        return replace(self, data={}, headers={**self.headers, "cached": "true"})
 
     @classmethod
     def of(cls, work: Work) -> Row:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -41,10 +42,18 @@ class Unpacked:
 
 
 class UnpackedStore:
-    """A folder of unpacked archives, which several processes share."""
+    """A folder of unpacked archives, which several processes share.
 
-    def __init__(self, root: Path) -> None:
+    `finish` adds what belongs to an archive once it is unpacked; `variant` tells such folders from
+    those without.
+    """
+
+    def __init__(
+        self, root: Path, *, finish: Callable[[Path], None] | None = None, variant: str = ""
+    ) -> None:
         self._root = root
+        self._finish = finish
+        self._variant = variant
 
     def open(self, source: Path) -> Unpacked:
         """Give the files of an archive; a folder is used as it lies there.
@@ -54,7 +63,7 @@ class UnpackedStore:
         if source.is_dir():
             return Unpacked(source, None)
         self._root.mkdir(parents=True, exist_ok=True)
-        name = _name(source)
+        name = _name(source, self._variant)
         lock = os.open(self._root / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._hold(source, name, lock)
@@ -79,6 +88,8 @@ class UnpackedStore:
         folder = Path(tempfile.mkdtemp(prefix=f"{name}.part.", dir=self._root))
         try:
             unpack(source, folder)
+            if self._finish is not None:
+                self._finish(folder)
             folder.replace(self._root / name)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -106,9 +117,15 @@ def _try_lock(lock: int) -> bool:
     return True
 
 
-def _name(source: Path) -> str:
+def _name(source: Path, variant: str) -> str:
     """Name the folder of an archive: another one, or another state of it, has another name."""
     found = source.stat()
-    state = (str(source.resolve()), str(found.st_size), str(found.st_mtime_ns), str(found.st_ino))
+    state = (
+        str(source.resolve()),
+        str(found.st_size),
+        str(found.st_mtime_ns),
+        str(found.st_ino),
+        variant,
+    )
     stem = "".join(each if each.isalnum() else "_" for each in stem_of(source))[:_MAX_STEM]
     return f"{stem}-{digest_of_text(*state)}"

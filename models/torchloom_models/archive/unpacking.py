@@ -12,7 +12,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from typing import IO, Final, cast
 
 from torchloom.errors import InvalidModel, ModelLoadError
 from torchloom_models.archive.entry_name import find_fault, is_skipped
+from torchloom_models.archive.manifest import MAX_BYTES
 
 
 #: The most entries of an archive.
@@ -72,13 +73,32 @@ def unpack(source: Path, folder: Path) -> None:
     The one top folder of a tar is left out. Raises InvalidModel for what no archiver has made, and
     ModelLoadError for an archive that is broken, or for which there is no room.
     """
-    try:
-        with source.open("rb") as stream:
-            is_tar = stream.read(2) == b"\x1f\x8b"
-        if is_tar:
+    with _told(source):
+        if _is_tar(source):
             _unpack_tar(source, folder)
         else:
             _unpack_zip(source, folder)
+
+
+def read_entries(source: Path, is_wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Read some small files of an archive by name; nothing is unpacked.
+
+    Raises InvalidModel and ModelLoadError as `unpack` does, also for a file that is not small.
+    """
+    with _told(source):
+        return _read_tar(source, is_wanted) if _is_tar(source) else _read_zip(source, is_wanted)
+
+
+def _is_tar(source: Path) -> bool:
+    with source.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+@contextmanager
+def _told(source: Path) -> Iterator[None]:
+    """Tell what readers of archives raise."""
+    try:
+        yield
     except _BROKEN as error:
         message = (
             f"{str(source)!r} is no archive, or it was cut short: {error}. Copy it again, or make "
@@ -88,6 +108,31 @@ def unpack(source: Path, folder: Path) -> None:
     except OSError as error:
         message = f"{str(source)!r} cannot be unpacked: {error.strerror or error}."
         raise ModelLoadError(message) from error
+
+
+def _read_zip(source: Path, is_wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    with zipfile.ZipFile(source) as archive:
+        infos = [info for info in archive.infolist() if is_wanted(info.filename)]
+        return {info.filename: _read_small(archive.open(info), info.filename) for info in infos}
+
+
+def _read_tar(source: Path, is_wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    found = {}
+    with _opened(source) as archive:
+        for info in _infos(archive):
+            name = str(PurePosixPath(*PurePosixPath(info.name).parts[1:]))
+            stream = archive.extractfile(info) if info.isreg() and is_wanted(name) else None
+            if stream is not None:
+                found[name] = _read_small(stream, name)
+    return found
+
+
+def _read_small(stream: IO[bytes], name: str) -> bytes:
+    with stream:
+        data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ModelLoadError(f"{name!r} has more than {MAX_BYTES} bytes, which are the most.")
+    return data
 
 
 def _unpack_zip(source: Path, folder: Path) -> None:

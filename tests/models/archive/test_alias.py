@@ -10,6 +10,7 @@ import pytest
 
 from torchloom_models.archive import alias
 from torchloom_models.archive import ts as ours
+from torchloom_models.archive.intermediate import send_intermediate_predict_response
 
 
 @pytest.mark.usefixtures("ts")
@@ -32,13 +33,31 @@ def test_has_no_more_than_there_is(name: str) -> None:
         importlib.import_module(name)
 
 
+def write_ts(folder: Path, *names: str) -> None:
+    """Write a package `ts`, and modules below it."""
+    for name in ("__init__.py", *names):
+        file = folder / "archives" / "ts" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("real = True\ndef send_intermediate_predict_response(): ...\n")
+    sys.path.insert(0, str(folder / "archives"))
+
+
 @pytest.mark.usefixtures("own_process")
 def test_steps_aside_for_torchserve_itself(tmp_path: Path) -> None:
-    """Where the real package is installed, that is what handlers get."""
-    (tmp_path / "ts").mkdir()
-    (tmp_path / "ts" / "__init__.py").write_text("real = True")
-    sys.path.insert(0, str(tmp_path))
+    """Where the real package is installed, handlers get that; what they send goes our way."""
+    write_ts(tmp_path, "torch_handler/__init__.py", "handler_utils/utils.py")
 
     assert not alias.install()
     assert importlib.import_module("ts").real
     assert not alias.install()
+    sending = importlib.import_module("ts.handler_utils.utils")
+    assert sending.send_intermediate_predict_response is send_intermediate_predict_response
+
+
+@pytest.mark.usefixtures("own_process")
+def test_takes_the_name_of_another_package(tmp_path: Path) -> None:
+    """A library that happens to be called `ts` is not what handlers mean."""
+    write_ts(tmp_path, "series.py")
+
+    assert alias.install()
+    assert importlib.import_module("ts") is ours

@@ -120,10 +120,10 @@ def test_describes_and_explains(numbers: HandlerEngine) -> None:
 def test_measures_each_call(numbers: HandlerEngine) -> None:
     """The time of a call is among the metrics of the model."""
     ask(numbers, [1, 2, 3])
-    samples = numbers.context.metrics.log.take()
+    samples = numbers.take_samples()
 
     assert [(each.name, each.unit) for each in samples] == [("HandlerTime", "Milliseconds")]
-    assert samples[0].dimensions == {"ModelName": "model", "Level": "Model"}
+    assert samples[0].labels == {"ModelName": "model", "Level": "Model"}
 
 
 def test_measures_each_stage_where_it_is_asked_to(open_archive: Open, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_measures_each_stage_where_it_is_asked_to(open_archive: Open, tmp_path: 
     engine = open_archive(source)
     ask(engine, [1, 2, 3])
 
-    assert [each.name for each in engine.context.metrics.log.take()] == [
+    assert [each.name for each in engine.take_samples()] == [
         "ts_handler_preprocess",
         "ts_handler_inference",
         "ts_handler_postprocess",
@@ -317,7 +317,7 @@ def test_takes_all_that_a_handler_measures(open_archive: Open, tmp_path: Path) -
     engine = open_archive(make_mar(tmp_path, "measuring", "measuring.py"))
 
     assert ask(engine, 1) == ["ok"]
-    assert [each.name for each in engine.context.metrics.log.take()] == [
+    assert [each.name for each in engine.take_samples()] == [
         "Calls",
         "Calls",
         "Rows",

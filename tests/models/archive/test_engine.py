@@ -236,3 +236,4 @@ def test_gives_back_what_the_archive_holds() -> None:
 
     assert closed == [1]
     assert engine.room().max_tasks == 1
+    assert engine.memory_bytes() == 0

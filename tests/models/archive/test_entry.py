@@ -116,6 +116,11 @@ def test_says_what_is_not_there(
     [
         ("import no_such_library", "No module named 'no_such_library'"),
         ("x = (", "SyntaxError"),
+        ("raise ImportError(\"No module named 'torchvision'\")", "install the torchvision that"),
+        (
+            "raise RuntimeError('operator torchvision::nms does not exist')",
+            "built for another torch",
+        ),
         ("def handle(d, c): raise ValueError('bad  \\n weights')", "ValueError: bad weights"),
         ("def handle(d, c): raise SystemExit(2)", "SystemExit: 2"),
         ("class A:\n    def handle(s, d, c): ...\n    def initialize(s, c): 1 / 0", "ZeroDivision"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from torchloom.sample import Sample
 from torchloom_models.archive import metric as metric_module
 from torchloom_models.archive.metric import (
     CachingMetric,
@@ -11,7 +12,6 @@ from torchloom_models.archive.metric import (
     MetricLog,
     MetricsCache,
     MetricTypes,
-    Sample,
 )
 
 
@@ -38,8 +38,8 @@ def test_adds_the_model_and_its_level(metrics: MetricsCache) -> None:
     assert whole == Sample(
         name="Rows",
         unit="Count",
-        kind=MetricTypes.COUNTER,
-        dimensions={"Color": "red", "ModelName": "net", "Level": "Model"},
+        kind="counter",
+        labels={"Color": "red", "ModelName": "net", "Level": "Model"},
         value=2.0,
         request_ids="r0,r1",
     )
@@ -56,7 +56,7 @@ def test_has_a_unit_and_a_type_for_each_call(metrics: MetricsCache) -> None:
     metrics.add_metric("f", 1, "count", metric_type=MetricTypes.HISTOGRAM)
     metrics.add_error("g", 1)
 
-    assert [(each.name, each.unit, each.kind.value) for each in metrics.log.take()] == [
+    assert [(each.name, each.unit, each.kind) for each in metrics.log.take()] == [
         ("a", "Milliseconds", "gauge"),
         ("b", "Seconds", "gauge"),
         ("c", "Megabytes", "gauge"),
@@ -71,7 +71,7 @@ def test_marks_errors_by_their_level(metrics: MetricsCache) -> None:
     """An error belongs to the level of errors alone."""
     metrics.add_error("Wrong", 1)
 
-    assert the(metrics).dimensions == {"Level": "Error"}
+    assert the(metrics).labels == {"Level": "Error"}
 
 
 @pytest.mark.parametrize(("call", "unit"), [("add_time", "h"), ("add_size", "ms")])
@@ -88,9 +88,9 @@ def test_declares_a_metric_once(metrics: MetricsCache) -> None:
 
     assert metrics.add_metric_to_cache("Calls", "count", ["Kind"]) is declared
     assert metrics.get_metric("Calls") is declared
-    assert (the(metrics).dimensions, declared.unit) == ({"Kind": "plain"}, "Count")
+    assert (the(metrics).labels, declared.unit) == ({"Kind": "plain"}, "Count")
     declared.update(1, dimensions=[Dimension("Kind", "other")])
-    assert the(metrics).dimensions == {"Kind": "other"}
+    assert the(metrics).labels == {"Kind": "other"}
     with pytest.raises(ValueError, match=r"\['Kind'\], and 0 values"):
         declared.add_or_update(1)
     with pytest.raises(KeyError, match="no gauge 'Calls'"):

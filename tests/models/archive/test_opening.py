@@ -80,7 +80,7 @@ def test_refuses_a_batch_size_that_is_none(size: str, open_archive: Open, tmp_pa
     config = {"model-config.yaml": f"batchSize: {size}\n"}
     source = make_mar(tmp_path, "double", "module_function.py", config)
 
-    with pytest.raises(ModelLoadError, match="`batchSize` is a number from 1"):
+    with pytest.raises(InvalidModel, match="`batchSize` is a number from 1"):
         open_archive(source)
 
 

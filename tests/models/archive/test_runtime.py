@@ -7,11 +7,13 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from model_fakes.archives import HANDLERS
 
 from torchloom.errors import InvalidModel, ModelLoadError
+from torchloom_models.archive.runtime.onnx import Session
 from torchloom_models.archive.runtime.table import RuntimeName, Weights, name_runtime, open_weights
 
 
@@ -179,6 +181,24 @@ def test_says_what_onnx_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         open_weights("onnx", Weights(folder=tmp_path, file=tmp_path / "net.onnx"))
 
 
+class _Session:
+    """Doubles, as onnxruntime's sessions do it: arrays by name in, a list out."""
+
+    num_outputs = 1
+
+    def __init__(self, path: str, providers: list[str]) -> None:
+        self.path = path
+        self.providers = providers
+
+    def get_inputs(self) -> list[types.SimpleNamespace]:
+        """Name the inputs."""
+        return [types.SimpleNamespace(name="x")]
+
+    def run(self, _: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Double it."""
+        return [feed["x"] * 2] * self.num_outputs
+
+
 def _runtime(open_session: Callable[..., object]) -> types.ModuleType:
     """Make an onnxruntime that has a CPU, and notes what it is asked for."""
     module = types.ModuleType("onnxruntime")
@@ -191,11 +211,26 @@ def test_opens_onnx_where_the_device_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CUDA is asked for only where onnxruntime has it."""
-    session = _runtime(lambda path, providers: (Path(path).name, providers))
-    monkeypatch.setitem(sys.modules, "onnxruntime", session)
+    monkeypatch.setitem(sys.modules, "onnxruntime", _runtime(_Session))
     weights = Weights(folder=tmp_path, file=tmp_path / "net.onnx", device="cuda:0")
+    opened = open_weights("onnx", weights)
 
-    assert open_weights("onnx", weights) == ("net.onnx", ["CPUExecutionProvider"])
+    assert isinstance(opened, Session)
+    assert (opened.path, opened.providers) == (str(weights.file), ["CPUExecutionProvider"])
+
+
+def test_calls_onnx_as_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors go in by position and come out, so that handlers need not know what it is."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", _runtime(_Session))
+    opened = open_weights("onnx", Weights(folder=tmp_path, file=tmp_path / "net.onnx"))
+    assert isinstance(opened, Session)
+    one = opened(X)
+    opened._session.num_outputs = 2
+    two = opened(X)
+
+    assert torch.equal(one, 2 * X)
+    assert isinstance(two, tuple)
+    assert torch.equal(two[1], 2 * X)
 
 
 def test_says_why_onnx_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_fakes.archives import write_mar, write_tar
 
 from torchloom.errors import InvalidModel, ModelLoadError
@@ -246,3 +250,25 @@ def test_reads_nothing_as_no_archive(tmp_path: Path, folder: Path) -> None:
 
     with pytest.raises(ModelLoadError, match="no archive"):
         unpack(tmp_path / "a", folder)
+
+
+@pytest.mark.parametrize("write", [write_mar, write_tar])
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_survives_any_bytes(
+    write: Callable[[Path, dict[str, bytes]], Path], changes: list[tuple[float, int]]
+) -> None:
+    """An archive with bytes changed anywhere is unpacked or refused, and writes nothing beside."""
+    with tempfile.TemporaryDirectory() as top:
+        folder = Path(top) / "to"
+        folder.mkdir()
+        source = write(Path(top) / "a", {"a.py": b"x" * 50, "sub/b.bin": bytes(range(256))})
+        data = bytearray(source.read_bytes())
+        # Tars are changed below their compression, whose checksum would tell at once.
+        data = bytearray(gzip.decompress(data)) if write is write_tar else data
+        for place, value in changes:
+            data[int(place * (len(data) - 1))] = value
+        source.write_bytes(gzip.compress(data) if write is write_tar else data)
+        with contextlib.suppress(InvalidModel, ModelLoadError):
+            unpack(source, folder)
+        assert {each.name for each in Path(top).iterdir()} == {"a", "to"}
