@@ -20,8 +20,10 @@ _COMMANDS: Mapping[str, str] = {
     "index": "index",
     "compile": "compile",
     "artefacts": "artefacts",
+    "torchserve": "torchserve",
     "archive": "archive",
     "workflow-archive": "workflow_archive",
+    "migrate": "migrate",
     "alias": "alias",
     "workflows": "workflows",
     "models": "models",
@@ -35,7 +37,10 @@ _GROUPS = {
         {"name": "Serve", "commands": ["serve", "index", "compile", "artefacts", "devices"]},
         {"name": "Write workflows", "commands": ["check", "graph"]},
         {"name": "Talk to a server", "commands": ["run", "workflows", "models"]},
-        {"name": "From TorchServe", "commands": ["archive", "workflow-archive", "alias"]},
+        {
+            "name": "From TorchServe",
+            "commands": ["torchserve", "archive", "workflow-archive", "alias"],
+        },
         {"name": "This program", "commands": ["completion", "version"]},
     ]
 }
