@@ -21,6 +21,7 @@ from torchloom_api.edge import Edge
 from torchloom_api.key_ring import KeyRing
 from torchloom_api.machine import find_memories
 from torchloom_api.reader import Reader
+from torchloom_api.registrar import first_error
 from torchloom_api.server import Listener, signalled, to_config
 from torchloom_api.service import Service
 from torchloom_api.settings import Settings
@@ -34,6 +35,7 @@ from torchloom_api.torchserve.opening import to_frontend_settings
 from torchloom_api.torchserve.protocol import guard_spelled
 from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
+from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
 from torchloom_api.torchserve.startup import load_startup_models
 from torchloom_api.torchserve.token_file import TokenFile
 
@@ -42,28 +44,44 @@ _log = logging.getLogger(__name__)
 
 _MINUTE_S: Final = 60.0
 
-#: Is told the frontend, to watch it, before the first request.
-OnOpen = Callable[[Frontend], None]
+#: Is told the frontend: to watch it before the first request, or when no more are taken.
+OnFrontend = Callable[[Frontend], None]
 
 #: Is told where each port answers, once all that is to be there from the start serves.
-OnReady = Callable[[Mapping[Port, str]], None]
+OnReady = Callable[[Frontend, Mapping[Port, str]], None]
 
 
 def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
     """Serve what the command line says until a signal; `on_ready` is called once all serves."""
-    run_torchserve(to_frontend_settings(settings), on_ready=lambda _: on_ready())
+    folder = SnapshotFolder(settings.snapshot_folder, settings.given)
+
+    def begin(frontend: Frontend, urls: Mapping[Port, str]) -> None:
+        _log.info("serving at %s", ", ".join(sorted(set(urls.values()))))
+        if settings.has_snapshots:
+            catalog = frontend.catalog
+            folder.write(catalog, "startup")
+            catalog.on_change = lambda: folder.write(catalog, "snapshot")
+        on_ready()
+
+    def end(frontend: Frontend) -> None:
+        frontend.catalog.on_change = lambda: None
+        if settings.has_snapshots:
+            folder.write(frontend.catalog, "shutdown")
+
+    run_torchserve(to_frontend_settings(settings), on_ready=begin, on_end=end)
 
 
 def run_torchserve(
     settings: FrontendSettings,
     *,
     on_progress: OnProgress | None = None,
-    on_open: OnOpen | None = None,
+    on_open: OnFrontend | None = None,
     on_ready: OnReady | None = None,
+    on_end: OnFrontend | None = None,
 ) -> None:
     """Serve until a signal. Raises InvalidSettings for what keeps the server from starting."""
     serving = serve_torchserve(
-        settings, on_progress=on_progress, on_open=on_open, on_ready=on_ready
+        settings, on_progress=on_progress, on_open=on_open, on_ready=on_ready, on_end=on_end
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serving)
@@ -73,8 +91,9 @@ async def serve_torchserve(
     settings: FrontendSettings,
     *,
     on_progress: OnProgress | None = None,
-    on_open: OnOpen | None = None,
+    on_open: OnFrontend | None = None,
     on_ready: OnReady | None = None,
+    on_end: OnFrontend | None = None,
 ) -> None:
     """Serve until a signal, on the running event loop."""
     with signalled() as stop:
@@ -86,8 +105,10 @@ async def serve_torchserve(
             if starting.done():
                 starting.result()
                 if on_ready is not None:
-                    on_ready(urls)
+                    on_ready(frontend, urls)
                 await stopping
+                if on_end is not None:
+                    on_end(frontend)
             starting.cancel()
             stopping.cancel()
             await asyncio.wait({starting, stopping})
@@ -108,7 +129,7 @@ async def open_frontend(
     *,
     make_reader: Callable[[Settings], Reader] = Reader,
     on_progress: OnProgress | None = None,
-    on_open: OnOpen | None = None,
+    on_open: OnFrontend | None = None,
 ) -> AsyncIterator[tuple[Frontend, Mapping[Port, str]]]:
     """Answer on every port; nothing is loaded yet. At the end, all is ended and closed."""
     settings.check()
@@ -129,6 +150,9 @@ async def open_frontend(
                 async with _listening(frontend, sockets):
                     yield frontend, _urls(settings, sockets)
                 await frontend.registration.close()
+    except ExceptionGroup as group:
+        # Litestar's lifespan makes one of whatever ends the start.
+        raise first_error(group) from None
     finally:
         if tokens is not None:
             tokens.remove()
