@@ -11,6 +11,7 @@ STAMP  := $(VENV)/.installed
 PACKAGES   := orchestrator models workflows api
 FILES      ?= examples/rag/rag.yaml
 PYTEST     ?= $(BIN)/python -m pytest
+JOBS       ?= 2
 MAX_LINES  := 400
 
 .DEFAULT_GOAL := help
@@ -48,8 +49,8 @@ check: $(STAMP)  ## ruff, mypy strict, import directions, spelling, length of fi
 quick: $(STAMP)  ## tests of the core and of workflow files, with fakes, without torch
 	$(PYTEST) -q -m 'not slow' tests/orchestrator tests/workflows
 
-test: $(STAMP)  ## every test that this machine can run
-	$(PYTEST)
+test: $(STAMP)  ## every test that this machine can run, in JOBS processes
+	$(PYTEST) -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 demo: $(STAMP)  ## serve the examples, ask questions and draw pictures; ONCE=1 ends after that
 	$(BIN)/python -m examples.demo $(if $(ONCE),--once)

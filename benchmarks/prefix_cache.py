@@ -1,13 +1,14 @@
-"""What a prefix cache gives: `python -m benchmarks.prefix_cache`.
+"""What a prefix cache gives: `python -m benchmarks.prefix_cache [--device cpu]`.
 
-A Llama of about 100 M on `openvino:CPU`, without a server. Questions about the same passages: time
-to the first token with the cache and without; and prompts of which no two begin alike, where the
-cache is of no use: what it costs. A second process without the cache says how much two processes
-that are the same differ.
+A Llama of about 100 M on `openvino:CPU` or another device, without a server. Questions about the
+same passages: time to the first token with the cache and without; and prompts of which no two begin
+alike, where the cache is of no use: what it costs. A second process without the cache says how much
+two processes that are the same differ.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import statistics
@@ -27,6 +28,8 @@ PASSAGES, QUESTION = 384, 16
 
 #: Requests in one measurement, one after another.
 REQUESTS = 8
+
+_DEVICE = "openvino:CPU"
 
 _FACTORY = "torchloom_models.llm.opening:open_engine"
 
@@ -55,9 +58,14 @@ def measure(process: LineProcess, prompts: Iterator[str], tokens: int) -> float:
 
 def main() -> None:
     """Measure both kinds of prompts."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", default=_DEVICE)
+    device: str = parser.parse_args().device
+    length = PASSAGES + QUESTION
     report = Report(
-        name="prefix_cache",
-        title=f"Prompts of some {PASSAGES + QUESTION} tokens, one at a time, ms an answer",
+        name="prefix_cache" if device == _DEVICE else f"prefix_cache_{device}",
+        command=f"python -m benchmarks.prefix_cache --device {device}",
+        title=f"{device}, prompts of some {length} tokens, one at a time, ms an answer",
         columns=("", "with the cache", "without", "with over without", "a second without over it"),
     )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -69,11 +77,13 @@ def main() -> None:
                     "benchmarks.peers.engine",
                     _FACTORY,
                     json.dumps({**config, "prefix_cache": is_on}),
-                    "openvino:CPU",
+                    device,
                 )
             )
             for name, is_on in (("with", True), ("without", False), ("again", False))
         }
+        for process in sides.values():
+            process.ask(settle_s=600)  # code that compiles beside
         for name, make, tokens in (
             ("same passages, first token", alike, 1),
             ("nothing alike, first token", different, 1),

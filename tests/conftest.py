@@ -1,4 +1,4 @@
-"""What tests of several areas share: a real server, started as users start it."""
+"""What tests of several areas share: a real server, artefact folders, and who runs what."""
 
 from __future__ import annotations
 
@@ -17,6 +17,40 @@ ROOT = Path(__file__).parent.parent
 
 #: Runs a command line from the top folder; gives the server's address once it is ready.
 Serve = Callable[[str], str]
+
+#: Makes a folder into one of artefacts; gives it back.
+MakeArtefacts = Callable[[Path], Path]
+
+#: These share something outside of Python: the store of the examples, or one server.
+TOGETHER = ("tests/examples", "tests/test_readme.py", "tests/api/openai")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, where several run them: they share fixtures.
+
+    The READMEs serve the examples, from the one store that those have.
+    """
+    for item in items:
+        place = item.path.relative_to(ROOT).as_posix()
+        group = next((each for each in TOGETHER if place.startswith(each)), place)
+        group = group.replace("tests/test_readme.py", "tests/examples")
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def make_artefacts(tmp_path_factory: pytest.TempPathFactory) -> MakeArtefacts:
+    """Make empty folders that keep code, and share what inductor asks of the compiler of a machine.
+
+    It builds several libraries to learn which instructions there are: once is enough.
+    """
+    shared = tmp_path_factory.mktemp("inductor")
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "inductor").symlink_to(shared)
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,11 @@ from torchloom_models.archive.field import PARAMS as HANDLER_PARAMS
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
-from torchloom_models.llm.adapter_field import FIELDS as ADAPTER_FIELDS
-from torchloom_models.llm.adapter_field import PARAMS as ADAPTER_PARAMS
+from torchloom_models.llm.adapter.field import FIELDS as ADAPTER_FIELDS
+from torchloom_models.llm.adapter.field import PARAMS as ADAPTER_PARAMS
 from torchloom_models.llm.draft.field import SPECULATION
 from torchloom_models.llm.grammar.form import STRUCTURED_OUTPUTS
-from torchloom_models.llm.logprob_schema import LOGPROB_OUTPUTS, LOGPROB_PARAMS
+from torchloom_models.llm.logprob.schema import LOGPROB_OUTPUTS, LOGPROB_PARAMS
 from torchloom_models.llm.tool.format import FORMAT_NAMES
 from torchloom_models.llm.tool.offer import CALLS, TOOL_INPUTS
 from torchloom_models.schema import (
@@ -200,7 +200,7 @@ _LLM = Kind(
         "prefix_cache": {
             **BOOLEAN,
             "default": True,
-            "description": "Sequences that begin alike share what they hold, where a device can.",
+            "description": "Sequences that begin alike share what they hold, also after their end.",
         },
         "speculation": SPECULATION,
         "tool_format": {

@@ -112,13 +112,16 @@ class Occupancy:
     """How full an engine is whose room is not a number of tasks alone, as with a cache.
 
     `is_full`: of the tasks that it was given `num_waiting` wait, and there is no room for the next
-    of them; more would only wait as well. `num_preemptions` is how often, so far, a task that ran
-    had to wait again, `blocks` how many of its cache's blocks stand in which state.
+    of them; more would only wait as well. `blocks` is how many of its cache's blocks stand in which
+    state. So far, a task that ran had to wait again `num_preemptions` times, and of `num_guessed`
+    tokens that were guessed ahead `num_accepted` became part of an answer.
     """
 
     is_full: bool = False
     num_waiting: int = 0
     num_preemptions: int = 0
+    num_guessed: int = 0
+    num_accepted: int = 0
     blocks: Mapping[str, int] = field(default_factory=dict)
 
 

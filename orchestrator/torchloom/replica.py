@@ -356,7 +356,7 @@ class Replica:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
             self._turns.end_step(self.in_flight.keys() - ended)
         if frame.occupancy is not None:
-            self._series.count_preemptions(self.occupancy, frame.occupancy)
+            self._series.count_news(self.occupancy, frame.occupancy)
             self.occupancy = frame.occupancy
         for event in frame.events:
             self._on_event(event)

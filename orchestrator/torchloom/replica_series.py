@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torchloom.deployment import Deployment
 from torchloom.engine import Occupancy
-from torchloom.stats import Stats
+from torchloom.stats import Counter, Stats
 
 
 class ReplicaSeries:
@@ -28,13 +28,23 @@ class ReplicaSeries:
         self._step_seconds.observe(seconds)
         self._batch_size.observe(size)
 
-    def count_preemptions(self, before: Occupancy, now: Occupancy) -> None:
-        """Count tasks that had to wait again; no series where there never were any."""
-        number = now.num_preemptions - before.num_preemptions
-        if number:
-            self._stats.counter("preemptions", *self._labels, self._device).add(number)
+    def count_news(self, before: Occupancy, now: Occupancy) -> None:
+        """Count what an engine tells with its occupancy; no series of what there never was."""
+        self._add("preemptions", now.num_preemptions - before.num_preemptions)
+        num_guessed = now.num_guessed - before.num_guessed
+        self._add("guessed_tokens", num_guessed)
+        # Where some were guessed, none accepted is a number as well.
+        if num_guessed:
+            self._device_counter("accepted_tokens").add(now.num_accepted - before.num_accepted)
 
     def count_tokens(self, counts: Mapping[str, int]) -> None:
         """Add what an answer counted, e.g. {"prompt_tokens": 12}."""
         for name, count in counts.items():
             self._stats.counter("tokens", *self._labels, name.removesuffix("_tokens")).add(count)
+
+    def _add(self, name: str, number: int) -> None:
+        if number:
+            self._device_counter(name).add(number)
+
+    def _device_counter(self, name: str) -> Counter:
+        return self._stats.counter(name, *self._labels, self._device)

@@ -53,6 +53,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("tasks", "counter", "Tasks by how they ended.", (*_MODEL, "state")),
         Metric("tokens", "counter", "Tokens by type.", (*_MODEL, "type")),
         Metric("preemptions", "counter", "Tasks put back for lack of cache.", _DEVICE),
+        Metric("guessed_tokens", "counter", "Tokens that were guessed ahead.", _DEVICE),
+        Metric("accepted_tokens", "counter", "Guessed tokens that were right.", _DEVICE),
         Metric("kv_cache_blocks", "gauge", "Blocks of caches by state.", (*_DEVICE, "state")),
         Metric("queue_depth", "gauge", "Tasks that wait.", _MODEL),
         Metric("tasks_in_flight", "gauge", "Tasks that workers hold.", _DEVICE),

@@ -37,6 +37,7 @@ from torchloom.engine import (
     Work,
 )
 from torchloom.errors import BatchContractError, InvalidInput, ModelLoadError, TorchLoomError
+from torchloom.farewell import leave
 from torchloom.footprint import bytes_of, resident_bytes
 from torchloom.sample import Sampling
 from torchloom.setting import Settable
@@ -389,3 +390,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave()

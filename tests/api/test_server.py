@@ -451,8 +451,11 @@ compile: {backend: inductor, dynamic: false}
 """
 
 
-def test_tells_when_what_compiles_beside_is_compiled(start: Start, tmp_path: Path) -> None:
+def test_tells_when_what_compiles_beside_is_compiled(
+    start: Start, make_artefacts: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """A batch of a new size is answered eagerly while its code is made, which the API shows."""
+    make_artefacts(tmp_path / "store" / "artefacts")
     server = start(write(tmp_path, "net.yaml", NET), "--functions=torch.nn")
     seen: list[tuple[str, int]] = []
     with server.client() as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,10 +64,13 @@ def save_program(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+def compiled(
+    make_artefacts: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Compiled:
     """Compile a model into a store of its own, and pack the code."""
     folder = tmp_path_factory.mktemp("here")
     save_program(folder)
+    make_artefacts(folder / "store" / "artefacts")
     file, pack = folder / "net.yaml", folder / "net.tlpack"
     file.write_text(MODEL.format(compile="inductor"))
     done = run("compile", file, "--store", folder / "store", "--output", pack, "--json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -71,9 +71,9 @@ def compile_cell(folder: Path, module: nn.Module) -> Code:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept(make_artefacts: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder that keeps code for a cell."""
-    folder = tmp_path_factory.mktemp("artefacts")
+    folder = make_artefacts(tmp_path_factory.mktemp("artefacts"))
     compile_cell(folder, Cell())
     return folder
 

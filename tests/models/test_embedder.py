@@ -60,9 +60,11 @@ def embed(engine: BatchEngine, texts: Sequence[str], **params: object) -> Vector
 
 
 @pytest.fixture(scope="module")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artefacts(
+    make_artefacts: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Give the folder that keeps the real model's compiled code."""
-    return tmp_path_factory.mktemp("artefacts")
+    return make_artefacts(tmp_path_factory.mktemp("artefacts"))
 
 
 @pytest.fixture(scope="module")
@@ -191,10 +193,10 @@ def test_starts_again_without_compiling(artefacts: Path, monkeypatch: pytest.Mon
     engine.close()
 
 
-def test_gives_the_same_vectors_through_openvino(minilm: BatchEngine, tmp_path: Path) -> None:
+def test_gives_the_same_vectors_through_openvino(minilm: BatchEngine, artefacts: Path) -> None:
     """An OpenVINO device calculates in float32 like any other, and is reported by its name."""
     pytest.importorskip("openvino")
-    config = {"source": MINILM, "artefacts": str(tmp_path)}
+    config = {"source": MINILM, "artefacts": str(artefacts)}
     engine = open_embedder(config, Device.parse("openvino:CPU"), silent)
 
     assert engine.device == "openvino:CPU"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,15 @@ def test_runs_ragged_shapes_in_groups(classes: str) -> None:
     assert [np.size(each["output"]) for each in outputs] == [1, 2, 1]
 
 
-def test_compiled_gives_what_eager_gives(classes: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def artefacts(
+    make_artefacts: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Give the folder that keeps the code of a module with full weights."""
+    return make_artefacts(tmp_path_factory.mktemp("artefacts"))
+
+
+def test_compiled_gives_what_eager_gives(classes: str, artefacts: Path) -> None:
     """Compiled code, warm before it serves, agrees with eager code at every batch size."""
     inputs = {"x": {"shape": [3], "dtype": "float32"}}
     compiled = open_class(
@@ -69,7 +77,7 @@ def test_compiled_gives_what_eager_gives(classes: str, tmp_path: Path) -> None:
         compile="inductor",
         inputs=inputs,
         arguments={"start": 3.0},
-        artefacts=str(tmp_path),
+        artefacts=str(artefacts),
     )
     tasks = [{"x": [1.0 * n, 2.0, 3.0]} for n in range(5)]
     try:
@@ -96,16 +104,16 @@ def test_runs_on_openvino(classes: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fakes_path")
-def test_runs_wherever_it_is_fastest(classes: str, tmp_path: Path) -> None:
+def test_runs_wherever_it_is_fastest(classes: str, artefacts: Path) -> None:
     """`auto` measures a batch of zeros on each device; one whose writes OpenVINO drops stays."""
     pytest.importorskip("openvino")
     base = {
         "functions": [classes],
         "inputs": {"x": {"shape": [3], "dtype": "float32"}},
-        "artefacts": str(tmp_path),
+        "artefacts": str(artefacts),
     }
-    for name in ("Scale", "Running"):
-        config = {**base, "class": f"{classes}:{name}"}
+    for name, arguments in (("Scale", {"start": 3.0}), ("Running", {})):
+        config = {**base, "class": f"{classes}:{name}", "arguments": arguments}
         engine = open_module(config, Device("auto"), lambda *_: None)
         assert "cpu " in engine.notes[0]
         assert ("not on openvino:CPU" in engine.notes[0]) == (name == "Running")

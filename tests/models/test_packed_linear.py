@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,15 +99,18 @@ def test_leaves_a_shared_weight_to_the_other_owner() -> None:
 
 
 @pytest.mark.slow
-def test_compiles_to_code_that_takes_the_packed_weights(tmp_path: Path) -> None:
+def test_compiles_to_code_that_takes_the_packed_weights(
+    make_artefacts: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """For any number of rows, once made and once found."""
     plain = _network()
     network = copy.deepcopy(plain)
     pack_linears(network)
+    folder = make_artefacts(tmp_path)
     for _ in range(2):
         compiler = AotCompiler(
             network,
-            store=ArtefactStore(tmp_path),
+            store=ArtefactStore(folder),
             key=ArtefactKey(model="m", dtype="torch.bfloat16", device="cpu", part="all"),
             dims=[{0: Dim("rows", max=64)}],
             mode="default",

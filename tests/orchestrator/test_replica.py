@@ -299,6 +299,20 @@ async def test_gives_nothing_more_to_an_engine_that_is_full(clock: ManualClock) 
     assert bench.replica.credits == 3
     values = {each.metric.name: each.value for each in bench.stats.snapshot()}
     assert values["preemptions"] == 5
+    assert "guessed_tokens" not in values
+
+
+async def test_counts_what_an_engine_guesses(clock: ManualClock) -> None:
+    """Tokens that were guessed and those that were right, none of which is a number as well."""
+    bench = _Bench(clock, ScriptedExecutor(max_tasks=3, is_continuous=True))
+    await bench.replica.start()
+    found = []
+    for guessed, accepted in ((4, 0), (4, 0), (9, 3)):
+        bench.link.tell_occupancy(Occupancy(num_guessed=guessed, num_accepted=accepted))
+        values = {each.metric.name: each.value for each in bench.stats.snapshot()}
+        found.append((values["guessed_tokens"], values["accepted_tokens"]))
+
+    assert found == [(4, 0), (4, 0), (9, 3)]
 
 
 async def test_lets_a_suspect_run_alone(clock: ManualClock) -> None:

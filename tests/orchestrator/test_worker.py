@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from loom_fakes.engines import PATIENCE_S, Chatter, Streamer, deploy
 
-from torchloom import huge_pages
+from torchloom import farewell, huge_pages
 from torchloom import worker as worker_module
 from torchloom.channel import Hangup
 from torchloom.code_status import CodeState, CodeStatus
@@ -660,6 +660,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFram
     library = SimpleNamespace(prctl=lambda *what: calls.append(what))
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
     monkeypatch.setattr(huge_pages, "gather", lambda: calls.append("gather"))
+    monkeypatch.setattr(farewell, "leave", lambda: calls.append("leave"))
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
     with ours:
@@ -676,7 +677,7 @@ def test_dies_with_its_parent_and_by_no_other_signal(monkeypatch: pytest.MonkeyP
     What its engine holds is gathered into huge pages before it is ready.
     """
     sent, calls = _main(monkeypatch, Open(deploy("open_echo").factory, {}, "cpu"))
-    assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM, "gather"]
+    assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM, "gather", "leave"]
     assert isinstance(sent[-1], Ready)
 
 

@@ -25,7 +25,10 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
-    """A function that may be called; `parameters` is a JSON Schema, which is always kept to."""
+    """A function that may be called.
+
+    `parameters` is a JSON Schema, kept to where `strict` says so and where a call is asked for.
+    """
 
     name: str
     description: str | None = None

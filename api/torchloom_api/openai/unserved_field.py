@@ -1,7 +1,7 @@
 """Unserved fields: what OpenAI's requests may hold and is not served here, so that it is refused.
 
-A field may stand at a value that asks for nothing; null always is one. Fields that are in no table
-and no request are unknown, and ignored.
+A field may stand at a value that asks for nothing; null always is one, also in an object. Fields
+that are in no table and no request are unknown, and ignored.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CHAT: Final[Table] = {
     "function_call": ("none",),
     "functions": (),
     "modalities": (["text"],),
-    "reasoning_effort": (),
+    "reasoning_effort": ("none",),
     "store": (False,),
-    "verbosity": (),
+    "verbosity": ("medium",),
     "web_search_options": (),
 }
 
@@ -47,7 +47,7 @@ RESPONSE: Final[Table] = {
     "moderation": (),
     "previous_response_id": (),
     "prompt": (),
-    "reasoning": ({},),
+    "reasoning": ({}, {"effort": "none"}),
     "store": (False,),
     "truncation": ("disabled",),
 }
@@ -97,7 +97,7 @@ MESSAGE: Final[Table] = {
 def refuse_unserved(values: Mapping[str, object], table: Table, place: str = "") -> None:
     """Raise InvalidRequest, by name, for the first field that asks for what is not served."""
     for name, neutral in table.items():
-        value = values.get(name)
+        value = _without_nulls(values.get(name))
         if value is None or any(_is_same(value, each) for each in neutral):
             continue
         param = f"{place}{name}"
@@ -106,6 +106,13 @@ def refuse_unserved(values: Mapping[str, object], table: Table, place: str = "")
             f"{param!r}{asked} is not served by this server: {_HINTS.get(name, 'leave it out')}."
         )
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
+
+
+def _without_nulls(value: object) -> object:
+    """Leave out what some clients fill objects up with."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: each for key, each in value.items() if each is not None}
 
 
 def _is_same(value: object, neutral: object) -> bool:

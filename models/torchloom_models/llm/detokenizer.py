@@ -12,6 +12,9 @@ _REPLACEMENT = "\ufffd"
 #: A character of four bytes lacks one at least: so many replacements at the end may still change.
 _MAX_OPEN = 3
 
+#: How many tokens are looked at first that stand before a text.
+_MIN_BEFORE = 4
+
 #: Text that stays broken for so many tokens is given as it is.
 _MAX_WINDOW = 64
 
@@ -33,15 +36,16 @@ class Detokenizer:
     """Decodes a growing list of tokens: each `push` gives the text that has become certain.
 
     A token's text may depend on those before it (spaces, characters split over tokens), so each is
-    decoded in a window that starts with tokens already given. The pieces together are the decoded
-    list, save for an unfinished character at its very end.
+    decoded in a window that starts with tokens already given. The pieces together are what the list
+    adds to the text of `before`, the tokens that it goes on from, save for an unfinished character
+    at its very end.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], str], before: Sequence[int] = ()) -> None:
         self._decode = decode
-        self._window: list[int] = []
-        self._num_settled = 0
-        self._given = ""
+        self._window = _last_with_text(decode, before)
+        self._num_settled = len(self._window)
+        self._given = decode(self._window)
         #: How many characters it has given.
         self.num_given = 0
 
@@ -58,10 +62,21 @@ class Detokenizer:
             self._given = self._decode(self._window)
         elif is_settled:
             self._window.pop()  # a special token: it has no text, now or later
-        else:
+        elif new:
             self._given = certain
         self.num_given += len(new)
         return new
+
+
+def _last_with_text(decode: Callable[[Sequence[int]], str], tokens: Sequence[int]) -> list[int]:
+    """Give tokens from the end, so many that there is text: special ones alone have none.
+
+    Decoders take a space from the first token that has text, and so not from what follows on these.
+    """
+    size = _MIN_BEFORE
+    while size < len(tokens) and not decode(tokens[-size:]).strip(_REPLACEMENT):
+        size *= 2
+    return list(tokens[-size:])
 
 
 def _without_open_end(text: str) -> str:

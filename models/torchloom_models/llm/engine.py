@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from collections.abc import Sequence as Group
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import isfinite
 from typing import cast
@@ -19,10 +19,10 @@ from torchloom.code_status import CodeStatus
 from torchloom.engine import Chunk, Event, Failure, Occupancy, Result, Room, Work
 from torchloom.errors import InvalidInput, InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
-from torchloom_models.llm.adapter_field import SETTING
+from torchloom_models.llm.adapter.field import SETTING
 from torchloom_models.llm.draft.drafter import Drafter
 from torchloom_models.llm.grammar.arrival import Arrivals
-from torchloom_models.llm.logprob import Logprobs, note_prompt
+from torchloom_models.llm.logprob.logprob import Logprobs, note_prompt
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler
@@ -77,6 +77,7 @@ class LlmEngine:
         self.budget = budget
         self._sequences: dict[int, Sequence] = {}
         self._drafter = drafter
+        self._num_guessed = self._num_accepted = 0
 
     def room(self) -> Room:
         """Say how many sequences it holds at once."""
@@ -92,9 +93,8 @@ class LlmEngine:
     def step(self) -> list[Event]:
         """Run one pass over what is next; draw a token for each sequence that has come to it."""
         events = self._take_arrivals()
-        for move in self._scheduler.compact():
-            self._runner.move(move.source, move.target, move.sequence.num_held)
         spans = self._scheduler.plan(self.budget)
+        self._make_moves()
         if not spans:
             self._arrivals.wait(0 if events else _REST_S)
             return events
@@ -126,8 +126,12 @@ class LlmEngine:
         adapters.load(name, source, used=used)
 
     def occupancy(self) -> Occupancy:
-        """Say how full its cache is, and whether more tasks would only wait."""
-        return self._scheduler.occupancy
+        """Say how full its cache is, whether more tasks would only wait, and how guesses fare."""
+        return replace(
+            self._scheduler.occupancy,
+            num_guessed=self._num_guessed,
+            num_accepted=self._num_accepted,
+        )
 
     def memory_bytes(self) -> int:
         """Give what the device's allocator holds; 0 on a CPU."""
@@ -158,6 +162,13 @@ class LlmEngine:
         """Assert that blocks and sequences agree: for tests, between steps."""
         self._scheduler.check()
 
+    def _make_moves(self) -> None:
+        """Copy what is to lie elsewhere. One that raised, and those after it, come first again."""
+        moves = self._scheduler.moves
+        while moves:
+            self._runner.move(moves[0])
+            moves.popleft()
+
     def _take_arrivals(self) -> list[Event]:
         """Let those that have their grammar wait for their turn; fail those that cannot have it."""
         events: list[Event] = []
@@ -184,14 +195,16 @@ class LlmEngine:
         ends = [(span, row) for span, row in placed if _is_written_to(span)]
         pieces = [(span, row) for span, row in placed if not _is_written_to(span)]
         events = self._end_pieces(logits, pieces) if pieces else []
+        self._num_guessed += sum(len(span.draft) for span in spans)
         number = 0
         while ends:
             drawn = self._draw(logits, [row + number for _, row in ends], [s for s, _ in ends])
             right = []
             for (span, row), token in zip(ends, drawn, strict=True):
                 events += self._append(span.sequence, token)
-                goes_on = span.sequence.task_id in self._sequences
-                if goes_on and token in span.draft[number : number + 1]:
+                is_right = token in span.draft[number : number + 1]
+                self._num_accepted += is_right
+                if is_right and span.sequence.task_id in self._sequences:
                     span.sequence.num_held += 1
                     right.append((span, row))
                 elif span.guesser is not None:

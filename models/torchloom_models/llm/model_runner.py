@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
-from torchloom_models.llm.adapter_stack import Mixer
+from torchloom_models.llm.adapter.stack import Mixer
 from torchloom_models.llm.attention import PieceCache, PrefillCache, ProbeCache
+from torchloom_models.llm.cache.kv_cache import KvCache, LayerShape
 from torchloom_models.llm.decode_step import DecodeStep
-from torchloom_models.llm.kv_cache import KvCache, LayerShape
 from torchloom_models.llm.sequence import Sequence
-from torchloom_models.llm.slot_runner import SlotRunner, padded, places_of, single_tokens
+from torchloom_models.llm.slot_runner import SlotRunner, padded
 from torchloom_models.llm.span import Span
 
 
@@ -58,13 +58,13 @@ class ModelRunner(SlotRunner):
     def _run_single(self, spans: Group[Span], running: Group[Sequence]) -> torch.Tensor:
         """Run the compiled step over all slots up to the highest of these."""
         num_rows = self.row_bucket(1 + max(span.sequence.blocks[0] for span in spans))
-        tokens, positions, slots = single_tokens(spans, running, num_rows)
+        tokens, positions, places, slots = self._single_tokens(spans, running, num_rows)
         length = self._decode_step.padded_length(max(positions) + 1)
         # No inference tensors, as in the warm-up: torch.compile has other code for those.
         with torch.inference_mode(mode=False):
             rows = torch.tensor([tokens, positions], device=self._device)
         buffers = self._cache.view(num_rows, length)
-        logits = self._decode_step(rows[0], rows[1], buffers, places_of(spans, num_rows))
+        logits = self._decode_step(rows[0], rows[1], buffers, places)
         return logits if slots == list(range(num_rows)) else logits[slots]
 
     def _run_longer(self, spans: Group[Span]) -> torch.Tensor:
@@ -87,12 +87,13 @@ class ModelRunner(SlotRunner):
     def _run_scored(self, span: Span) -> torch.Tensor:
         """Run the model as it is, with all of its logits."""
         positions = torch.arange(span.start, span.end, device=self._device)[None]
-        output = self._model(
-            input_ids=torch.tensor([span.tokens], device=self._device),
-            position_ids=positions,
-            past_key_values=self._prompt_cache([span], positions),
-            use_cache=True,
-        )
+        with self._mixer.using([span.sequence.place]):
+            output = self._model(
+                input_ids=torch.tensor([span.tokens], device=self._device),
+                position_ids=positions,
+                past_key_values=self._prompt_cache([span], positions),
+                use_cache=True,
+            )
         logits: torch.Tensor = output.logits[0]
         return logits
 

@@ -19,12 +19,12 @@ from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import rounded_up
 from torchloom_models.compile import Dim
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.adapter_stack import Mixer
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.adapter.stack import Mixer
+from torchloom_models.llm.cache.kv_cache import KvCache
 from torchloom_models.llm.functional_pass import FunctionalPass
-from torchloom_models.llm.kv_cache import KvCache
 from torchloom_models.llm.sequence import Sequence
-from torchloom_models.llm.slot_runner import SlotRunner, padded, places_of, single_tokens
+from torchloom_models.llm.slot_runner import SlotRunner, padded
 from torchloom_models.llm.span import Span
 from torchloom_models.recipe import Recipe
 
@@ -64,7 +64,7 @@ class OpenvinoRunner(SlotRunner):
     def _run_single(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
         """Run all slots up to the highest of these."""
         num_rows = 1 + max(span.sequence.blocks[0] for span in spans)
-        tokens, positions, slots = single_tokens(spans, running, num_rows)
+        tokens, positions, places, slots = self._single_tokens(spans, running, num_rows)
         length = rounded_up(max(positions), _LENGTH_STEP, self._cache.max_length)
         starts = torch.tensor(positions)
         logits, *written = self._run(
@@ -72,7 +72,7 @@ class OpenvinoRunner(SlotRunner):
             starts,
             torch.zeros(1, dtype=torch.long),
             self._cache.view(num_rows, length),
-            places_of(spans, num_rows),
+            places,
         )
         self._cache.write(torch.arange(num_rows), starts[:, None], written)
         return logits[slots, 0]

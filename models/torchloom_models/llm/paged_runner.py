@@ -19,11 +19,12 @@ from transformers import PreTrainedModel
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.compile import Dim
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.adapter_stack import Mixer
-from torchloom_models.llm.block_pool import BlockPool
-from torchloom_models.llm.kv_cache import CacheSize
-from torchloom_models.llm.paged_cache import PagedCache, num_blocks
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.adapter.stack import Mixer
+from torchloom_models.llm.cache.block_pool import BlockPool
+from torchloom_models.llm.cache.kv_cache import CacheSize
+from torchloom_models.llm.cache.paged_cache import PagedCache, num_blocks
+from torchloom_models.llm.cache.pool import Move
 from torchloom_models.llm.paged_pass import PagedPass
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
@@ -100,9 +101,6 @@ class PagedRunner:
         """Say which blocks there are: any sequence may take any of them."""
         return BlockPool(self._cache.num_blocks, BLOCK_SIZE, is_shared=is_shared)
 
-    #: Rows lie wherever their blocks do.
-    row_bucket = None
-
     def run(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
         """Run spans of any lengths in one pass; give logits after those of `num_kept`."""
         del running  # nothing is run but the spans
@@ -126,8 +124,8 @@ class PagedRunner:
         """
         return cast("Tensor", self._pass(*self._arguments(rows, kept=kept)))
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Do nothing: rows need not be moved."""
+    def move(self, move: Move) -> None:
+        """Do nothing: blocks are shared where they lie."""
 
     def clear(self, blocks: Group[int]) -> None:
         """Wipe blocks that may hold NaN."""

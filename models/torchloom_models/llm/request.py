@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
-from torchloom_models.llm.adapter import Adapter
-from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.adapter.adapter import Adapter
+from torchloom_models.llm.adapter.table import AdapterTable
 from torchloom_models.llm.detokenizer import Detokenizes
 from torchloom_models.llm.grammar.constraint import Constraint
-from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.logprob.report import LogprobReport
 from torchloom_models.llm.notation import Notation
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
@@ -59,8 +59,13 @@ class RequestReader:
         params = self._defaults.updated(own)
         self._check_bias(params)
         offer = Offer.from_inputs(work.inputs)
-        detokenizer, notation = self._notate(params, offer)
+        notation, marks = self._notate(params, offer)
         prompt = self._read_prompt(work.inputs, offer)
+        # What a chat says is a text of its own; what follows on raw text goes on from there.
+        before = prompt if work.inputs.get("messages") is None else ()
+        detokenizer: Detokenizes = self._tokenizer.detokenizer(before)
+        if marks:
+            detokenizer = MarkDetokenizer(detokenizer, marks)
         sequence = Sequence(
             work.task_id,
             prompt,
@@ -81,20 +86,21 @@ class RequestReader:
             )
         return sequence
 
-    def _notate(self, params: SamplingParams, offer: Offer | None) -> tuple[Detokenizes, Notation]:
-        """Say how an answer is read, and what it is held to."""
+    def _notate(
+        self, params: SamplingParams, offer: Offer | None
+    ) -> tuple[Notation, Mapping[int, str]]:
+        """Say how an answer is read, what it is held to, and which tokens mark calls."""
         asked = params.structured_outputs
         constraint = None if asked is None else Constraint.from_params(asked)
-        detokenizer = self._tokenizer.detokenizer()
         if offer is None:
-            return detokenizer, Notation(constraint=constraint)
+            return Notation(constraint=constraint), {}
         tool_format = pick_format(self._tool_format, self._tokenizer.tool_template)
         special = self._tokenizer.special_tokens(tool_format.marks)
-        marks = {token: mark for mark, token in special.items()}
-        return MarkDetokenizer(detokenizer, marks), Notation(
+        notation = Notation(
             constraint=_constrain(offer, tool_format, special, constraint),
             calls=CallParser(tool_format, offer.names, is_single=not offer.is_parallel),
         )
+        return notation, {token: mark for mark, token in special.items()}
 
     def _find_adapter(self, name: object) -> Adapter | None:
         if name is None:
@@ -166,4 +172,4 @@ def _constrain(
             "called: send one of both, or 'tool_choice' as 'none'."
         )
         raise InvalidInput(message)
-    return tool_format.constrain(offer, special) if offer.must_call else None
+    return tool_format.constrain(offer, special) if offer.is_held else None

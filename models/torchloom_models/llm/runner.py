@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Sequence as Group
 from typing import Protocol
 
@@ -10,7 +9,7 @@ import torch
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.pool import Move, Pool
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 
@@ -29,14 +28,6 @@ class Runner(Protocol):
         ...
 
     @property
-    def row_bucket(self) -> Callable[[int], int] | None:
-        """Give the number of rows that a pass over single tokens in the lowest blocks is run with.
-
-        None where rows may lie in any blocks.
-        """
-        ...
-
-    @property
     def max_draft(self) -> int:
         """The most guessed tokens of one pass; 0 where it takes none."""
         ...
@@ -46,8 +37,11 @@ class Runner(Protocol):
         """After how many tokens beside the last of each span one pass gives logits, drafts' too."""
         ...
 
-    def make_pool(self, *, is_shared: bool) -> BlockPool:
-        """Say which blocks there are, all of them free; whether sequences may share any."""
+    def make_pool(self, *, is_shared: bool) -> Pool:
+        """Say which blocks there are, all of them free; whether sequences may share any.
+
+        What the pool keeps, passes leave as it is.
+        """
         ...
 
     def run(self, spans: Group[Span], running: Group[Sequence]) -> torch.Tensor:
@@ -58,8 +52,8 @@ class Runner(Protocol):
         """
         ...
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a block to another one."""
+    def move(self, move: Move) -> None:
+        """Copy tokens of a block to another one, as its pool wants it; where it raises, none."""
         ...
 
     def clear(self, blocks: Group[int]) -> None:

@@ -8,25 +8,15 @@ that began last gives its own back and waits again, with all it has written.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from collections.abc import Sequence as Group
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from torchloom.engine import Occupancy
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.pool import Move, Pool
 from torchloom_models.llm.draft.table import DraftTable
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
-
-
-class Move(NamedTuple):
-    """What a sequence holds goes from one block to another."""
-
-    sequence: Sequence
-    source: int
-    target: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +35,18 @@ class Budget:
 class Scheduler:
     """Two lists: sequences wait in the order of their coming, and run from their first span on.
 
-    A sequence has blocks exactly while it runs. `bucket_of_rows`, where rows of a pass lie where
-    their blocks do, gives the number of rows that a pass over so many is run with. `max_draft` is
-    how many tokens are guessed at once for a sequence that writes, `max_drafts` for all of them in
-    one pass, as far as a budget and free blocks allow it; `max_scored` is how many tokens of one
-    pass may have logits after them beside the last of each span. Where nothing is guessed, spans
-    are given room for what a draft model guesses, as far as its table, `draft`, allows it.
+    A sequence has blocks exactly while it runs. `max_draft` is how many tokens are guessed at once
+    for a sequence that writes, `max_drafts` for all of them in one pass, as far as a budget and
+    free blocks allow it; `max_scored` is how many tokens of one pass may have logits after them
+    beside the last of each span. Where nothing is guessed, spans are given room for what a draft
+    model guesses, as far as its table, `draft`, allows it.
     """
 
     def __init__(
         self,
-        pool: BlockPool,
+        pool: Pool,
         *,
         num_rows: int,
-        bucket_of_rows: Callable[[int], int] | None = None,
         max_draft: int = 0,
         max_drafts: int = 0,
         max_scored: int = 0,
@@ -69,7 +57,6 @@ class Scheduler:
         self.num_preemptions = 0
         self._is_stuck = False
         self._pool = pool
-        self._bucket_of_rows = bucket_of_rows
         self._max_draft = max_draft
         self._max_drafts = max_drafts
         self._max_scored = max_scored
@@ -81,6 +68,14 @@ class Scheduler:
     def running(self) -> Group[Sequence]:
         """The sequences that hold blocks."""
         return self._running
+
+    @property
+    def moves(self) -> deque[Move]:
+        """The copies that must be made, in this order, before the pass that was planned.
+
+        Whoever has made one takes it out.
+        """
+        return self._pool.moves
 
     @property
     def occupancy(self) -> Occupancy:
@@ -123,6 +118,7 @@ class Scheduler:
 
     def plan(self, budget: Budget) -> list[Span]:
         """Give what goes through the next pass; empty when there is nothing to do."""
+        self._pool.compact(self._running)
         spans = self._next_tokens(self._draft_budget(budget))
         left = self._prompt_budget(budget) if spans else budget.alone
         left -= sum(len(span.draft) + span.room for span in spans)
@@ -141,25 +137,7 @@ class Scheduler:
         """Note that spans have been run: blocks hold them now, and full ones can be shared."""
         for span in spans:
             span.sequence.num_held = span.end
-            self._publish(span.sequence)
-
-    def compact(self) -> list[Move]:
-        """Move sequences to lower blocks wherever that makes the pass smaller; say which moved.
-
-        The caller copies what their blocks hold, in this order, before the next pass.
-        """
-        moves: list[Move] = []
-        if self._bucket_of_rows is None:
-            return moves
-        while self._running and self._bucket_of_rows(len(self._running)) < self._bucket_of_rows(
-            1 + max(sequence.blocks[0] for sequence in self._running)
-        ):
-            highest = max(self._running, key=lambda sequence: sequence.blocks[0])
-            source = highest.blocks
-            highest.blocks = self._pool.allocate(1)
-            self._pool.release(source)
-            moves.append(Move(highest, source[0], highest.blocks[0]))
-        return moves
+            self._pool.note(span.sequence)
 
     def _next_tokens(self, max_drafts: int) -> list[Span]:
         """Give the spans of all that write, with so many guessed tokens at most."""
@@ -179,7 +157,8 @@ class Scheduler:
         if self._draft is None or most <= 0:
             return span
         room = min(self._draft.limit(sequence, num_writers), most)
-        return span._replace(room=room) if room and self._make_room(sequence, room) else span
+        has_room = room and self._pool.make_room(sequence, sequence.length + room)
+        return span._replace(room=room) if has_room else span
 
     def _prompt_budget(self, budget: Budget) -> int:
         """Give how many tokens of prompts go beside those that write."""
@@ -199,23 +178,11 @@ class Scheduler:
         if sequence.lookup is None:
             sequence.lookup = PromptLookup()
         draft = sequence.lookup.guess(sequence.ids, limit)
-        return draft if self._make_room(sequence, len(draft)) else ()
-
-    def _make_room(self, sequence: Sequence, num_guessed: int) -> bool:
-        """Give a sequence blocks for guesses, unless there are too few that are free."""
-        num_new = self._pool.num_needed(sequence.length + num_guessed) - len(sequence.blocks)
-        if num_new > self._pool.num_free:
-            return False
-        if num_new > 0:
-            sequence.blocks += self._pool.allocate(num_new)
-        return True
+        return draft if self._pool.make_room(sequence, sequence.length + len(draft)) else ()
 
     def _has_room(self, sequence: Sequence) -> bool:
         """Give a sequence room for its newest token, unless it must give back all it has."""
-        while len(sequence.blocks) < self._pool.num_needed(sequence.length):
-            if self._pool.num_free:
-                sequence.blocks += self._pool.allocate(1)
-                continue
+        while not self._pool.make_room(sequence, sequence.length):
             youngest = self._running.pop()
             self._give_back(youngest)
             self._waiting.appendleft(youngest)
@@ -233,20 +200,12 @@ class Scheduler:
         if len(self._running) == self.num_rows:
             return False
         pool = self._pool
-        # Tokens that are not run have no logits: whoever lacks some of them shares nothing.
-        match = pool.match(() if _lacks_logits(sequence) else sequence.ids, sequence.root)
-        num_all = pool.num_needed(sequence.length)
-        num_new = num_all - len(match.blocks) + _may_grow(pool, sequence, num_all)
-        pool.hold(match.blocks)
         growing = sum(_may_grow(pool, each, len(each.blocks)) for each in self._running)
-        if num_new + growing > pool.num_free:
-            pool.release(match.blocks)
+        growing += _may_grow(pool, sequence, pool.num_needed(sequence.length))
+        # Tokens that are not run have no logits: whoever lacks some of them shares nothing.
+        if not pool.begin(sequence, num_spare=growing, may_share=not _lacks_logits(sequence)):
             return False
         self._running.append(self._waiting.popleft())
-        sequence.blocks = [*match.blocks, *pool.allocate(num_all - len(match.blocks))]
-        sequence.content = match.content
-        sequence.num_published = len(match.blocks)
-        sequence.num_held = len(match.blocks) * pool.block_size
         if not sequence.has_begun:
             sequence.has_begun, sequence.num_cached = True, sequence.num_held
         return True
@@ -262,14 +221,6 @@ class Scheduler:
             start = sequence.num_held
             spans.append(Span(sequence, start, start + count, is_scored=is_scored))
         return count
-
-    def _publish(self, sequence: Sequence) -> None:
-        size = self._pool.block_size
-        for number in range(sequence.num_published, sequence.num_held // size):
-            tokens = sequence.ids[number * size : (number + 1) * size]
-            block = sequence.blocks[number]
-            sequence.content = self._pool.publish(block, sequence.content, tokens)
-            sequence.num_published += 1
 
     def _give_back(self, sequence: Sequence) -> None:
         if self._draft is not None:
@@ -295,7 +246,7 @@ class Scheduler:
         return f"<Scheduler {counts}, {self._pool!r}>"
 
 
-def _may_grow(pool: BlockPool, sequence: Sequence, num_blocks: int) -> bool:
+def _may_grow(pool: Pool, sequence: Sequence, num_blocks: int) -> bool:
     """Whether a sequence may come to need more than so many blocks."""
     return pool.num_needed(len(sequence.prompt) + sequence.max_tokens) > num_blocks
 

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.block_pool import BlockPool
-from torchloom_models.llm.kv_cache import KvCache
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.cache.kv_cache import KvCache
+from torchloom_models.llm.cache.pool import Move
+from torchloom_models.llm.cache.slot_pool import Kept, SlotPool
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 
@@ -28,10 +29,11 @@ _MAX_PADDING = 1.5
 
 
 class TokenPass(NamedTuple):
-    """One token for each slot from 0 on, where it goes, and the slots whose tokens count."""
+    """One token for each slot from 0 on, where it goes, by whose adapter; the slots that count."""
 
     tokens: list[int]
     positions: list[int]
+    places: list[int]
     slots: list[int]
 
 
@@ -40,6 +42,7 @@ class SlotRunner(ABC):
 
     def __init__(self, cache: KvCache) -> None:
         self._cache = cache
+        self._pool: SlotPool | None = None
 
     @property
     def num_rows(self) -> int:
@@ -61,10 +64,15 @@ class SlotRunner(ABC):
         """The longest sequence, prompt and answer together."""
         return self._cache.max_length
 
-    def make_pool(self, *, is_shared: bool) -> BlockPool:
-        """Give each sequence one block, which has room for all of it; none is shared."""
-        del is_shared
-        return BlockPool(self._cache.num_slots, self._cache.max_length, is_shared=False)
+    def make_pool(self, *, is_shared: bool) -> SlotPool:
+        """Give each sequence one block, which has room for all of it.
+
+        Passes keep what this pool keeps.
+        """
+        self._pool = SlotPool(
+            self._cache.num_slots, bucket_of_rows=self.row_bucket, is_shared=is_shared
+        )
+        return self._pool
 
     @abstractmethod
     def row_bucket(self, num_rows: int) -> int:
@@ -94,6 +102,13 @@ class SlotRunner(ABC):
             [next(rows) if span.num_kept == 1 else self._run_scored(span) for span in spans]
         )
 
+    def _single_tokens(
+        self, spans: Group[Span], running: Group[Sequence], num_rows: int
+    ) -> TokenPass:
+        """Lay spans of one token out by their slots, beside what runs and what is kept."""
+        kept = [] if self._pool is None else self._pool.kept()
+        return single_tokens(spans, running, kept, num_rows)
+
     def _run_plain(self, spans: Group[Span], running: Group[Sequence]) -> Tensor:
         """Run spans of any lengths; give logits [spans, vocabulary] after each."""
         single = [span for span in spans if span.num_tokens == 1]
@@ -106,9 +121,9 @@ class SlotRunner(ABC):
         place = {id(span): number for number, span in enumerate(order)}
         return torch.cat(logits)[[place[id(span)] for span in spans]]
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a slot to another one."""
-        self._cache.move(source, target, length)
+    def move(self, move: Move) -> None:
+        """Copy what a slot holds to another one, or exchange what both hold."""
+        self._cache.move(*move)
 
     def clear(self, blocks: Group[int]) -> None:
         """Wipe slots that may hold NaN."""
@@ -116,28 +131,26 @@ class SlotRunner(ABC):
             self._cache.clear(slot)
 
 
-def single_tokens(spans: Group[Span], running: Group[Sequence], num_rows: int) -> TokenPass:
+def single_tokens(
+    spans: Group[Span], running: Group[Sequence], kept: Group[Kept], num_rows: int
+) -> TokenPass:
     """Lay spans of one token out by their slots.
 
-    All other slots run along with token 0: what they write goes to the first position that they do
-    not hold yet, where what comes next overwrites it.
+    All other slots run along. Of sequences that run, what token 0 writes goes to the first position
+    that they do not hold yet, where what comes next overwrites it. Slots that are kept run their
+    first token again, which writes what is there: it attends to nothing but itself.
     """
-    tokens, positions = [0] * num_rows, [0] * num_rows
+    tokens, positions, places = [0] * num_rows, [0] * num_rows, [NO_PLACE] * num_rows
     for sequence in running:
         if sequence.blocks[0] < num_rows:
             positions[sequence.blocks[0]] = sequence.num_held
+    for slot, token, place in kept:
+        if slot < num_rows:
+            tokens[slot], places[slot] = token, place
     slots = [span.sequence.blocks[0] for span in spans]
     for slot, span in zip(slots, spans, strict=True):
-        tokens[slot] = span.tokens[0]
-    return TokenPass(tokens, positions, slots)
-
-
-def places_of(spans: Group[Span], num_rows: int) -> list[int]:
-    """Give the place of each row's adapter, rows being slots."""
-    places = [NO_PLACE] * num_rows
-    for span in spans:
-        places[span.sequence.blocks[0]] = span.sequence.place
-    return places
+        tokens[slot], places[slot] = span.tokens[0], span.sequence.place
+    return TokenPass(tokens, positions, places, slots)
 
 
 def by_like_length(spans: Group[Span]) -> list[list[Span]]:

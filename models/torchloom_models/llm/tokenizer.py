@@ -136,6 +136,6 @@ class Tokenizer:
             self._token_texts = to_token_texts(self._inner)
         return self._token_texts
 
-    def detokenizer(self) -> Detokenizer:
-        """Give a decoder for one answer that grows token by token."""
-        return Detokenizer(self.decode)
+    def detokenizer(self, before: Sequence[int] = ()) -> Detokenizer:
+        """Give a decoder for one answer, which grows token by token, and may go on from others."""
+        return Detokenizer(self.decode, before)

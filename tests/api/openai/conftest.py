@@ -40,6 +40,12 @@ chat_template: |-
   {{% endfor %}}{{% endfor %}}
 """
 
+#: The same, but calls are bare objects, as Llama 3 has them.
+BARE = f"""{LLAMA.replace("name: tiny", "name: bare")}
+tool_format: llama3_json
+chat_template: "{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}{{# tools #}}"
+"""
+
 MINILM = """
 name: minilm
 kind: embedder
@@ -80,6 +86,7 @@ FILES = {
     "tiny": LLAMA,
     "strict": STRICT,
     "caller": CALLER,
+    "bare": BARE,
     "minilm": MINILM,
     "painter": PAINTER,
     "asked": ASKED,

@@ -33,7 +33,7 @@ def native(url: str, **inputs: object) -> dict[str, object]:
 def test_lists_models(client: OpenAI) -> None:
     """All models are there, and each can be asked for."""
     assert sorted(model.id for model in client.models.list()) == [
-        *("asked", "caller", "minilm", "painter", "strict", "tiny")
+        *("asked", "bare", "caller", "minilm", "painter", "strict", "tiny")
     ]
     assert client.models.retrieve("tiny").owned_by == "torchloom"
 
@@ -138,6 +138,23 @@ def test_completes(client: OpenAI, url: str) -> None:
     assert text == streamed == native(url, prompt="The ")["text"]
     assert stopped.choices[0].text == text[: text.index(stop)]
     assert stopped.choices[0].finish_reason == "stop"
+
+
+def test_goes_on_from_a_prompt(client: OpenAI) -> None:
+    """A completion begins with its space, though this tokenizer drops that of a text by itself."""
+    asked = {"model": "tiny", "prompt": "How much does a", "max_tokens": 4, "logprobs": 0}
+    (choice,) = client.completions.create(**asked).choices
+    chunks = list(client.completions.create(**asked, stream=True))
+    (echoed,) = client.completions.create(**asked, echo=True).choices
+    said = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": QUESTION}], max_tokens=4
+    )
+
+    assert choice.text.startswith(" ")
+    assert choice.text == "".join(choice.logprobs.tokens)
+    assert "".join(chunk.choices[0].text for chunk in chunks) == choice.text
+    assert echoed.text == "How much does a" + choice.text
+    assert not said.choices[0].message.content.startswith(" ")
 
 
 def test_embeds(client: OpenAI, url: str) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import httpx
 import pytest
-from openai import AsyncOpenAI, BadRequestError, OpenAI
+from openai import AsyncOpenAI, BadRequestError, OpenAI, pydantic_function_tool
 from pydantic import BaseModel, Field
+from tokenizers import Tokenizer
 
 
 pytestmark = pytest.mark.slow
+
+TOKENIZER = Tokenizer.from_file(
+    str(Path(__file__).parents[3] / "examples/tiny_models/tiny_llama/tokenizer.json")
+)
 
 MESSAGES = [{"role": "user", "content": "How much does a mooring cost?"}]
 
@@ -173,6 +179,56 @@ def test_calls_tools(client: OpenAI) -> None:
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
 
 
+def test_calls_one_tool_at_a_time(client: OpenAI) -> None:
+    """`parallel_tool_calls: false`: one call where there would be several, whole and streamed."""
+    # Calls stand on lines of their own: whoever likes new lines goes on with another.
+    liking = {str(TOKENIZER.token_to_id("\u010a")): 100}
+    asked = {"model": "caller", "messages": MESSAGES, "tools": [NOW], "tool_choice": "required"}
+    asked |= {"logit_bias": liking, "max_tokens": 300, "temperature": 0}
+    several = client.chat.completions.create(**asked)
+    one = client.chat.completions.create(**asked, parallel_tool_calls=False)
+    chunks = client.chat.completions.create(**asked, parallel_tool_calls=False, stream=True)
+    calls = [each for c in chunks if c.choices for each in c.choices[0].delta.tool_calls or []]
+
+    assert len(several.choices[0].message.tool_calls) > 1
+    assert len(one.choices[0].message.tool_calls) == 1
+    assert one.choices[0].finish_reason == "tool_calls"
+    assert {each.index for each in calls} == {0}
+
+
+@pytest.mark.parametrize("choice", [None, "auto"])
+def test_keeps_to_strict_tools(client: OpenAI, choice: str | None) -> None:
+    """The client's own form of a tool is strict: if it is called, then with what fits."""
+    tools = [pydantic_function_tool(Berth)]
+    # It would write braces alone, which begin a call and end none.
+    liking = {str(TOKENIZER.token_to_id("{")): 100}
+    asked = {"model": "bare", "messages": MESSAGES, "logit_bias": liking, "max_tokens": 150}
+    asked |= {} if choice is None else {"tool_choice": choice}
+    called = client.chat.completions.parse(tools=tools, **asked)
+    with client.chat.completions.stream(tools=tools, **asked) as stream:
+        streamed = stream.get_final_completion()
+    function = tools[0]["function"]
+    free = [{"type": "function", "function": {**function, "strict": False}}]
+    said = client.chat.completions.create(tools=free, **asked)
+    flat = [{"type": "function", **function}]
+    response = client.responses.create(
+        model="bare",
+        input=MESSAGES,
+        tools=flat,
+        max_output_tokens=150,
+        extra_body={"logit_bias": liking},
+    )
+
+    for answer in (called, streamed):
+        (call,) = answer.choices[0].message.tool_calls
+        assert isinstance(call.function.parsed_arguments, Berth)
+        assert answer.choices[0].finish_reason == "tool_calls"
+    assert said.choices[0].message.tool_calls is None
+    assert said.choices[0].message.content.startswith("{{{")
+    (item,) = response.output
+    assert Berth.model_validate_json(item.arguments)
+
+
 def test_tells_the_tokens_of_a_call(client: OpenAI) -> None:
     """Log probabilities together with tools: each token of the call, whole and streamed."""
     asked = {"model": "caller", "messages": MESSAGES, "tools": [NOW], "tool_choice": "required"}
@@ -210,6 +266,7 @@ def test_refuses_tools_by_what_is_wrong(client: OpenAI) -> None:
     for tools, choice, says in (
         ([NOW], {"type": "function", "function": {"name": "nw"}}, "Did you mean 'now'"),
         ([bad], "required", "cannot be kept to"),
+        ([{**bad, "function": {**bad["function"], "strict": True}}], "auto", "cannot be kept to"),
         ([], "required", "there are no 'tools'"),
     ):
         with pytest.raises(BadRequestError) as refused:

@@ -33,6 +33,12 @@ def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def openvino_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder that keeps OpenVINO's code of tiny pipelines with full weights."""
+    return tmp_path_factory.mktemp("openvino_code")
+
+
+@pytest.fixture(scope="session")
 def stable_diffusion_xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a tiny Stable Diffusion XL."""
     from tiny_pipeline import save_pipeline  # noqa: PLC0415 - diffusers, for the tests that use it

@@ -98,14 +98,21 @@ def test_draws_what_diffusers_draws_in_any_mix(layout: str, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "layout", ["stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "flux"]
+    ("layout", "num_requests"),
+    [
+        ("stable_diffusion", 3),  # two of one size, and one of another: code of its own
+        ("stable_diffusion_xl", 2),
+        ("stable_diffusion_3", 2),
+        ("flux", 2),
+    ],
 )
-def test_draws_the_same_by_openvino(layout: str, tmp_path: Path) -> None:
+def test_draws_the_same_by_openvino(
+    layout: str, num_requests: int, openvino_code: Path, tmp_path: Path
+) -> None:
     """Its code, made or found, draws the CPU's pictures within two shades, alone and in any mix."""
     pytest.importorskip("openvino")
-    folder, code = save_pipeline(tmp_path / "model", layout), str(tmp_path / "code")
-    # Two of one size, and one of another: code of its own.
-    requests = requests_for(layout)
+    folder, code = save_pipeline(tmp_path / "model", layout), str(openvino_code)
+    requests = requests_for(layout)[:num_requests]
     plain = open_tiny(folder, max_pixels=24 * 16, dtype="float32")
     wanted = draw_together(plain, requests)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,12 +68,14 @@ def test_asks_for_code_for_few_sizes_only(eager: Network, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_compiles_a_unet_once_for_any_number_of_rows(tmp_path: Path) -> None:
+def test_compiles_a_unet_once_for_any_number_of_rows(
+    make_artefacts: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """The rows of a batch change from step to step, and the code does not."""
     blocks = {"down_block_types": ("CrossAttnDownBlock2D",), "mid_block_type": None}
     unet = make_unet(block_out_channels=(16,), up_block_types=("CrossAttnUpBlock2D",), **blocks)
     step = UnetStep(unet.eval().requires_grad_(requires_grad=False))
-    network = maker(tmp_path, "inductor").make(step, "denoise", torch.float32, 3)
+    network = maker(make_artefacts(tmp_path), "inductor").make(step, "denoise", torch.float32, 3)
     inputs = (
         torch.randn(4, 4, 4, 4),
         torch.tensor([1.0, 9.0, 500.0, 999.0]),

@@ -160,9 +160,9 @@ def test_reads_a_model_file() -> None:
     ]
 
 
-def test_measures_which_device_draws_faster(stable_diffusion: Path, tmp_path: Path) -> None:
+def test_measures_which_device_draws_faster(stable_diffusion: Path, openvino_code: Path) -> None:
     """`auto` draws the same few steps on each device, says what came out, and keeps the answer."""
-    config = {"source": str(stable_diffusion), "artefacts": str(tmp_path), "dtype": "float32"}
+    config = {"source": str(stable_diffusion), "artefacts": str(openvino_code), "dtype": "float32"}
     first = open_engine(config, Device("auto"), lambda *_: None)
     (said,) = first.notes
     assert "cpu" in said

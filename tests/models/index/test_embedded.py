@@ -270,8 +270,13 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_opens_an_index_that_it_may_only_read(path: Path) -> None:
+def test_opens_an_index_that_it_may_only_read(
+    path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A read-only folder is served, and stays as it was; its copy goes when it is closed."""
+    temporary = tmp_path_factory.mktemp("temporary")
+    temporary.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     for folder in path.parents[:-2]:
         folder.chmod(0o755)
     for file in (path, *path.rglob("*")):
@@ -280,7 +285,7 @@ def test_opens_an_index_that_it_may_only_read(path: Path) -> None:
     with as_nobody():
         store = store_at(path)
         assert len(store.search([Query(np.ones(4, np.float32), 5)])[0]) == 5
-        copies = list(Path(tempfile.gettempdir()).glob("torchloom-index-*"))
+        copies = list(temporary.glob("torchloom-index-*"))
         assert copies
         store.close()
         assert not any(copy.exists() for copy in copies)

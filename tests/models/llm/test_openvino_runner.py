@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,23 +212,26 @@ def test_shares_and_loses_nothing_where_blocks_run_out(
     assert [text_of(together[n]) for n in range(4)] == [text_of(result) for result in alone]
     assert (engine._scheduler.num_preemptions > 0) == is_paged
     cached = [result.outputs["usage"]["cached"] for result in alone]  # type: ignore[union-attr, index]
-    assert [number > 0 for number in cached] == [False, is_paged, is_paged, is_paged]
+    assert [number > 0 for number in cached] == [False, True, True, True]
     engine.close()
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own
-def test_says_what_to_do_where_a_model_does_not_convert(tmp_path: Path) -> None:
+def test_says_what_to_do_where_a_model_does_not_convert(
+    make_artefacts: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """Experts have no conversion: the error says where they run, and `auto` runs them there.
 
     The worker's log goes on at its level, which OpenVINO raises for its own failure.
     """
     folder = save_model(tmp_path / "model", "mixtral")
     level = logging.getLogger().level
+    code = make_artefacts(tmp_path / "code")
 
     with pytest.raises(ModelLoadError, match=r"grouped_mm.*`devices: \[cpu\]`"):
-        open_it(folder, tmp_path / "code", max_sequences=4)
+        open_it(folder, code, max_sequences=1)
     assert logging.getLogger().level == level
-    engine = open_it(folder, tmp_path / "code", "auto", max_sequences=4, compile="auto")
+    engine = open_it(folder, code, "auto", max_sequences=1, compile="auto")
 
     assert engine.device == "cpu"
     assert "not on openvino:CPU: 'forward' does not run" in engine.notes[0]
@@ -330,16 +333,20 @@ def test_fails_a_sequence_with_nan_alone(engine: LlmEngine) -> None:
         assert end.outputs == good.outputs
 
 
-def test_measures_which_device_writes_faster(llama: Path, tmp_path: Path) -> None:
+def test_measures_which_device_writes_faster(
+    llama: Path, make_artefacts: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """`auto` writes the same tokens on each device, says what came out, and keeps the answer."""
-    first = open_it(llama, tmp_path, "auto", compile="auto", max_sequences=2)
+    code = make_artefacts(tmp_path)
+    # One at a time: the CPU compiles for one row alone.
+    first = open_it(llama, code, "auto", compile="auto", max_sequences=1)
     (said,) = first.notes
     assert "cpu" in said
     assert "openvino:CPU" in said
     assert said.endswith(f": {first.device}")
     first.close()
 
-    second = open_it(llama, tmp_path, "auto", compile="auto", max_sequences=2)
+    second = open_it(llama, code, "auto", compile="auto", max_sequences=1)
 
     assert second.device == first.device
     assert "earlier start" in second.notes[0]

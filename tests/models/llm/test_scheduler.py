@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 
 from torchloom.engine import Occupancy
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.block_pool import BlockPool
+from torchloom_models.llm.cache.pool import Move
+from torchloom_models.llm.cache.slot_pool import SlotPool
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.draft.table import DraftTable
 from torchloom_models.llm.sampling_params import SamplingParams
-from torchloom_models.llm.scheduler import Budget, Move, Scheduler
+from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.sequence import Sequence
 
 
@@ -330,20 +332,41 @@ def test_is_full_without_a_row() -> None:
 
 def test_moves_the_last_row_down_when_that_makes_the_pass_smaller() -> None:
     """Rows above a hole move down if fewer padded rows remain, and stay otherwise."""
-    scheduler = Scheduler(
-        BlockPool(4, 64),
-        num_rows=4,
-        bucket_of_rows=lambda rows: next(size for size in (0, 1, 2, 4) if size >= rows),
+    pool = SlotPool(
+        4, bucket_of_rows=lambda rows: next(size for size in (0, 1, 2, 4) if size >= rows)
     )
+    scheduler = Scheduler(pool, num_rows=4)
     sequences = _add(scheduler, 5, 5, 5, 5)
     _pass(scheduler)
     scheduler.remove(sequences[1])
-    assert scheduler.compact() == []
+    _pass(scheduler)
+    assert not scheduler.moves
 
     scheduler.remove(sequences[2])
+    _pass(scheduler)
 
-    assert scheduler.compact() == [Move(sequences[3], 3, 1)]
+    assert list(scheduler.moves) == [Move(3, 1, 6)]
+    assert sequences[3].blocks == [1]
     scheduler.check()
+
+
+def test_shares_what_a_slot_holds() -> None:
+    """By a copy before the pass, token for token, whoever holds it; and again after its end."""
+    scheduler = Scheduler(SlotPool(3), num_rows=3)
+    first, second, third = (_sequence([1] * 40 + [9, number], number) for number in range(3))
+    scheduler.add(first)
+    _pass(scheduler)
+    scheduler.add(second)
+
+    assert _pass(scheduler)[1] == (41, 42)
+    assert list(scheduler.moves) == [Move(0, 1, 41)]
+    scheduler.moves.clear()
+    scheduler.remove(first)
+    scheduler.remove(second)
+    assert scheduler.occupancy.blocks == {"held": 0, "kept": 2, "free": 1}
+    scheduler.add(third)
+    assert _pass(scheduler) == {2: (41, 42)}
+    assert [each.num_cached for each in (first, second, third)] == [0, 41, 41]
 
 
 def test_discards_what_is_broken() -> None:

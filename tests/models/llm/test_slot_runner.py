@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torchloom_models.llm.cache.slot_pool import Kept
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
@@ -32,16 +33,27 @@ def test_lets_no_slot_lose_what_it_holds() -> None:
     first, half, last = _sequence(5, 0, 4), _sequence(40, 1, 20), _sequence(9, 3, 8)
     spans = [Span(last, 8, 9), Span(first, 4, 5)]
 
-    found = single_tokens(spans, [first, half, last], num_rows=4)
+    found = single_tokens(spans, [first, half, last], [], num_rows=4)
 
-    assert found == TokenPass([5, 0, 0, 9], [4, 20, 0, 8], [3, 0])
+    assert found == TokenPass([5, 0, 0, 9], [4, 20, 0, 8], [-1] * 4, [3, 0])
 
 
 def test_leaves_out_slots_above_the_pass() -> None:
     """They are not run."""
     first, other = _sequence(5, 0, 4), _sequence(9, 3, 8)
 
-    assert single_tokens([Span(first, 4, 5)], [first, other], 1) == TokenPass([5], [4], [0])
+    assert single_tokens([Span(first, 4, 5)], [first, other], [Kept(1, 7, 0)], 1) == TokenPass(
+        [5], [4], [-1], [0]
+    )
+
+
+def test_writes_to_a_slot_that_is_kept_what_is_there() -> None:
+    """Its first token runs again in its place, by the adapter that ran it before."""
+    last = _sequence(9, 2, 8)
+
+    found = single_tokens([Span(last, 8, 9)], [last], [Kept(1, 7, 3)], 3)
+
+    assert found == TokenPass([0, 7, 9], [0, 0, 8], [-1, 3, -1], [2])
 
 
 def test_runs_spans_of_like_length_together() -> None:

@@ -17,13 +17,17 @@ from typing import Final, Literal, get_args
 from torchloom.errors import InvalidInput
 from torchloom_models.llm.grammar.constraint import Constraint, literal, schema_text
 from torchloom_models.llm.grammar.space import JSON_SPACE
-from torchloom_models.llm.tool.offer import Offer, Tool
+from torchloom_models.llm.tool.offer import Offer
 
 
 FormatName = Literal["hermes", "llama3_json", "mistral"]
 
 #: What `tool_format` in a model file may say.
 FORMAT_NAMES: Final = get_args(FormatName)
+
+#: Any text, and what does not begin with an object, as whoever reads calls sees white space.
+_TEXT: Final = "/(?s:.*)/"
+_TEXT_WITHOUT_OBJECT: Final = r"/[\s\x1c-\x1f]*([^\s\x1c-\x1f{](?s:.*))?/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +37,9 @@ class ToolFormat:
     Calls are read from `begin` on: objects, with whitespace and `fillers` between them, up to
     `end`. With `is_bare` an answer that begins with an object is a call without `begin` too.
 
-    They are written `opening`, then calls, each in `around`, with `separator` between them if there
-    may be several, then `closing`. `id_length` is how long an id is where that is fixed.
+    They are written `opening`, which is empty or begins with `begin`, then calls, each in `around`,
+    with `separator` between them if there may be several, then `closing`. `id_length` is how long
+    an id is where that is fixed.
     """
 
     name: FormatName
@@ -62,29 +67,53 @@ class ToolFormat:
         return "".join(secrets.choice(letters) for _ in range(self.id_length))
 
     def constrain(self, offer: Offer, special: Mapping[str, int]) -> Constraint:
-        """Give what an answer that must call looks like. Raises InvalidInput.
+        """Give what an answer looks like that must call, or that may. Raises InvalidInput.
 
-        `special` are those of the marks that are special tokens.
+        One that may is text up to a call, with no more text behind: whatever would be read as a
+        call is one. `special` are those of the marks that are special tokens.
         """
-        calls = [f"call_{number}" for number in range(len(offer.chosen))]
-        any_call = f"({' | '.join(calls)})"
-        if offer.is_parallel and self.separator:
-            any_call += f" ({_terms(self.separator, special)} {any_call})*"
-        lines = [
-            f"start: {_terms(self.opening, special)} {any_call} {_terms(self.closing, special)}"
-        ]
+        calls = self._calls(offer, special)
+        if offer.must_call:
+            lines = [f"start: {_terms(self.opening, special)} {calls}"]
+        else:
+            lines = self._beginnings(calls, special)
         for number, tool in enumerate(offer.chosen):
-            lines += self._rules(number, tool, special)
+            parameters = tool.parameters if offer.holds(tool) else {"type": "object"}
+            lines += self._rules(number, tool.name, parameters, special)
         return Constraint("lark", "\n".join(lines), "What these tools take")
 
-    def _rules(self, number: int, tool: Tool, special: Mapping[str, int]) -> list[str]:
-        schema_text(tool.parameters, f"The parameters of the tool {tool.name!r}")
+    def _calls(self, offer: Offer, special: Mapping[str, int]) -> str:
+        """Write calls, as many as there may be, from behind the first mark to the end."""
+        any_call = f"({' | '.join(f'call_{number}' for number in range(len(offer.chosen)))})"
+        more = ""
+        if offer.is_parallel and self.separator:
+            more = f"({_terms(self.separator, special)} {any_call})*"
+        return f"{any_call} {more} {_terms(self.closing, special)}"
+
+    def _beginnings(self, calls: str, special: Mapping[str, int]) -> list[str]:
+        """Write that an answer is text, or goes from text over to calls."""
+        rest = _terms(self.opening.removeprefix(self.begin), special)
+        ways = ["TEXT", f"mark {rest} {calls}", *([calls] if self.is_bare else [])]
+        # A lazy rule ends where the mark first does. Spelled out it is read as a call as well.
+        lines = [f"start: {' | '.join(ways)}", f"spelled[lazy]: TEXT {literal(self.begin)}"]
+        token = f" | TEXT {_terms(self.begin, special)}" if self.begin in special else ""
+        text = _TEXT_WITHOUT_OBJECT if self.is_bare else _TEXT
+        return [*lines, f"mark: spelled{token}", f"TEXT: {text}"]
+
+    def _rules(
+        self,
+        number: int,
+        name: str,
+        parameters: Mapping[str, object],
+        special: Mapping[str, int],
+    ) -> list[str]:
+        schema_text(parameters, f"The parameters of the tool {name!r}")
         schema = json.dumps(
-            {**tool.parameters, "x-guidance": {"whitespace_pattern": JSON_SPACE}},
+            {**parameters, "x-guidance": {"whitespace_pattern": JSON_SPACE}},
             ensure_ascii=False,
         )
         before, after = self.around
-        head = f'{before}{{"name": {json.dumps(tool.name)}, "{self.key}": '
+        head = f'{before}{{"name": {json.dumps(name)}, "{self.key}": '
         tail = _terms("}" + after, special)
         return [
             f"call_{number}: {_terms(head, special)} arguments_{number} {tail}",
@@ -99,8 +128,9 @@ _FORMATS: Final[Mapping[str, ToolFormat]] = {
             name="hermes",
             begin="<tool_call>",
             end="</tool_call>",
-            around=("<tool_call>\n", "\n</tool_call>"),
-            separator="\n",
+            opening="<tool_call>",
+            around=("\n", "\n</tool_call>"),
+            separator="\n<tool_call>",
         ),
         ToolFormat(
             name="llama3_json",

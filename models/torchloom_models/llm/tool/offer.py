@@ -58,11 +58,15 @@ CALLS: Final[Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function: its name, the JSON Schema of its arguments, and all that is said of it."""
+    """A function: its name, the JSON Schema of its arguments, and all that is said of it.
+
+    `is_strict`: its arguments fit the schema whenever it is called.
+    """
 
     name: str
     parameters: Mapping[str, object]
     document: Mapping[str, object]
+    is_strict: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +105,15 @@ class Offer:
         )
 
     @property
+    def is_held(self) -> bool:
+        """Whether the answer is held to a form: it must call, or some calls must fit a schema."""
+        return self.must_call or any(tool.is_strict for tool in self.tools)
+
+    def holds(self, tool: Tool) -> bool:
+        """Say whether the arguments of a tool's calls must fit its schema."""
+        return self.must_call or tool.is_strict
+
+    @property
     def names(self) -> frozenset[str]:
         """What the tools are called."""
         return frozenset(tool.name for tool in self.tools)
@@ -128,8 +141,11 @@ def _read_tool(place: str, value: object) -> Tool:
         parameters = {"properties": {}, "additionalProperties": False}
     if not isinstance(parameters, Mapping):
         raise InvalidInput(f"{place}.function.parameters must be a JSON Schema, an object.")
+    strict = function.get("strict")
+    if strict is not None and not isinstance(strict, bool):
+        raise InvalidInput(f"{place}.function.strict must be true or false.")
     # Arguments are an object, whether the schema says so or not.
-    return Tool(name, {"type": "object", **parameters}, value)
+    return Tool(name, {"type": "object", **parameters}, value, is_strict=strict is True)
 
 
 def _refuse_twins(tools: tuple[Tool, ...]) -> None:

@@ -71,6 +71,14 @@ def plain(llama: Path, artefacts: Path) -> Iterator[LlmEngine]:
     engine.close()
 
 
+#: Forms that say everything, next to nothing, and something of an answer.
+FORMS: list[dict[str, object]] = [
+    {"choice": ["the quick brown fox", "the lazy dog"]},
+    {"regex": "(?s:.{40})"},
+    {"json": {"type": "array", "items": {"enum": ["fox", "café", 7]}, "minItems": 4}},
+]
+
+
 def works(num_tokens: int = 40) -> list[Work]:
     """Give tasks that are drawn in all ways."""
     return [
@@ -92,6 +100,14 @@ def _written(end: object) -> object:
     return end.outputs["text"], end.outputs["finish_reason"], usage["completion"]
 
 
+def _drawn(end: object) -> list[int]:
+    """Give the tokens themselves, of an answer that tells their log probabilities."""
+    assert isinstance(end, Result), end
+    entries = end.outputs["logprobs"]
+    assert isinstance(entries, list)
+    return [entry["id"] for entry in entries]
+
+
 def held(engine: LlmEngine) -> int:
     """Give how many blocks of the draft model's cache are held."""
     assert engine._drafter is not None
@@ -105,13 +121,18 @@ def test_writes_the_same_in_fewer_steps(llama: Path, plain: LlmEngine, artefacts
     together = write(plain, works())
     engine = open_it(llama, artefacts, speculation=drafted(llama))
 
-    found = [write(engine, [work]) for work in works()]
+    found = [write(engine, [work]) for work in works()[:1]]
+    told = engine.occupancy()
+    found += [write(engine, [work]) for work in works()[1:]]
     mixed = write(engine, works())
 
     assert [answer for answer, _ in found] == [answer for answer, _ in alone]
     assert mixed[0] == together[0]
     assert found[0][1] < alone[0][1] / 3, "greedy text is foreseen whole"
     assert mixed[1] < together[1]
+    # Each step but for its guesses is a token.
+    assert told.num_accepted == 40 - found[0][1]
+    assert told.num_accepted <= told.num_guessed
     assert held(engine) == 0
     parts = [status.part for status in engine.code_status()]
     assert parts == ["forward", "draft"]
@@ -161,6 +182,51 @@ def test_ends_at_stop_strings_and_end_tokens(
 
     assert write(engine, tasks)[0] == write(plain, tasks)[0]
     assert held(engine) == 0
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "guessers",
+    [
+        {"prompt_lookup": 4},
+        {"draft": "llama"},
+        {"draft": "stranger"},
+        {"draft": "llama", "prompt_lookup": 4},
+    ],
+    ids=["lookup", "itself", "stranger", "both"],
+)
+def test_keeps_to_forms(
+    guessers: dict[str, object],
+    llama: Path,
+    stranger: Path,
+    plain: LlmEngine,
+    artefacts: Path,
+) -> None:
+    """Guesses know no form: they count as far as what it lets the model draw is the same."""
+    folders = {"llama": str(llama), "stranger": str(stranger)}
+    speculation = {key: folders.get(str(value), value) for key, value in guessers.items()}
+    engine = open_it(llama, artefacts, speculation=speculation)
+    # What the forms let through stands in the prompt, for whoever looks it up.
+    prompt = 'the quick brown fox ["fox","café",7,"fox","café",7] the quick brown fox '
+    made: list[tuple[int, int]] = []
+    for form in FORMS:
+        tasks = [
+            Work(
+                n,
+                {"prompt": prompt},
+                {"max_tokens": 40, "logprobs": 2, "structured_outputs": form, **way},
+            )
+            for n, way in enumerate(WAYS)
+        ]
+        wanted, num_plain = run_together(plain, tasks)
+        found, num_steps = run_together(engine, tasks)
+        made.append((num_plain, num_steps))
+
+        for n in range(len(WAYS)):
+            assert _written(found[n]) == _written(wanted[n])
+            assert _drawn(found[n]) == _drawn(wanted[n])
+    if guessers.get("draft") != "stranger":
+        assert any(num_steps < num_plain for num_plain, num_steps in made), made
     engine.close()
 
 

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 from torchloom.engine import Chunk, Event, Result, Work
 from torchloom.errors import InvalidInput
 from torchloom_models.llm.engine import LlmEngine
+from torchloom_models.llm.tool.format import pick_format
 
 
 MARKS = ["<tool_call>", "</tool_call>", "[TOOL_CALLS]", "<|python_tag|>"]
@@ -140,6 +141,34 @@ def test_passes_text_on_where_nothing_is_called(engine: LlmEngine) -> None:
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
+def test_holds_calls_that_it_makes(family: str, tmp_path: Path) -> None:
+    """`auto`: the arguments of a strict tool fit its schema once the model goes over to a call."""
+    engine = open_tiny(_save(tmp_path, family, special=True))
+    tokens = engine._reader._tokenizer.vocabulary
+    begin = pick_format(family, TEMPLATES[family]).begin
+    strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
+    # It begins with a call, and would go on with another: as Hermes writes them on a new line.
+    bias = {str(tokens[begin]): 100, str(tokens["\u010a"]): 90}
+    params = {"temperature": 1.5, "seed": 3, "max_tokens": 200, "logit_bias": bias}
+    found = []
+    for number, is_parallel in enumerate((True, False)):
+        inputs = {"tools": [NOW, strict], "parallel_tool_calls": is_parallel}
+        engine.admit(Work(number, {"messages": HELLO, **inputs}, params))
+        events = drain(engine)
+        end = ends(events)[number]
+        assert isinstance(end, Result)
+        found.append(end)
+    for call in found[1].outputs["tool_calls"]:
+        if call["function"]["name"] == "get_weather":
+            jsonschema_rs.validate(PARAMETERS, json.loads(call["function"]["arguments"]))
+
+    assert len(found[1].outputs["tool_calls"]) == 1
+    assert found[1].outputs["finish_reason"] == "tool_calls"
+    assert family != "hermes" or len(found[0].outputs["tool_calls"]) > 1
+    assert found[0].outputs["tool_calls"][0]["function"] == call["function"]
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
 def test_writes_marks_that_are_special_tokens(family: str, tmp_path: Path) -> None:
     """Marks that have no text elsewhere are written as the one token, and read."""
     engine = open_tiny(_save(tmp_path, family, special=True))
@@ -197,6 +226,23 @@ def test_tells_the_tokens_of_text_beside_tools(engine: LlmEngine) -> None:
         ({"tools": [WEATHER, WEATHER]}, {}, "Two of the 'tools'"),
         ({"tools": [{"type": "web_search"}]}, {}, "tools[0]"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, {}, "tools[0].function"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "strict": "yes"}}]},
+            {},
+            "tools[0].function.strict must be true or false",
+        ),
+        (
+            {
+                "tools": [
+                    {
+                        "type": "function",
+                        "function": {"name": "f", "parameters": {"type": "no"}, "strict": True},
+                    }
+                ]
+            },
+            {},
+            "The parameters of the tool 'f' at /type",
+        ),
         (
             {"tools": [NOW], "tool_choice": {"type": "function", "function": {"name": "non"}}},
             {},

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from torchloom_models.llm.kv_cache import LayerShape, make_zeros
+from torchloom_models.llm.cache.kv_cache import LayerShape, make_zeros
 from torchloom_models.paged_attention import BLOCK_SIZE
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from torchloom.errors import InvalidModel, ModelLoadError
-from torchloom_models.llm.adapter_config import AdapterConfig
+from torchloom_models.llm.adapter.config import AdapterConfig
 from torchloom_models.weights import LOAD_ERRORS, read_header
 
 

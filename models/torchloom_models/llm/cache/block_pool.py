@@ -8,9 +8,11 @@ model and no sequences.
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
+
+from torchloom_models.llm.cache.pool import Holder, Move
 
 
 #: The content that stands before the first token.
@@ -44,6 +46,8 @@ class BlockPool:
         self.block_size = block_size
         #: Whether full blocks are published; else each sequence has its own.
         self.is_shared = is_shared
+        #: Stays empty: blocks are shared where they lie.
+        self.moves: deque[Move] = deque()
         self._free = list(range(num_blocks))
         self._holders = [0] * num_blocks
         #: Published blocks that nobody holds; the first was held least recently.
@@ -65,6 +69,43 @@ class BlockPool:
     def num_needed(self, length: int) -> int:
         """Give how many blocks so many tokens take."""
         return -(-length // self.block_size)
+
+    def begin(self, holder: Holder, *, num_spare: int = 0, may_share: bool = True) -> bool:
+        """Let one that holds nothing share what is known of its tokens; give blocks for the rest.
+
+        Gives False, and nothing, where fewer than `num_spare` blocks would be free then.
+        """
+        match = self.match(holder.ids if may_share else (), holder.root)
+        num_shared = len(match.blocks)
+        num_new = self.num_needed(len(holder.ids)) - num_shared
+        self.hold(match.blocks)
+        if num_new + num_spare > self.num_free:
+            self.release(match.blocks)
+            return False
+        holder.blocks = [*match.blocks, *self.allocate(num_new)]
+        holder.content, holder.num_published = match.content, num_shared
+        holder.num_held = num_shared * self.block_size
+        return True
+
+    def make_room(self, holder: Holder, length: int) -> bool:
+        """Give blocks for so many tokens, unless too few are free."""
+        num_new = self.num_needed(length) - len(holder.blocks)
+        if num_new > self.num_free:
+            return False
+        if num_new > 0:
+            holder.blocks += self.allocate(num_new)
+        return True
+
+    def note(self, holder: Holder) -> None:
+        """Publish the blocks that have become full."""
+        size = self.block_size
+        for number in range(holder.num_published, holder.num_held // size):
+            tokens = holder.ids[number * size : (number + 1) * size]
+            holder.content = self.publish(holder.blocks[number], holder.content, tokens)
+            holder.num_published += 1
+
+    def compact(self, holders: Iterable[Holder]) -> None:
+        """Do nothing: rows of a pass lie wherever their blocks do."""
 
     def allocate(self, number: int) -> list[int]:
         """Hand out blocks that nobody else holds. The caller has seen that `num_free` suffices."""

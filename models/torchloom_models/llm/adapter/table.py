@@ -9,10 +9,10 @@ from collections.abc import Collection
 
 from torchloom.deployment import Report
 from torchloom.errors import InvalidInput, InvalidModel, ModelLoadError, nearest
-from torchloom_models.llm.adapter import Adapter
-from torchloom_models.llm.adapter_config import AdapterConfig
-from torchloom_models.llm.adapter_stack import AdapterStack
-from torchloom_models.llm.adapter_weights import AdapterWeights
+from torchloom_models.llm.adapter.adapter import Adapter
+from torchloom_models.llm.adapter.config import AdapterConfig
+from torchloom_models.llm.adapter.stack import AdapterStack
+from torchloom_models.llm.adapter.weights import AdapterWeights
 from torchloom_models.source import resolve_source
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from torchloom_models.llm.kv_cache import LayerShape
-from torchloom_models.llm.paged_cache import PagedCache, num_blocks
+from torchloom_models.llm.cache.kv_cache import LayerShape
+from torchloom_models.llm.cache.paged_cache import PagedCache, num_blocks
 
 
 def make_cache() -> PagedCache:

@@ -9,7 +9,7 @@ import pytest
 from adapter_files import CONFIG
 
 from torchloom.errors import InvalidModel
-from torchloom_models.llm.adapter_config import AdapterConfig
+from torchloom_models.llm.adapter.config import AdapterConfig
 
 
 LAYER = "model.layers.3.self_attn.q_proj"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from tiny_model import LAYOUTS, drain, ends, generate, load_reference, open_tiny
 from torchloom.device import Device
 from torchloom.engine import Failure, Result, Work
 from torchloom.errors import InvalidInput, InvalidModel, ModelLoadError
-from torchloom_models.llm.adapter_plan import AdapterPlan
+from torchloom_models.llm.adapter.plan import AdapterPlan
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.opening import open_engine
 
@@ -80,11 +80,11 @@ def save_two(folder: Path, layout: str) -> tuple[Path, Path, Path]:
     return model, first, second
 
 
-def compare(folder: Path, layout: str, route: str) -> None:
+def compare(folder: Path, layout: str, route: str, **config: object) -> None:
     """Compare rows, alone and mixed, with the merged models."""
     model, first, second = save_two(folder, layout)
     adapters = {"first": str(first), "second": str(second)}
-    engine = open_on(model, route, adapters=adapters, max_lora_rank=8)
+    engine = open_on(model, route, adapters=adapters, max_lora_rank=8, **config)
     models = {
         None: load_reference(model),
         "first": merged(model, first),
@@ -126,9 +126,11 @@ def test_writes_what_merged_models_write(layout: str, tmp_path: Path) -> None:
         ("gpt2", "openvino"),
     ],
 )
-def test_writes_the_same_by_compiled_code(layout: str, route: str, tmp_path: Path) -> None:
+def test_writes_the_same_by_compiled_code(
+    layout: str, route: str, make_artefacts: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """One piece of code serves all adapters."""
-    compare(tmp_path, layout, route)
+    compare(tmp_path, layout, route, artefacts=str(make_artefacts(tmp_path / "code")))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from torchloom_models.llm.block_pool import ROOT, BlockPool
+from torchloom_models.llm.cache.block_pool import ROOT, BlockPool
 
 
 def _run(pool: BlockPool, tokens: list[int], root: int = ROOT) -> list[int]:

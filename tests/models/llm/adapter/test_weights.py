@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from torchloom.errors import InvalidModel
-from torchloom_models.llm.adapter_config import AdapterConfig
-from torchloom_models.llm.adapter_weights import FILE, AdapterWeights
+from torchloom_models.llm.adapter.config import AdapterConfig
+from torchloom_models.llm.adapter.weights import FILE, AdapterWeights
 
 
 NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"

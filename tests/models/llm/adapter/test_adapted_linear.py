@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounter
 
 from torchloom_models.compiler import Dim
 from torchloom_models.export import export_module
-from torchloom_models.llm.adapted_linear import AdaptedLinear, AdaptedPass, Mix, Mixing
+from torchloom_models.llm.adapter.adapted_linear import AdaptedLinear, AdaptedPass, Mix, Mixing
 
 
 RANK, NUM_PLACES, SIZE = 2, 3, 5

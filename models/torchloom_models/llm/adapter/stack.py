@@ -18,10 +18,10 @@ from transformers.pytorch_utils import Conv1D
 
 from torchloom.errors import InvalidModel
 from torchloom_models.compiler import Dim, Dims
-from torchloom_models.llm.adapted_linear import AdaptedLinear, AdaptedPass, Mix, Mixing
-from torchloom_models.llm.adapter_weights import AdapterWeights
+from torchloom_models.llm.adapter.adapted_linear import AdaptedLinear, AdaptedPass, Mix, Mixing
+from torchloom_models.llm.adapter.weights import AdapterWeights
 from torchloom_models.llm.attention import ProbeCache
-from torchloom_models.llm.kv_cache import make_zeros
+from torchloom_models.llm.cache.kv_cache import make_zeros
 from torchloom_models.packed_linear import PackedLinear
 
 

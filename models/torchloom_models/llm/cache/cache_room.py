@@ -15,7 +15,7 @@ import torch
 from torchloom.byte_count import parse_byte_count
 from torchloom.errors import ModelLoadError
 from torchloom.placement import to_size
-from torchloom_models.llm.kv_cache import CacheSize, LayerShape
+from torchloom_models.llm.cache.kv_cache import CacheSize, LayerShape
 
 
 #: The share of free memory that a cache may fill where the model file does not say its size.

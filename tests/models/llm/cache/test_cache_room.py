@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from torchloom.errors import ModelLoadError
-from torchloom_models.llm.cache_room import CacheRoom, free_bytes
+from torchloom_models.llm.cache.cache_room import CacheRoom, free_bytes
 
 
 def _room(

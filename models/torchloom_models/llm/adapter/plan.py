@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from torchloom.deployment import Report
 from torchloom.errors import InvalidModel, ModelLoadError
-from torchloom_models.llm.adapter_config import ALL_LINEAR, AdapterConfig, matches
-from torchloom_models.llm.adapter_field import takes_adapters
-from torchloom_models.llm.adapter_stack import AdapterStack, find_layers
-from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.adapter.config import ALL_LINEAR, AdapterConfig, matches
+from torchloom_models.llm.adapter.field import takes_adapters
+from torchloom_models.llm.adapter.stack import AdapterStack, find_layers
+from torchloom_models.llm.adapter.table import AdapterTable
 from torchloom_models.source import resolve_source
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchloom_models.llm.detokenizer import Detokenizer
-from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.logprob.report import LogprobReport
 from torchloom_models.llm.token_text import TokenText
 
 

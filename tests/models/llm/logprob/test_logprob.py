@@ -12,9 +12,9 @@ from torchloom.device import Device
 from torchloom.engine import Chunk, Event, Failure, Result, Work
 from torchloom.errors import InvalidInput
 from torchloom_models.llm import opening, openvino_opening
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.block_pool import BlockPool
 from torchloom_models.llm.engine import LlmEngine
-from torchloom_models.llm.logprob import Logprobs
+from torchloom_models.llm.logprob.logprob import Logprobs
 from torchloom_models.llm.paged_runner import PagedRunner
 from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.scheduler import Budget

@@ -1,7 +1,7 @@
 """KvCache: the keys and values of every sequence, one slot each.
 
 Each layer has buffers of its own: a single one for all makes a compiled step several times slower.
-Knows no model, no scheduling and no transformers; who owns which slot is BlockPool's.
+Knows no model, no scheduling and no transformers; who owns which slot is SlotPool's.
 """
 
 from __future__ import annotations
@@ -113,10 +113,17 @@ class KvCache:
         for buffer, state in zip(self._buffers, states, strict=True):
             buffer[slots[:, None], :, positions] = state.transpose(1, 2)
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of one slot over another's."""
+    def move(self, source: int, target: int, length: int, num_back: int = 0) -> None:
+        """Copy the first `length` positions of one slot over another's.
+
+        The other's first `num_back` go the opposite way. Where memory for them fails, nothing is
+        written.
+        """
+        held = [buffer[target, :, :num_back].clone() for buffer in self._buffers if num_back]
         for buffer in self._buffers:
             buffer[target, :, :length] = buffer[source, :, :length]
+        for buffer, states in zip(self._buffers, held, strict=False):
+            buffer[source, :, :num_back] = states
 
     def clear(self, slot: int) -> None:
         """Zero a slot that held NaN: times a masked weight of 0, it would reach the next owner."""

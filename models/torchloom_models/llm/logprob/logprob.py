@@ -10,7 +10,7 @@ from typing import Self
 
 import torch
 
-from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.logprob.report import LogprobReport
 from torchloom_models.llm.sequence import Sequence
 
 
