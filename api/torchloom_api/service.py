@@ -19,8 +19,8 @@ from torchloom_api.restoration import Restoration
 from torchloom_api.settings import Settings
 
 
-#: States of a model in which it answers.
-_SERVING: Final = ("ready", "degraded", "evicted")
+#: States of a model in which it answers, or is not meant to.
+_SERVING: Final = ("ready", "degraded", "evicted", "empty")
 
 
 @dataclass(slots=True, kw_only=True)

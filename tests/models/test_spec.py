@@ -41,6 +41,13 @@ def faults_of(data: object) -> list[str]:
     return [fault.message for fault in caught.value.faults]
 
 
+def test_lets_a_model_have_no_replica() -> None:
+    """It is registered, and loaded when somebody gives it one."""
+    data = {"name": "m", "kind": "llm", "source": "weights", "replicas": 0}
+
+    assert parse_model(Document(data=data), base=BASE).replicas == ReplicaPolicy(min=0, max=0)
+
+
 def test_reads_every_key() -> None:
     """Each key of a model file lands in its place in the deployment."""
     deployment = parse_model(Document(data=FULL), base=BASE)

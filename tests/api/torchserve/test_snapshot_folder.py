@@ -1,0 +1,92 @@
+"""Snapshots on the disk: when they are written, and what starts from them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from api_fakes.torchserve import MakeMar, Serve
+
+from torchloom_api.settings import InvalidSettings
+from torchloom_api.torchserve.frontend_settings import StartupVersion
+from torchloom_api.torchserve.java_properties import read_properties
+from torchloom_api.torchserve.snapshot import Snapshot
+from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
+
+
+async def test_writes_what_there_is_at_each_change(
+    serve: Serve, make_mar: MakeMar, tmp_path: Path
+) -> None:
+    """Registered, scaled, chosen and removed; not where nothing was changed."""
+    make_mar("noop.mar")
+    make_mar("two.mar", version="2.0")
+    served = await serve(load_models=("noop.mar",))
+    moments = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=n) for n in range(10))
+    folder = SnapshotFolder(tmp_path / "config", {"load_models": "noop.mar"}, now=moments.__next__)
+    catalog = served.frontend.catalog
+    catalog.on_change = lambda: folder.write(catalog, "snapshot")
+
+    await served.register("two.mar", batch_size=4)
+    await served.management.put("/models/noop/2.0?min_worker=2&synchronous=true")
+    await served.management.put("/models/noop/2.0/set-default")
+    await served.management.delete("/models/noop/1.0")
+    await served.management.get("/models/noop")
+    await served.register("none.mar")
+    snapshots = [read(path) for path in files_of(tmp_path / "config")]
+
+    assert [list(each.models["noop"]) for each in snapshots] == [
+        ["1.0", "2.0"],
+        ["1.0", "2.0"],
+        ["1.0", "2.0"],
+        ["2.0"],
+    ]
+    last = snapshots[-1].models["noop"]["2.0"]
+    assert (last.mar_name, last.min_workers, last.batch_size) == ("two.mar", 2, 4)
+    assert last.default_version
+
+
+async def test_starts_from_a_snapshot(serve: Serve, make_mar: MakeMar) -> None:
+    """Names, versions, workers and the default are its own."""
+    make_mar("noop.mar")
+    make_mar("two.mar", version="2.0")
+    served = await serve(
+        restored={
+            "renamed": {
+                "1.0": StartupVersion(file="noop.mar", min_workers=2, max_workers=2),
+                "2.0": StartupVersion(file="two.mar", is_default=True, batch_size=4),
+            }
+        }
+    )
+    asked = await served.inference.get("/predictions/renamed")
+    (first,) = (await served.management.get("/models/renamed/1.0")).json()
+
+    assert asked.json()["model"] == ["renamed", "2.0"]
+    assert (first["minWorkers"], len(first["workers"])) == (2, 2)
+
+
+async def test_does_not_start_without_an_archive_of_it(serve: Serve) -> None:
+    """It says which."""
+    with pytest.raises(InvalidSettings, match=r"'gone\.mar'"):
+        await serve(restored={"m": {"1.0": StartupVersion(file="gone.mar")}})
+
+
+async def test_lets_the_rest_serve_where_one_model_fails(serve: Serve, make_mar: MakeMar) -> None:
+    """The ping tells of it."""
+    make_mar("noop.mar")
+    make_mar("broken.mar", "broken")
+    served = await serve(load_models=("all",))
+
+    assert (await served.inference.get("/predictions/noop")).status_code == 200
+    assert (await served.inference.get("/ping")).status_code == 500
+
+
+def files_of(folder: Path) -> list[Path]:
+    """List snapshots by time."""
+    return sorted(folder.iterdir())
+
+
+def read(path: Path) -> Snapshot:
+    """Read one."""
+    pairs = {pair.key: pair.value for pair in read_properties(path.read_text("latin-1"))}
+    return Snapshot.read(pairs["model_snapshot"])

@@ -1,0 +1,213 @@
+"""`torchloom torchserve` with real archives in real workers, from its start to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+
+from model_fakes.archives import SHOUT, make_mar
+
+
+pytestmark = pytest.mark.slow
+
+TALKER = """\
+import json
+
+from ts.handler_utils.utils import send_intermediate_predict_response
+
+
+def handle(data, context):
+    if data is None:
+        return None
+    said = []
+    for index, row in enumerate(data):
+        body = row.get("body")
+        if body == "stream":
+            ids = context.request_ids
+            send_intermediate_predict_response(["one "], ids, "more to come", 200, context)
+            said.append("two")
+        elif body == "teapot":
+            context.set_response_status(418, "I am a teapot", index)
+            context.set_response_header(index, "X-Pot", "tea")
+            context.set_response_content_type(index, "text/plain")
+            said.append("short and stout")
+        elif body == "explain":
+            said.append({"explain": context.get_request_header(index, "explain")})
+        else:
+            header = context.get_request_header(index, "X-MiXed")
+            path = context.get_request_header(index, "url_path")
+            said.append({"type": type(body).__name__, "header": header, "url_path": path})
+    return said
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server that is up, and its folder."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    inference: httpx.Client
+    management: httpx.Client
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Start a server with two archives, as scripts do: wait for its one line, then ask."""
+    folder = tmp_path_factory.mktemp("torchserve")
+    for name in ("models", "temp"):
+        (folder / name).mkdir()
+    make_mar(folder / "models", "echo", "class_echo.py", SHOUT)
+    make_mar(folder / "models", "talker", "talker.py", {"talker.py": TALKER})
+    ports = [_free_port() for _ in range(3)]
+    names = ("inference", "management", "metrics")
+    lines = [f"{n}_address=http://127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)]
+    (folder / "config.properties").write_text("\n".join([*lines, "default_workers_per_model=1"]))
+    words = (
+        "--start --foreground --model-store models --models echo=echo.mar --enable-model-api "
+        "--ts-config config.properties"
+    )
+    with (folder / "stderr").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "torchloom_api.cli", "torchserve", *words.split()],
+            cwd=folder,
+            env={**os.environ, "TEMP": str(folder / "temp")},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line == "Model server started.\n", (folder / "stderr").read_text()
+        keys = json.loads((folder / "key_file.json").read_text())
+        with (
+            _client(ports[0], keys["inference"]) as one,
+            _client(ports[1], keys["management"]) as two,
+        ):
+            yield Running(process=process, folder=folder, inference=one, management=two)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _client(port: int, key: dict[str, str]) -> httpx.Client:
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"Authorization": f"Bearer {key['key']}"},
+        timeout=120,
+    )
+
+
+def test_serves_a_class_of_an_archive(running: Running) -> None:
+    """JSON is written with two blanks, without a line's end and without a type."""
+    answer = running.inference.post("/predictions/echo", content=b"hello")
+    value = {"prefix": "ECHO", "body": "hello", "batch": 1, "cwd": True}
+
+    assert answer.content == json.dumps(value, indent=2).encode()
+    assert "content-type" not in answer.headers
+
+
+def test_serves_a_function_that_is_registered_later(running: Running) -> None:
+    """It sees what TorchServe's handlers see."""
+    registered = running.management.post("/models?url=talker.mar&initial_workers=1")
+    headers = {"X-MiXed": "yes", "content-type": "text/plain"}
+    path = "/predictions/talker/1.0/v1/chat"
+    answer = running.inference.post(path, content=b"hi", headers=headers)
+
+    assert registered.json()["status"] == (
+        'Model "talker" Version: 1.0 registered with 1 initial workers'
+    )
+    assert answer.json() == {"type": "str", "header": "yes", "url_path": "v1/chat"}
+    raw = running.inference.post("/predictions/talker", content=b"hi")
+    assert raw.json() == {"type": "bytearray", "header": None, "url_path": ""}
+
+
+def test_answers_as_a_handler_says(running: Running) -> None:
+    """Status, phrase, headers and type are its own."""
+    headers = {"content-type": "text/plain"}
+    answer = running.inference.post("/predictions/talker", content=b"teapot", headers=headers)
+
+    assert (answer.status_code, answer.reason_phrase) == (418, "I am a teapot")
+    assert (answer.headers["x-pot"], answer.headers["content-type"]) == ("tea", "text/plain")
+    assert answer.text == "short and stout"
+
+
+def test_streams_what_a_handler_sends_in_between(running: Running) -> None:
+    """Both parts come, in chunks."""
+    headers = {"content-type": "text/plain"}
+    answer = running.inference.post("/predictions/talker", content=b"stream", headers=headers)
+
+    assert (answer.text, answer.headers["ts_stream_next"]) == ("one two", "true")
+
+
+def test_tells_handlers_what_is_asked_for(running: Running) -> None:
+    """An explanation, where it is one."""
+    headers = {"content-type": "text/plain"}
+    answer = running.inference.post("/explanations/talker", content=b"explain", headers=headers)
+
+    assert answer.json() == {"explain": "True"}
+
+
+def test_tells_what_a_handler_raises(running: Running) -> None:
+    """Not what it was."""
+    answer = running.inference.post("/predictions/echo", content=b"fail, please")
+
+    assert (answer.status_code, answer.json()["message"]) == (503, "Prediction failed")
+
+
+def test_shows_its_workers(running: Running) -> None:
+    """By their processes; one that is killed comes again, and answers."""
+    (model,) = running.management.get("/models/echo").json()
+    (worker,) = model["workers"]
+    assert psutil.Process(worker["pid"]).is_running()
+    assert worker["memoryUsage"] > 0
+    os.kill(worker["pid"], signal.SIGKILL)
+    assert running.inference.post("/predictions/echo", content=b"again").status_code == 200
+    (model,) = running.management.get("/models/echo").json()
+    (after,) = model["workers"]
+    assert after["pid"] != worker["pid"]
+    assert (after["id"], after["status"]) == (worker["id"], "READY")
+
+
+def test_leaves_nothing_of_an_archive_that_does_not_load(running: Running) -> None:
+    """The reason is in the log alone."""
+    make_mar(running.folder / "models", "bad", "bad.py", {"bad.py": "raise OSError('no luck')\n"})
+    for _ in range(2):
+        answer = running.management.post("/models?url=bad.mar&initial_workers=1")
+        assert answer.json()["message"] == "Failed to start workers for model bad version: 1.0"
+    assert running.management.get("/models/bad").status_code == 404
+
+
+def test_ends_when_it_is_told_to(running: Running) -> None:
+    """It leaves a snapshot of its models, and no keys."""
+    running.process.terminate()
+    assert running.process.wait(60) == 0
+    names = sorted(path.name for path in (running.folder / "logs" / "config").iterdir())
+
+    assert names[0].endswith("-startup.cfg")
+    assert names[-1].endswith("-shutdown.cfg")
+    assert "talker" in (running.folder / "logs" / "config" / names[-1]).read_text("latin-1")
+    assert not (running.folder / "key_file.json").exists()
