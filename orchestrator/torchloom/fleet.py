@@ -26,7 +26,7 @@ class FleetOwner(Owner, Tenant, Protocol):
     """What a fleet asks and tells its pool."""
 
     def on_lost(self, error: TorchLoomError) -> None:
-        """Fail the tasks that wait: the evicted model could not be loaded again."""
+        """Fail the tasks that wait: no worker will come for them."""
         ...
 
 
@@ -72,6 +72,15 @@ class Fleet:
         """Tell whether there are no replicas because none are wanted."""
         return not self.replicas and not self._policy.min
 
+    def require_replicas(self) -> None:
+        """Raise NotServing where none are wanted."""
+        if self.is_empty:
+            raise self._no_replica()
+
+    def _no_replica(self) -> NotServing:
+        message = f"Model {self._deployment.label!r} has no replica: give it one, or more."
+        return NotServing(message, retry_after_s=1.0)
+
     @property
     def state(self) -> FleetState:
         """Sum up the replicas."""
@@ -96,10 +105,13 @@ class Fleet:
         """Bring every device to `policy.min` replicas; those taken away drain first.
 
         Raises OutOfMemory before any is started; with whatever else keeps one from loading, all
-        that were added are undone. A patient caller waits for memory that is in use.
+        that were added are undone. A patient caller waits for memory that is in use. With none
+        left, what waits is lost.
         """
         async with self._scaling:
             await self._scale(policy, is_patient=is_patient)
+        if self.is_empty:
+            self._owner.on_lost(self._no_replica())
 
     async def _scale(self, policy: ReplicaPolicy, *, is_patient: bool) -> None:
         added = []

@@ -126,14 +126,8 @@ class Pool:
         return self.fleet.replicas
 
     async def scale(self, policy: ReplicaPolicy) -> None:
-        """Bring every device to `policy.min` replicas; those taken away drain first.
-
-        With none left, what waits fails.
-        """
+        """Bring every device to `policy.min` replicas; those taken away drain first."""
         await self.fleet.scale(policy)
-        if self.fleet.is_empty:
-            for task in self.queue.tasks():
-                self._settle_queued(task, self._no_replica(), TaskState.FAILED)
 
     async def apply_setting(self, key: str, value: object) -> None:
         """Tell every worker a setting, now and whenever one starts; None takes it back."""
@@ -159,9 +153,9 @@ class Pool:
         await self.fleet.evict()
 
     def on_lost(self, error: TorchLoomError) -> None:
-        """Fail what waits: the evicted model could not be loaded again. The next task may try."""
+        """Fail what waits: no worker will come for it. The next task may try again."""
         for task in self.queue.tasks():
-            _log.error("%r: %r fails, for it cannot be loaded again: %s", self, task, error)
+            _log.error("%r: %r fails, for no worker will come: %s", self, task, error)
             self._settle_queued(task, error, TaskState.FAILED)
 
     async def drain(self, grace_s: float) -> None:
@@ -213,8 +207,7 @@ class Pool:
         if self.is_draining:
             message = f"Model {self.deployment.label!r} is being taken out of service."
             raise NotServing(message, retry_after_s=1.0)
-        if self.fleet.is_empty:
-            raise self._no_replica()
+        self.fleet.require_replicas()
         now = self._now()
         if task.deadline is not None and task.deadline <= now:
             raise DeadlineExceeded("The deadline had passed before the work could begin.")
@@ -227,10 +220,6 @@ class Pool:
         self._arrivals.observe(now)
         self._accepted += 1
         self._ask_dispatch()
-
-    def _no_replica(self) -> NotServing:
-        message = f"Model {self.deployment.label!r} has no replica: give it one, or more."
-        return NotServing(message, retry_after_s=1.0)
 
     async def submit_when_free(self, task: Task) -> None:
         """Take a task in, waiting in line for a place in the queue where there is none."""
