@@ -27,7 +27,7 @@ PROMPTS = [
     "seven of them",
 ]
 
-LLAMA = Path(__file__).parents[3] / "examples" / "tiny_models" / "tiny_llama"
+LLAMA = Path(__file__).parents[4] / "examples" / "tiny_models" / "tiny_llama"
 
 LIMITS = {"max_tokens": 12, "ignore_eos": True}
 
