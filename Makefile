@@ -50,7 +50,7 @@ quick: $(STAMP)  ## tests of the core and of workflow files, with fakes, without
 	$(PYTEST) -q -m 'not slow' tests/orchestrator tests/workflows
 
 test: $(STAMP)  ## every test that this machine can run, in JOBS processes
-	$(PYTEST) -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 demo: $(STAMP)  ## serve the examples, ask questions and draw pictures; ONCE=1 ends after that
 	$(BIN)/python -m examples.demo $(if $(ONCE),--once)

@@ -25,16 +25,26 @@ MakeArtefacts = Callable[[Path], Path]
 TOGETHER = ("tests/examples", "tests/test_readme.py", "tests/api/openai")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, where several run them: they share fixtures.
+def _group_of(test: str) -> str:
+    """Name those that run in one process: the tests of a file, or of several that share something.
 
     The READMEs serve the examples, from the one store that those have.
     """
-    for item in items:
-        place = item.path.relative_to(ROOT).as_posix()
-        group = next((each for each in TOGETHER if place.startswith(each)), place)
-        group = group.replace("tests/test_readme.py", "tests/examples")
-        item.add_marker(pytest.mark.xdist_group(group))
+    file = test.partition("::")[0]
+    group = next((each for each in TOGETHER if file.startswith(each)), file)
+    return group.replace("tests/test_readme.py", "tests/examples")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give whole groups to processes, where several run the tests."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only where it is used
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return _group_of(nodeid)
+
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")
