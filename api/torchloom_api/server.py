@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -87,7 +87,7 @@ async def serve(
             urls = _to_urls(settings, sockets)
             if on_bound is not None:
                 on_bound(urls)
-            if await _start(service, files, stop):
+            if await begin(service.start(files), stop):
                 if on_ready is not None:
                     on_ready(urls)
                 await stop.wait()
@@ -102,9 +102,9 @@ def _tell_open(settings: Settings, keys: KeyRing) -> None:
         _log.warning("%s: other machines reach it, and no key is asked for", ", ".join(places))
 
 
-async def _start(service: Service, files: Sequence[Path], stop: asyncio.Event) -> bool:
+async def begin(start: Coroutine[object, object, None], stop: asyncio.Event) -> bool:
     """Load everything; False where a signal came first. Raises what keeps a file from serving."""
-    starting = asyncio.create_task(service.start(files))
+    starting = asyncio.create_task(start)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 from typing import Final
 
-from torchloom_api.cli.exit_code import ExitCode
+from torchloom_api.cli.archiver_end import end_archiver
 from torchloom_api.cli.parser_command import make_command
 from torchloom_models.archive.archiver import (
     BUILT_IN_HANDLERS,
     ModelArchiverConfig,
     write_model_archive,
 )
-from torchloom_models.archive.archiver_error import ArchiverError
 
 
 _FORMATS: Final = "default: NAME.mar; zip-store: the same, not deflated; tgz: NAME.tar.gz; "
@@ -23,13 +21,7 @@ _FORMATS: Final = "default: NAME.mar; zip-store: the same, not deflated; tgz: NA
 def main(words: Sequence[str], prog: str) -> int:
     """Write an archive as the words say. Gives 0, or 1 with the reason on standard error."""
     arguments = _make_parser(prog).parse_args(words)
-    logging.basicConfig(format="%(levelname)s - %(message)s")
-    try:
-        write_model_archive(ModelArchiverConfig(**vars(arguments)))
-    except (ArchiverError, OSError) as error:
-        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - a reason, no trace
-        return ExitCode.FAILED
-    return ExitCode.OK
+    return end_archiver(lambda: write_model_archive(ModelArchiverConfig(**vars(arguments))))
 
 
 def _make_parser(prog: str) -> argparse.ArgumentParser:

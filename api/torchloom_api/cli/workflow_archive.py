@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 
-from torchloom_api.cli.exit_code import ExitCode
+from torchloom_api.cli.archiver_end import end_archiver
 from torchloom_api.cli.parser_command import make_command
-from torchloom_models.archive.archiver_error import ArchiverError
 from torchloom_models.archive.workflow_archiver import (
     WorkflowArchiverConfig,
     write_workflow_archive,
@@ -18,13 +16,7 @@ from torchloom_models.archive.workflow_archiver import (
 def main(words: Sequence[str], prog: str) -> int:
     """Write an archive as the words say. Gives 0, or 1 with the reason on standard error."""
     arguments = _make_parser(prog).parse_args(words)
-    logging.basicConfig(format="%(levelname)s - %(message)s")
-    try:
-        write_workflow_archive(WorkflowArchiverConfig(**vars(arguments)))
-    except (ArchiverError, OSError) as error:
-        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - a reason, no trace
-        return ExitCode.FAILED
-    return ExitCode.OK
+    return end_archiver(lambda: write_workflow_archive(WorkflowArchiverConfig(**vars(arguments))))
 
 
 def _make_parser(prog: str) -> argparse.ArgumentParser:

@@ -137,7 +137,7 @@ IDLE_KEYS: Mapping[str, str] = MappingProxyType(
         "ipex_gpu_enable": "torch.compile is used in its place",
         "cpu_launcher_enable": "workers are pinned to cores as they are",
         "cpu_launcher_args": "workers are pinned to cores as they are",
-        "debug": "use `torchloom dev`",
+        "debug": "there is no debug mode",
         # What snapshots write beside the keys that were given.
         "python": "",
         "version": "",

@@ -22,7 +22,7 @@ from torchloom_api.key_ring import KeyRing
 from torchloom_api.machine import find_memories
 from torchloom_api.reader import Reader
 from torchloom_api.registrar import first_error
-from torchloom_api.server import Listener, signalled, to_config
+from torchloom_api.server import Listener, begin, signalled, to_config
 from torchloom_api.service import Service
 from torchloom_api.settings import Settings
 from torchloom_api.torchserve.catalog import Catalog
@@ -99,19 +99,12 @@ async def serve_torchserve(
     with signalled() as stop:
         async with open_frontend(settings, on_progress=on_progress, on_open=on_open) as opened:
             frontend, urls = opened
-            starting = asyncio.create_task(start(frontend))
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
+            if await begin(start(frontend), stop):
                 if on_ready is not None:
                     on_ready(frontend, urls)
-                await stopping
+                await stop.wait()
                 if on_end is not None:
                     on_end(frontend)
-            starting.cancel()
-            stopping.cancel()
-            await asyncio.wait({starting, stopping})
             await frontend.service.orchestrator.drain(settings.grace_s)
 
 

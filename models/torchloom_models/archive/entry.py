@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from typing import Final, Protocol, TypeVar, cast
 from torchloom.errors import InvalidModel, ModelLoadError, TorchLoomError
 from torchloom_models.archive.context import Context
 from torchloom_models.archive.failure import OUT_OF_RESOURCES, is_out_of_memory, name_error
+from torchloom_models.archive.own_classes import own_classes
 
 
 _log = logging.getLogger(__name__)
@@ -100,11 +100,7 @@ def _import_file(name: str, file: Path) -> ModuleType:
 
 
 def _open_class(module: ModuleType, handler: str, context: Context) -> Entry:
-    classes = [
-        each
-        for _, each in inspect.getmembers(module, inspect.isclass)
-        if each.__module__ == module.__name__
-    ]
+    classes = own_classes(module)
     if len(classes) != 1:
         found = ", ".join(each.__name__ for each in classes) or "none"
         message = (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from model_fakes.clock import Clock
 
 from torchloom.device import Device
 from torchloom_models.archive import alias
@@ -35,6 +36,12 @@ def own_process() -> Iterator[None]:
         file = getattr(sys.modules[name], "__file__", None) or ""
         if name == "ts" or name.startswith("ts.") or "archives" in file or "handlers" in file:
             del sys.modules[name]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock."""
+    return Clock()
 
 
 @pytest.fixture

@@ -8,25 +8,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from model_fakes.clock import Clock
 
 from torchloom_models.archive import console as console_module
 from torchloom_models.archive.console import Console, take_over
-
-
-class _Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> _Clock:
-    """Give a clock."""
-    return _Clock()
 
 
 @pytest.fixture
@@ -36,7 +21,7 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def console(lines: list[str], clock: _Clock) -> Console:
+def console(lines: list[str], clock: Clock) -> Console:
     """Give a console that writes there."""
     return Console(lambda _, line: lines.append(line), now=clock)
 
@@ -61,7 +46,7 @@ def test_cuts_long_lines(console: Console, lines: list[str]) -> None:
     assert [len(line) for line in lines] == [2000, 2000]
 
 
-def test_leaves_out_what_comes_too_fast(console: Console, lines: list[str], clock: _Clock) -> None:
+def test_leaves_out_what_comes_too_fast(console: Console, lines: list[str], clock: Clock) -> None:
     """Gigabytes do not fill the log; how much was left out is told with the next line."""
     for _ in range(100):
         print("z" * 79 + "\n" + ("w" * 79 + "\n") * 10_000, file=console, end="")

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from model_fakes.clock import Clock
 
 from torchloom.errors import HandlerFailed
 from torchloom_models.archive.sequences import SequenceLimits, Sequences, ended_by
 
 
 START = {"ts_request_sequence_start": "true"}
-
-
-class _Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> _Clock:
-    """Give a clock."""
-    return _Clock()
 
 
 def test_tells_the_handler_what_belongs_together() -> None:
@@ -48,7 +33,7 @@ def test_tells_the_handler_what_belongs_together() -> None:
     ],
 )
 def test_ends_what_is_idle_or_old(
-    limits: SequenceLimits, waits_s: list[float], clock: _Clock, *, is_open: bool
+    limits: SequenceLimits, waits_s: list[float], clock: Clock, *, is_open: bool
 ) -> None:
     """Each answer begins the time of idleness anew, but not that of its life."""
     sequences = Sequences(limits, now=clock)
@@ -67,7 +52,7 @@ def test_ends_what_is_idle_or_old(
             sequences.join("a", {})
 
 
-def test_keeps_a_sequence_whose_request_is_worked_on(clock: _Clock) -> None:
+def test_keeps_a_sequence_whose_request_is_worked_on(clock: Clock) -> None:
     """A slow answer does not end it."""
     sequences = Sequences(SequenceLimits(max_idle_s=1), now=clock)
     sequences.join("a", START)

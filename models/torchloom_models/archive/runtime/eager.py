@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import pickle
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from torchloom.errors import InvalidModel, ModelLoadError
+from torchloom_models.archive.own_classes import own_classes
 from torchloom_models.archive.runtime.table import Weights
 
 
@@ -43,11 +43,7 @@ def load_tensors(file: Path) -> dict[str, torch.Tensor]:
 
 def find_class(module: ModuleType, file: str) -> type:
     """Give the only class that is defined in a module. Raises InvalidModel."""
-    classes = [
-        each
-        for _, each in inspect.getmembers(module, inspect.isclass)
-        if each.__module__ == module.__name__
-    ]
+    classes = own_classes(module)
     if len(classes) != 1:
         found = ", ".join(each.__name__ for each in classes) or "none"
         message = (

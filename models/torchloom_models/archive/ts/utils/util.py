@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from types import ModuleType
 
 from torchloom_models.archive.compile_config import BACKENDS
 from torchloom_models.archive.label import load_label_mapping, map_class_to_label
+from torchloom_models.archive.own_classes import own_classes
 from torchloom_models.archive.prediction_exception import PredictionException
 
 
@@ -22,11 +22,7 @@ __all__ = [
 
 def list_classes_from_module(module: ModuleType, parent_class: type | None = None) -> list[type]:
     """Give the classes that are defined in a module, or those of them below `parent_class`."""
-    classes = [
-        each
-        for _, each in inspect.getmembers(module, inspect.isclass)
-        if each.__module__ == module.__name__
-    ]
+    classes = own_classes(module)
     return [each for each in classes if parent_class is None or issubclass(each, parent_class)]
 
 
