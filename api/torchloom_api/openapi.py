@@ -34,8 +34,8 @@ def describe(base: Mapping[str, object], service: Service, *, is_known: bool = T
             complete_operation(cast("Json", operation))
             kserve.complete_operation(cast("Json", operation))
     components = cast("dict[str, Json]", document.setdefault("components", {}))
-    components.setdefault("schemas", {}).update(component_schemas())
-    cast("Json", components["schemas"]).update(kserve.component_schemas())
+    schemas = components.setdefault("schemas", {})
+    schemas.update({**component_schemas(), **kserve.component_schemas()})
     if not service.keys.is_empty:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"key": []}]

@@ -86,9 +86,9 @@ def read_call(
     except RecursionError:
         raise BadRequest("The body is nested too deeply.") from None
     for part in request.inputs:
-        _refuse_unserved(part.name, part.parameters)
+        refuse_unserved(part.name, part.parameters)
     for wanted in request.outputs:
-        _refuse_unserved(wanted.name, wanted.parameters)
+        refuse_unserved(wanted.name, wanted.parameters)
     call = Call(
         model=model,
         version=version,
@@ -120,7 +120,8 @@ def _split(body: bytes, header_size: bytes | None) -> tuple[bytes, memoryview]:
     return body[:size], memoryview(body)[size:]
 
 
-def _refuse_unserved(tensor: str, parameters: Parameters) -> None:
+def refuse_unserved(tensor: str, parameters: Parameters) -> None:
+    """Refuse what Triton's clients can ask for of a tensor, and this server cannot do."""
     for name in _REFUSED:
         if name in parameters:
             raise InvalidInput(f"{tensor!r}: the parameter {name!r} is not served.")
