@@ -11,7 +11,8 @@ from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import InvalidInput, PartFailed, TorchLoomError, UnknownModel
 from torchloom.run import RunOptions
-from torchloom_api.kserve.column import to_tensors
+from torchloom_api.kserve.column import pick, to_tensors
+from torchloom_api.kserve.handler_call import infer_by_handler, is_handler
 from torchloom_api.kserve.row import to_rows
 from torchloom_api.kserve.tensor import Tensor
 from torchloom_api.openai.side_by_side import all_of
@@ -73,9 +74,15 @@ async def infer(service: Service, call: Call, options: RunOptions) -> Answer:
     interface = service.interfaces.of(deployment)
     options = with_timeout(options, call.parameters)
     params = _to_params(call.parameters)
-    rows = to_rows(interface, call.inputs)
-    results = await ask_rows(service, deployment, rows, params, options)
-    outputs = to_tensors(interface, results, call.outputs)
+    if is_handler(deployment):
+        found = await infer_by_handler(
+            service, deployment, call.inputs, params, options, request_id=call.id
+        )
+        outputs = pick(found, call.outputs)
+    else:
+        rows = to_rows(interface, call.inputs)
+        results = await ask_rows(service, deployment, rows, params, options)
+        outputs = to_tensors(interface, results, call.outputs)
     service.interfaces.note(deployment, call.inputs, outputs)
     return Answer(
         model=deployment.name, version=str(deployment.version), id=call.id, outputs=outputs

@@ -40,6 +40,15 @@ def to_tensors(
     ]
 
 
+def pick(tensors: Sequence[Tensor], wanted: Sequence[str]) -> list[Tensor]:
+    """Give the tensors that are wanted, or all. Raises InvalidInput for one that there is not."""
+    known = {tensor.name: tensor for tensor in tensors}
+    for name in wanted:
+        if name not in known:
+            raise InvalidInput(f"There is no output {name!r}.{nearest(name, known)}")
+    return [known[name] for name in dict.fromkeys(wanted or known)]
+
+
 def _to_tensor(
     name: str, values: Sequence[object], field: Field | None, *, is_rowwise: bool
 ) -> Tensor:

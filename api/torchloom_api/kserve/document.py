@@ -10,6 +10,7 @@ import msgspec
 from torchloom_api.kserve.error import ErrorAnswer
 from torchloom_api.kserve.infer_answer import InferAnswer
 from torchloom_api.kserve.infer_body import InferBody
+from torchloom_api.kserve.predict_call import PredictBody, Predictions
 from torchloom_api.openapi_part import HEADERS, Json
 
 
@@ -17,6 +18,7 @@ from torchloom_api.openapi_part import HEADERS, Json
 _CALLS: Final[Mapping[str, tuple[type, type]]] = {
     "inferV2": (InferBody, InferAnswer),
     "inferVersionV2": (InferBody, InferAnswer),
+    "predictV1": (PredictBody, Predictions),
 }
 
 #: Calls whose errors alone are told here.

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from api_fakes.engines import Endless
+from api_fakes.engines import open_handler as open_handler  # noqa: PLC0414 - opened by name
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Chunk, Engine, Event, Failure, Result, Room, Values, Work
 from torchloom.errors import InputTooLong, InvalidInput, InvalidModel, TaskFailed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import struct
 
@@ -13,7 +12,7 @@ import pytest
 from api_fakes import text_engines
 from api_fakes.conversation import Conversation
 from api_fakes.documents import EMBEDDER, WRITER, Register
-from api_fakes.engines import Endless
+from api_fakes.turns import turns
 
 from torchloom_api.edge import Edge
 from torchloom_api.service import Service
@@ -381,17 +380,19 @@ async def test_ends_at_the_clients_timeout(client: httpx.AsyncClient, register: 
     assert (short.status_code, header.status_code) == (504, 504)
 
 
-async def test_cancels_what_a_client_leaves(edge: Edge, register: Register) -> None:
+async def test_cancels_what_a_client_leaves(
+    edge: Edge, register: Register, service: Service
+) -> None:
     """Every row, down to the engine."""
     await register(ENDLESS)
-    Endless.cancelled.clear()
     body = json.dumps({"inputs": [_x([[1.0], [2.0]])]}).encode()
     talk = Conversation(edge, "POST", "/v2/models/endless/infer", body=body)
+    await turns(lambda: service.orchestrator.models()[0].replicas[0].in_flight == 2)
     talk.leave()
     await talk.end()
+    await turns(lambda: service.orchestrator.models()[0].replicas[0].in_flight == 0)
 
-    while len(Endless.cancelled) < 2:
-        await asyncio.to_thread(Endless.changed.wait)
+    assert talk.status == 0
 
 
 async def test_stands_in_the_document(client: httpx.AsyncClient, register: Register) -> None:
