@@ -20,7 +20,7 @@ from torchloom.errors import Conflict, InvalidInput, TorchLoomError, UnknownMode
 from torchloom.model_status import ModelStatus
 from torchloom.orchestrator import Orchestrator
 from torchloom.store import Store
-from torchloom_models.llm.adapter_field import NAME_PATTERN, SETTING, takes_adapters
+from torchloom_models.llm.adapter.field import NAME_PATTERN, SETTING, takes_adapters
 from torchloom_models.source import resolve_source
 
 

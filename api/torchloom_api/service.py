@@ -44,7 +44,10 @@ class Service:
 
     def __post_init__(self) -> None:
         """Point the metrics page at what it reads."""
-        self.metrics = MetricsPage((self.orchestrator.snapshot, self.requests.snapshot))
+        self.metrics = MetricsPage(
+            (self.orchestrator.snapshot, self.requests.snapshot),
+            readings=self.orchestrator.stats.readings,
+        )
 
     async def start(self, files: Iterable[Path]) -> None:
         """Bring files and kept registrations into service. Raises what ends the start."""

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from torchloom import huge_pages
 from torchloom.device import Device
@@ -61,21 +63,30 @@ def settle(engine: Engine, timeout_s: float) -> bool:
     return has_waited
 
 
+def _own_output() -> TextIO:
+    """Keep standard output for answers: what libraries print goes to where errors go."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
 def main() -> None:
     """Answer until standard input ends."""
     factory, config, device, memory = [*sys.argv[1:], *("cpu", "gathered")[len(sys.argv) - 3 :]]
     make = {"gathered": open_like_worker, "scattered": _open}[memory]
+    answers = _own_output()
     engine = make(factory, json.loads(config), device)
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         if "settle_s" in order:
-            print(json.dumps({"has_waited": settle(engine, order["settle_s"])}), flush=True)
+            has_waited = settle(engine, order["settle_s"])
+            print(json.dumps({"has_waited": has_waited}), file=answers, flush=True)
             continue
         began, count = time.perf_counter(), 0
         while time.perf_counter() - began < order["seconds"]:
             count += len(drive(engine, order["batch"]))
-        print(json.dumps({"per_s": count / (time.perf_counter() - began)}), flush=True)
+        print(json.dumps({"per_s": count / (time.perf_counter() - began)}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,7 @@ class Orchestrator:
         if self._pools.find(name, version) is pool:
             self._pools.remove(name, version)
         await pool.stop()
+        self.stats.readings.forget(name, version)
 
     async def scale_model(
         self, name: str, version: int | None = None, *, replicas: ReplicaPolicy

@@ -122,7 +122,7 @@ def test_says_where_a_fault_is() -> None:
         ([], "mapping"),
         ({"name": "m"}, "'kind' is missing"),
         ({"name": "m", "kind": "lm"}, "'llm'"),
-        ({"name": "m", "kind": "oracle"}, "diffusion, embedder, function, index, llm, module"),
+        ({"name": "m", "kind": "oracle"}, "diffusion, embedder, function, handler, index, llm"),
         ({"kind": "llm"}, "'name' is missing"),
         ({"name": "m", "kind": "embedder"}, "'source' is missing"),
         ({"name": "m", "kind": "module", "source": "s3://bucket"}, "the sort 's3'"),

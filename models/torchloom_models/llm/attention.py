@@ -16,7 +16,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from torchloom_models.llm.kv_cache import LayerShape
+from torchloom_models.llm.cache.kv_cache import LayerShape
 
 
 #: The name under which transformers finds what is below.

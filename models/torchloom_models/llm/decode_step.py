@@ -14,10 +14,10 @@ from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import bucket_of, powers_of_two, rounded_up
 from torchloom_models.compile import Dim
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.adapter_stack import Mixer
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.adapter.stack import Mixer
 from torchloom_models.llm.attention import DecodeCache
-from torchloom_models.llm.kv_cache import KvCache
+from torchloom_models.llm.cache.kv_cache import KvCache
 from torchloom_models.recipe import Recipe
 
 

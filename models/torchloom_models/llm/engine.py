@@ -19,10 +19,10 @@ from torchloom.code_status import CodeStatus
 from torchloom.engine import Chunk, Event, Failure, Occupancy, Result, Room, Work
 from torchloom.errors import InvalidInput, InvalidModel, TaskFailed, TorchLoomError
 from torchloom_models.hardware import reserved_bytes
-from torchloom_models.llm.adapter_field import SETTING
+from torchloom_models.llm.adapter.field import SETTING
 from torchloom_models.llm.draft.drafter import Drafter
 from torchloom_models.llm.grammar.arrival import Arrivals
-from torchloom_models.llm.logprob import Logprobs, note_prompt
+from torchloom_models.llm.logprob.logprob import Logprobs, note_prompt
 from torchloom_models.llm.request import RequestReader
 from torchloom_models.llm.runner import Runner
 from torchloom_models.llm.sampler import Sampler

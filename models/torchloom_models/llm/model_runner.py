@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
-from torchloom_models.llm.adapter_stack import Mixer
+from torchloom_models.llm.adapter.stack import Mixer
 from torchloom_models.llm.attention import PieceCache, PrefillCache, ProbeCache
+from torchloom_models.llm.cache.kv_cache import KvCache, LayerShape
 from torchloom_models.llm.decode_step import DecodeStep
-from torchloom_models.llm.kv_cache import KvCache, LayerShape
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.slot_runner import SlotRunner, padded
 from torchloom_models.llm.span import Span

@@ -15,17 +15,17 @@ from torchloom.device import Device
 from torchloom.engine import Work
 from torchloom.errors import ModelLoadError
 from torchloom_models.backend import WeightFormat
-from torchloom_models.llm.adapter_plan import AdapterPlan
-from torchloom_models.llm.adapter_stack import Mixer, NoMixer
-from torchloom_models.llm.adapter_table import AdapterTable
-from torchloom_models.llm.cache_room import CacheRoom, free_bytes
+from torchloom_models.llm.adapter.plan import AdapterPlan
+from torchloom_models.llm.adapter.stack import Mixer, NoMixer
+from torchloom_models.llm.adapter.table import AdapterTable
+from torchloom_models.llm.cache.cache_room import CacheRoom, free_bytes
+from torchloom_models.llm.cache.kv_cache import CacheSize, KvCache, token_bytes
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.decode_step import DecodeStep
 from torchloom_models.llm.draft.plan import DraftPlan, OpenDraft
 from torchloom_models.llm.engine import EngineFacts, LlmEngine
 from torchloom_models.llm.grammar.arrival import Arrivals
 from torchloom_models.llm.grammar.compiler import GrammarCompiler
-from torchloom_models.llm.kv_cache import CacheSize, KvCache, token_bytes
 from torchloom_models.llm.model_runner import ModelRunner, probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.openvino_runner import OpenvinoRunner

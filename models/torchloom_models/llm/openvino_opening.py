@@ -11,11 +11,11 @@ import logging
 import torch
 from transformers import PreTrainedModel
 
-from torchloom_models.llm.adapter_stack import Mixer, NoMixer
-from torchloom_models.llm.cache_room import CacheRoom
-from torchloom_models.llm.kv_cache import CacheSize, KvCache
+from torchloom_models.llm.adapter.stack import Mixer, NoMixer
+from torchloom_models.llm.cache.cache_room import CacheRoom
+from torchloom_models.llm.cache.kv_cache import CacheSize, KvCache
+from torchloom_models.llm.cache.paged_cache import PagedCache
 from torchloom_models.llm.openvino_runner import OpenvinoRunner
-from torchloom_models.llm.paged_cache import PagedCache
 from torchloom_models.llm.paged_pass import probe_windows
 from torchloom_models.llm.paged_runner import PagedRunner
 from torchloom_models.openvino_device import is_native

@@ -19,10 +19,10 @@ from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.buckets import rounded_up
 from torchloom_models.compile import Dim
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.adapter_stack import Mixer
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.adapter.stack import Mixer
+from torchloom_models.llm.cache.kv_cache import KvCache
 from torchloom_models.llm.functional_pass import FunctionalPass
-from torchloom_models.llm.kv_cache import KvCache
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.slot_runner import SlotRunner, padded
 from torchloom_models.llm.span import Span

@@ -19,13 +19,13 @@ from transformers import PreTrainedModel
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
 from torchloom_models.compile import Dim
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.adapter_stack import Mixer
-from torchloom_models.llm.block_pool import BlockPool
-from torchloom_models.llm.kv_cache import CacheSize
-from torchloom_models.llm.paged_cache import PagedCache, num_blocks
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.adapter.stack import Mixer
+from torchloom_models.llm.cache.block_pool import BlockPool
+from torchloom_models.llm.cache.kv_cache import CacheSize
+from torchloom_models.llm.cache.paged_cache import PagedCache, num_blocks
+from torchloom_models.llm.cache.pool import Move
 from torchloom_models.llm.paged_pass import PagedPass
-from torchloom_models.llm.pool import Move
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 from torchloom_models.paged_attention import BLOCK_SIZE

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torchloom.engine import Work
 from torchloom.errors import InputTooLong, InvalidInput, nearest
-from torchloom_models.llm.adapter import Adapter
-from torchloom_models.llm.adapter_table import AdapterTable
+from torchloom_models.llm.adapter.adapter import Adapter
+from torchloom_models.llm.adapter.table import AdapterTable
 from torchloom_models.llm.detokenizer import Detokenizes
 from torchloom_models.llm.grammar.constraint import Constraint
-from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.logprob.report import LogprobReport
 from torchloom_models.llm.notation import Notation
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence

@@ -9,7 +9,7 @@ import torch
 
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Report
-from torchloom_models.llm.pool import Move, Pool
+from torchloom_models.llm.cache.pool import Move, Pool
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
 

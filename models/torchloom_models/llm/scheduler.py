@@ -12,8 +12,8 @@ from collections.abc import Sequence as Group
 from dataclasses import dataclass
 
 from torchloom.engine import Occupancy
+from torchloom_models.llm.cache.pool import Move, Pool
 from torchloom_models.llm.draft.table import DraftTable
-from torchloom_models.llm.pool import Move, Pool
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span

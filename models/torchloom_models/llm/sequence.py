@@ -6,10 +6,10 @@ import random
 from collections.abc import Sequence as Tokens
 from typing import TYPE_CHECKING, Literal
 
-from torchloom_models.llm.adapter import NO_PLACE, Adapter
-from torchloom_models.llm.block_pool import ROOT
+from torchloom_models.llm.adapter.adapter import NO_PLACE, Adapter
+from torchloom_models.llm.cache.block_pool import ROOT
 from torchloom_models.llm.detokenizer import Detokenizes
-from torchloom_models.llm.logprob_report import LogprobReport
+from torchloom_models.llm.logprob.report import LogprobReport
 from torchloom_models.llm.notation import PLAIN, Notation
 from torchloom_models.llm.prompt_lookup import PromptLookup
 from torchloom_models.llm.sampling_params import SamplingParams

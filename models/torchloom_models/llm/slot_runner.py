@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchloom_models.llm.adapter import NO_PLACE
-from torchloom_models.llm.kv_cache import KvCache
-from torchloom_models.llm.pool import Move
+from torchloom_models.llm.adapter.adapter import NO_PLACE
+from torchloom_models.llm.cache.kv_cache import KvCache
+from torchloom_models.llm.cache.pool import Move
+from torchloom_models.llm.cache.slot_pool import Kept, SlotPool
 from torchloom_models.llm.sequence import Sequence
-from torchloom_models.llm.slot_pool import Kept, SlotPool
 from torchloom_models.llm.span import Span
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from torchloom_models.llm.adapter_config import AdapterConfig
+from torchloom_models.llm.adapter.config import AdapterConfig
 
 
 #: Linear layers of most layouts, by the ends of their names.

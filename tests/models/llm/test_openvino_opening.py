@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from torchloom_models.artefact import ArtefactKey
 from torchloom_models.compile import CompileSettings
 from torchloom_models.llm import attention, openvino_opening
-from torchloom_models.llm.cache_room import CacheRoom
-from torchloom_models.llm.kv_cache import token_bytes
+from torchloom_models.llm.cache.cache_room import CacheRoom
+from torchloom_models.llm.cache.kv_cache import token_bytes
 from torchloom_models.llm.model_runner import probe_layers
 from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.openvino_runner import OpenvinoRunner

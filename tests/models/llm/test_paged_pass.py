@@ -15,8 +15,8 @@ from transformers.masking_utils import (
 )
 
 from torchloom_models.llm import attention
+from torchloom_models.llm.cache.paged_cache import PagedCache
 from torchloom_models.llm.model_runner import probe_layers
-from torchloom_models.llm.paged_cache import PagedCache
 from torchloom_models.llm.paged_pass import PagedPass, probe_windows, window_of
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 
 from torchloom.engine import Occupancy
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.block_pool import BlockPool
+from torchloom_models.llm.cache.pool import Move
+from torchloom_models.llm.cache.slot_pool import SlotPool
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.draft.table import DraftTable
-from torchloom_models.llm.pool import Move
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.sequence import Sequence
-from torchloom_models.llm.slot_pool import SlotPool
 
 
 BUDGET = Budget(alone=100, beside=10)

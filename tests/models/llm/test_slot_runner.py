@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from torchloom_models.llm.cache.slot_pool import Kept
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.sampling_params import SamplingParams
 from torchloom_models.llm.sequence import Sequence
-from torchloom_models.llm.slot_pool import Kept
 from torchloom_models.llm.slot_runner import TokenPass, by_like_length, padded, single_tokens
 from torchloom_models.llm.span import Span
 

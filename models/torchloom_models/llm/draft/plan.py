@@ -14,12 +14,12 @@ from transformers import PreTrainedModel
 
 from torchloom.deployment import Report
 from torchloom.errors import InvalidModel, ModelLoadError
-from torchloom_models.llm.cache_room import CacheRoom
+from torchloom_models.llm.cache.cache_room import CacheRoom
+from torchloom_models.llm.cache.kv_cache import CacheSize
 from torchloom_models.llm.checkpoint import Checkpoint
 from torchloom_models.llm.draft.drafter import Drafter
 from torchloom_models.llm.draft.field import DEFAULT_TOKENS, MAX_WRITERS, draft_source
 from torchloom_models.llm.draft.table import DraftTable
-from torchloom_models.llm.kv_cache import CacheSize
 from torchloom_models.llm.openvino_opening import open_openvino
 from torchloom_models.llm.paged_runner import PagedRunner
 from torchloom_models.llm.tokenizer import Tokenizer

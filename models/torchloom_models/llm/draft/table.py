@@ -11,7 +11,7 @@ from collections.abc import Sequence as Group
 from dataclasses import dataclass, field
 from typing import Final
 
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.block_pool import BlockPool
 from torchloom_models.llm.draft.trust import Trust
 from torchloom_models.llm.sequence import Sequence
 

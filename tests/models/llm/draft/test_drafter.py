@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchloom.code_status import CodeStatus
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.block_pool import BlockPool
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.draft import drafter as module
 from torchloom_models.llm.draft.drafter import Drafter

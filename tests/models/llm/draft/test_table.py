@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.block_pool import BlockPool
 from torchloom_models.llm.detokenizer import Detokenizer
 from torchloom_models.llm.draft.table import DraftRow, DraftTable
 from torchloom_models.llm.draft.trust import Trust

@@ -18,7 +18,7 @@ from tiny_model import VOCABULARY, drain, ends, generate, open_tiny, save_model,
 from torchloom.engine import Failure, Result, Work
 from torchloom.errors import InvalidInput
 from torchloom_models.llm import opening
-from torchloom_models.llm.block_pool import BlockPool
+from torchloom_models.llm.cache.block_pool import BlockPool
 from torchloom_models.llm.engine import LlmEngine
 from torchloom_models.llm.grammar.state import GrammarState
 from torchloom_models.llm.scheduler import Budget

@@ -1,0 +1,1 @@
+"""LoRA adapters of a language model: files, places, and the layers that mix them."""

@@ -1,0 +1,1 @@
+"""Where keys and values lie: the memory, and who holds which part of it."""

@@ -1,0 +1,1 @@
+"""How likely tokens were, for requests that ask."""
