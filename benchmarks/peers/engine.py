@@ -86,7 +86,9 @@ def main() -> None:
         began, count = time.perf_counter(), 0
         while time.perf_counter() - began < order["seconds"]:
             count += len(drive(engine, order["batch"]))
-        print(json.dumps({"per_s": count / (time.perf_counter() - began)}), file=answers, flush=True)
+        print(
+            json.dumps({"per_s": count / (time.perf_counter() - began)}), file=answers, flush=True
+        )
 
 
 if __name__ == "__main__":

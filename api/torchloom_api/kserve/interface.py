@@ -139,7 +139,7 @@ def _to_field(schema: Schema) -> Field:
     if kind == "string":
         form: Form = "bytes" if schema.get("contentEncoding") == "base64" else "text"
         return Field(form=form, datatype=BYTES, shape=())
-    if kind in _SCALARS:
+    if isinstance(kind, str) and kind in _SCALARS:
         return Field(form="plain", datatype=_SCALARS[kind], shape=())
     items = schema.get("items")
     if kind == "array" and isinstance(items, dict):

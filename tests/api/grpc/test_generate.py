@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from generate_messages import PROTO, generate
 from google.protobuf.descriptor import Descriptor
 from tritonclient.grpc import service_pb2 as triton
 
-from torchloom_api.grpc.generate import PROTO, generate
 from torchloom_api.grpc.proto import open_inference_pb2 as messages
 
 

@@ -41,10 +41,12 @@ def test_types_rows_by_their_schemas() -> None:
     assert _of("index").inputs["top_k"].datatype == "INT64"
     texts = {"type": "array", "items": {"type": "string"}}
     nested = {"type": "array", "items": {"type": "array", "items": {"type": "boolean"}}}
-    signature = Signature(inputs={"texts": texts, "flags": nested})
+    maybe = {"type": ["string", "null"]}
+    signature = Signature(inputs={"texts": texts, "flags": nested, "maybe": maybe})
     inputs = Interface.of(
         Deployment(name="m", kind="test", factory="f", signature=signature)
     ).inputs
+    assert inputs["maybe"].form == "json"
     assert (inputs["texts"].datatype, inputs["texts"].shape) == ("BYTES", (-1,))
     assert (inputs["flags"].datatype, inputs["flags"].shape) == ("BOOL", (-1, -1))
 

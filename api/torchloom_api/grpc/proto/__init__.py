@@ -1,1 +1,1 @@
-"""The protocols' messages: `.proto` files, and the code that `generate.py` makes of them."""
+"""The protocols' messages: `.proto` files, and the code that is made of them."""

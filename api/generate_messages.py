@@ -1,4 +1,4 @@
-"""Makes the Python code of the `.proto` files: `python -m torchloom_api.grpc.generate`.
+"""Makes the Python code of the `.proto` files: `python api/generate_messages.py`.
 
 A developer's tool: it needs grpcio-tools. What it makes is kept in the repository, so that
 installing needs no compiler.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 
-PROTO: Final = Path(__file__).parent / "proto"
+PROTO: Final = Path(__file__).parent / "torchloom_api" / "grpc" / "proto"
 
 #: Generated code puts its types into the pool that all packages share; ours has its own.
 _SHARED: Final = (
