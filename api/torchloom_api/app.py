@@ -20,6 +20,8 @@ from torchloom_api.budget import find_budgets
 from torchloom_api.document_page import create_assets_router, create_openapi_config
 from torchloom_api.exchange import GONE, ClientGone
 from torchloom_api.key_ring import KeyRing
+from torchloom_api.kserve import routes as kserve
+from torchloom_api.kserve.predict_routes import post_verb
 from torchloom_api.machine import find_memories
 from torchloom_api.native import adapters, devices, health, models, runs, workflows
 from torchloom_api.native.access import guard_route
@@ -72,9 +74,10 @@ def create_app(service: Service) -> Litestar:
             *health.ROUTES,
         ],
     )
-    v1 = Router("/v1", route_handlers=openai.ROUTES)
+    v1 = Router("/v1", route_handlers=[*openai.ROUTES, post_verb])
+    v2 = Router("/v2", route_handlers=kserve.ROUTES)
     return Litestar(
-        route_handlers=[api, v1, health.get_metrics, create_assets_router()],
+        route_handlers=[api, v1, v2, health.get_metrics, create_assets_router()],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         guards=[guard_route],
         exception_handlers={Exception: _to_response},

@@ -188,15 +188,16 @@ def read_options(
     """Read what headers say of a call: deadline, priority, trace. Raises BadRequest."""
     headers = exchange.headers
     return RunOptions(
-        timeout_s=_read_timeout(headers, service.settings.max_run_s),
-        priority=_read_priority(headers),
+        timeout_s=read_timeout(headers, service.settings.max_run_s),
+        priority=read_priority(headers),
         is_background=is_background,
         is_streamed=is_background or _accepts(exchange, EVENT_STREAM),
         trace_parent=str(exchange.trace),
     )
 
 
-def _read_timeout(headers: Mapping[bytes, bytes], max_s: float | None) -> float | None:
+def read_timeout(headers: Mapping[bytes, bytes], max_s: float | None) -> float | None:
+    """Read `X-Request-Timeout`, within the most seconds that there are. Raises BadRequest."""
     given = headers.get(b"x-request-timeout")
     if given is None:
         return max_s
@@ -209,7 +210,8 @@ def _read_timeout(headers: Mapping[bytes, bytes], max_s: float | None) -> float 
     return timeout_s if max_s is None else min(timeout_s, max_s)
 
 
-def _read_priority(headers: Mapping[bytes, bytes]) -> int:
+def read_priority(headers: Mapping[bytes, bytes]) -> int:
+    """Read `X-Priority`. Raises BadRequest."""
     given = headers.get(b"x-priority")
     if given is None:
         return 0

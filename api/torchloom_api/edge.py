@@ -18,6 +18,7 @@ from torchloom.errors import QueueFull
 from torchloom_api.call import predict, run_workflow
 from torchloom_api.errors import ElsewhereServed
 from torchloom_api.exchange import GONE, SCOPE_KEY, ClientGone, Exchange
+from torchloom_api.kserve.hot_call import find_hot
 from torchloom_api.openai.hot_call import HOT_CALLS
 from torchloom_api.refusal import to_refusal
 from torchloom_api.service import Service
@@ -101,6 +102,10 @@ class Edge:
             exchange.route = path
             return partial(call, self._service, exchange)
         parts = path.split("/")
+        kserve = find_hot(parts)
+        if kserve is not None:
+            exchange.route, call = kserve
+            return partial(call, self._service, exchange)
         hot = _HOT.get((parts[2], parts[4])) if len(parts) == _NUM_PARTS else None
         if hot is None or parts[1] != "api" or not parts[3]:
             return None

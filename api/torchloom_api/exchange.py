@@ -28,6 +28,12 @@ class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 
+def to_request_id(given: bytes | None) -> str:
+    """Take the id that a client gives, if it can be one; else make one up."""
+    is_usable = given is not None and _REQUEST_ID.match(given) is not None
+    return given.decode() if given and is_usable else os.urandom(12).hex()
+
+
 class Exchange:
     """A request, read at most once, and its answer, begun at most once.
 
@@ -54,9 +60,7 @@ class Exchange:
         self.send = send
         self.path = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = self.headers.get(b"x-request-id")
-        is_usable = given is not None and _REQUEST_ID.match(given) is not None
-        self.id = given.decode() if given and is_usable else os.urandom(12).hex()
+        self.id = to_request_id(self.headers.get(b"x-request-id"))
         self.trace = Trace.from_header(self.headers.get(b"traceparent"))
         #: The pattern of the route that answers, for metrics.
         self.route = "unknown"

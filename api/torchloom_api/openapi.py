@@ -11,13 +11,14 @@ from typing import Final, cast
 
 from torchloom.signature import Signature
 from torchloom_api.input import to_object_schema
+from torchloom_api.kserve import document as kserve
 from torchloom_api.openai.document import complete_operation, component_schemas
 from torchloom_api.openapi_part import BACKGROUND, BODIES, EVENTS, HEADERS, PROBLEM, TIMINGS, Json
 from torchloom_api.service import Service
 
 
 #: Calls that ask for no key.
-_OPEN: Final = ("isLive", "isStarted", "isReady")
+_OPEN: Final = ("isLive", "isStarted", "isReady", "describeServer", "isLiveV2", "isReadyV2")
 
 
 def describe(base: Mapping[str, object], service: Service, *, is_known: bool = True) -> Json:
@@ -31,8 +32,10 @@ def describe(base: Mapping[str, object], service: Service, *, is_known: bool = T
         for operation in item.values():
             _complete(cast("Json", operation))
             complete_operation(cast("Json", operation))
+            kserve.complete_operation(cast("Json", operation))
     components = cast("dict[str, Json]", document.setdefault("components", {}))
-    components.setdefault("schemas", {}).update(component_schemas())
+    schemas = components.setdefault("schemas", {})
+    schemas.update({**component_schemas(), **kserve.component_schemas()})
     if not service.keys.is_empty:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"key": []}]

@@ -8,6 +8,8 @@ from typing import Final
 
 from torchloom_api.errors import PROBLEM, Problem
 from torchloom_api.exchange import Exchange, Header
+from torchloom_api.kserve import error as kserve
+from torchloom_api.kserve.error import is_kserve
 from torchloom_api.media import JSON, to_json
 from torchloom_api.openai.error import to_document, to_status
 
@@ -29,6 +31,13 @@ class Refusal:
 def to_refusal(error: Exception, exchange: Exchange) -> Refusal:
     """Show any error to the client. What is not ours is logged, and told without details."""
     problem = Problem.from_error(error, instance=exchange.path, request_id=exchange.id)
+    if is_kserve(exchange.path):
+        return Refusal(
+            status=kserve.to_status(problem),
+            body=to_json(kserve.to_answer(problem)),
+            media_type=JSON,
+            headers=problem.headers,
+        )
     if exchange.path.startswith(_OPENAI):
         return Refusal(
             status=to_status(problem),

@@ -82,9 +82,10 @@ async def serve(
         async with (
             open_service(settings, keys=keys, on_progress=on_progress) as service,
             _listening(service, sockets),
+            _listening_for_grpc(service) as grpc_urls,
         ):
             _tell_open(settings, keys)
-            urls = _to_urls(settings, sockets)
+            urls = {**_to_urls(settings, sockets), **grpc_urls}
             if on_bound is not None:
                 on_bound(urls)
             if await begin(service.start(files), stop):
@@ -97,7 +98,8 @@ async def serve(
 
 def _tell_open(settings: Settings, keys: KeyRing) -> None:
     """Say so where anybody may do anything."""
-    places = [str(address) for address in settings.listeners if not address.is_loopback]
+    addresses = [*settings.listeners, settings.grpc_address]
+    places = [str(address) for address in addresses if address and not address.is_loopback]
     if keys.is_empty and places:
         _log.warning("%s: other machines reach it, and no key is asked for", ", ".join(places))
 
@@ -182,6 +184,19 @@ async def _listening(
             for listener in listeners.values():
                 listener.should_exit = True
             await asyncio.gather(*listeners)
+
+
+@asynccontextmanager
+async def _listening_for_grpc(service: Service) -> AsyncIterator[dict[str, str]]:
+    """Answer calls over gRPC, if that is wanted; gives the URL."""
+    address = service.settings.grpc_address
+    if address is None:
+        yield {}
+        return
+    from torchloom_api.grpc.listener import listen  # noqa: PLC0415 - only where it is wanted
+
+    async with listen(service, address) as bound:
+        yield {"grpc": f"grpc://{bound}"}
 
 
 def to_config(

@@ -13,14 +13,18 @@ from torchloom.orchestrator import Orchestrator
 from torchloom_api.adapter_shelf import AdapterShelf
 from torchloom_api.input import InputChecks
 from torchloom_api.key_ring import KeyRing
+from torchloom_api.kserve.interface_table import InterfaceTable
 from torchloom_api.metrics import MetricsPage, RequestMeter
 from torchloom_api.registrar import Registrar
 from torchloom_api.restoration import Restoration
 from torchloom_api.settings import Settings
 
 
-#: States of a model in which it answers, or is not meant to.
-_SERVING: Final = ("ready", "degraded", "evicted", "empty")
+#: States of a model in which it answers.
+SERVING: Final = ("ready", "degraded", "evicted")
+
+#: States of a model with which nothing is wrong: one with no replica is meant to have none.
+_SOUND: Final = (*SERVING, "empty")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Service:
     restoration: Restoration
     adapters: AdapterShelf
     checks: InputChecks = field(default_factory=InputChecks)
+    interfaces: InterfaceTable = field(default_factory=InterfaceTable)
     requests: RequestMeter = field(default_factory=RequestMeter)
     keys: KeyRing = field(default_factory=KeyRing)
     metrics: MetricsPage = field(init=False)
@@ -67,7 +72,7 @@ class Service:
             f"{f.name}@{f.version}: {f.error.message}" for f in self.registrar.failed if f.is_kept
         ]
         states = [(status.deployment.label, status.state) for status in self.orchestrator.models()]
-        broken += [f"{label}: {state}" for label, state in states if state not in _SERVING]
+        broken += [f"{label}: {state}" for label, state in states if state not in _SOUND]
         if broken:
             message = f"Not everything that is registered serves: {'; '.join(broken)}"
             raise NotServing(message, retry_after_s=5.0)

@@ -75,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     management: str | None = None
     #: HOST:PORT of the listener for metrics; the same as `inference` where not given.
     metrics: str | None = None
+    #: HOST:PORT of the listener for gRPC; none where not given.
+    grpc: str | None = None
     #: Listen beyond this machine although there are neither keys nor TLS.
     allow_open: bool = False
     #: File of the keys that requests must carry.
@@ -148,8 +150,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         except ValueError as error:
             raise InvalidSettings(f"The setting 'memory' is not valid: {error}") from None
         is_guarded = has_keys or self.api_keys is not None
-        for address in set(self.addresses.values()):
-            if not (address.is_loopback or self.allow_open or is_guarded):
+        for address in {*self.addresses.values(), self.grpc_address}:
+            if address is not None and not (address.is_loopback or self.allow_open or is_guarded):
                 message = (
                     f"{address} can be reached from other machines, and there are neither keys nor "
                     "TLS. Bind to 127.0.0.1, name a file of keys (api_keys), or set allow_open if "
@@ -165,6 +167,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "management": Address.parse(self.management or self.inference),
             "metrics": Address.parse(self.metrics or self.inference),
         }
+
+    @property
+    def grpc_address(self) -> Address | None:
+        """Give the address of the gRPC listener, if there is to be one."""
+        return None if self.grpc is None else Address.parse(self.grpc)
 
     @property
     def listeners(self) -> dict[Address, frozenset[str]]:

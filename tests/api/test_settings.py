@@ -72,7 +72,7 @@ def test_refuses_values_that_cannot_work(arguments: dict[str, object]) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "my.host:8080"])
 def test_does_not_listen_to_other_machines_by_accident(address: str) -> None:
     """An open address is refused on any listener, unless the operator says so by name."""
-    for name in ("inference", "management", "metrics"):
+    for name in ("inference", "management", "metrics", "grpc"):
         with pytest.raises(InvalidSettings, match="set allow_open"):
             Settings.load(arguments={name: address})
         Settings.load(arguments={name: address, "allow_open": True})

@@ -214,6 +214,27 @@ def test_takes_budgets_of_memory_and_eviction(
     assert settings[0].evict is evict
 
 
+@pytest.mark.parametrize(
+    ("flags", "place"),
+    [
+        ([], "127.0.0.1:7001"),
+        (["--grpc-port", "0"], "127.0.0.1:0"),
+        (["--grpc-port", "7070", "--host", "::1"], "[::1]:7070"),
+    ],
+)
+def test_takes_a_port_for_grpc(
+    flags: list[str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flag goes over the settings file, and takes the host of the other listener."""
+    settings: list[Settings] = []
+    monkeypatch.setattr("torchloom_api.server.run_server", lambda s, *_, **__: settings.append(s))
+    file = tmp_path / "settings.yaml"
+    file.write_text("grpc: 127.0.0.1:7001\n")
+    result = CliRunner().invoke(main, ["serve", "--settings", str(file), *flags])
+    assert result.exit_code == ExitCode.OK
+    assert str(settings[0].grpc_address) == place
+
+
 @pytest.mark.parametrize("amount", ["cpu", "cpu=lots", "gpu=1GiB", "=1GiB"])
 def test_refuses_a_budget_that_is_none(amount: str) -> None:
     """What is wrong is named, and no server starts."""

@@ -33,6 +33,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option("--port", type=click.IntRange(0, 65_535), help="0: any free one.  [default: 8080]")
 @click.option("--management", metavar="HOST:PORT", help="Listen here for registrations instead.")
 @click.option("--metrics", metavar="HOST:PORT", help="Listen here for metrics instead.")
+@click.option("--grpc-port", type=click.IntRange(0, 65_535), help="Serve gRPC here too; 0: any.")
 @click.option("--allow-open", is_flag=True, default=None, help="Listen beyond this machine.")
 @click.option(
     "--api-keys",
@@ -107,18 +108,27 @@ def serve_command(
 
 
 def _load_settings(
-    file: Path | None, *, host: str | None, port: int | None, arguments: Mapping[str, object]
+    file: Path | None,
+    *,
+    host: str | None,
+    port: int | None,
+    arguments: Mapping[str, object],
 ) -> Settings:
+    """Load them; `--host` goes for both ports, which go before the addresses of the file."""
     from torchloom_api.settings import Address, Settings  # noqa: PLC0415 - not needed for --help
     from torchloom_workflows.loader import load_document  # noqa: PLC0415 - the same
 
+    arguments = dict(arguments)
+    grpc_port = arguments.pop("grpc_port", None)
     document = None if file is None else load_document(file.read_bytes(), str(file))
     settings = Settings.load(document=document, environment=os.environ, arguments=arguments)
-    if host is None and port is None:
+    if host is None and port is None and grpc_port is None:
         return settings
     there = settings.addresses["inference"]
     place = Address(host or there.host, there.port if port is None else port)
     given = {**arguments, "inference": str(place)}
+    if isinstance(grpc_port, int):
+        given["grpc"] = str(Address(place.host, grpc_port))
     return Settings.load(document=document, environment=os.environ, arguments=given)
 
 
@@ -131,24 +141,25 @@ def _make_welcome(
 ) -> Callable[[Mapping[str, str]], None]:
     def welcome(urls: Mapping[str, str]) -> None:
         board.finish()
+        if ready_file is not None:
+            _write_ready_file(ready_file, urls)
         # Standard output, so that a script that reads it learns the moment and the port.
         screen.print(f"Ready: {urls['inference']}", highlight=False, soft_wrap=True)
         for title, url in _pages(urls).items():
             error_screen.print(f"  {title:<11}{url}", highlight=False, soft_wrap=True)
         screen.file.flush()
-        if ready_file is not None:
-            _write_ready_file(ready_file, urls)
 
     return welcome
 
 
 def _pages(urls: Mapping[str, str]) -> dict[str, str]:
-    return {
+    pages = {
         "workflows": f"{urls['inference']}/api/workflows",
         "docs": f"{urls['inference']}/api/docs",
         "management": f"{urls['management']}/api/models",
         "metrics": f"{urls['metrics']}/metrics",
     }
+    return {**pages, "grpc": urls["grpc"]} if "grpc" in urls else pages
 
 
 def _write_ready_file(file: Path, urls: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from torchloom.graph import Graph
 from torchloom_api.label import split_label
 from torchloom_api.openai.adapter import adapter_labels, adapter_params, split_adapter
 from torchloom_api.openai.error import InvalidRequest
-from torchloom_api.service import Service
+from torchloom_api.service import SERVING, Service
 
 
 Kind = Literal["llm", "embedder", "diffusion"]
@@ -31,9 +31,14 @@ _DOES: Final[Mapping[str, str]] = {
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, an adapter of `parent`, or a workflow. `created` is when this server began."""
+    """A model, an adapter of `parent`, or a workflow. `created` is when this server began.
+
+    `name` and `ready` are for clients of KServe, which ask the same route.
+    """
 
     id: str
+    name: str
+    ready: bool
     created: int
     parent: str | msgspec.UnsetType = msgspec.UNSET
     owned_by: str = "torchloom"
@@ -41,9 +46,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelCards(msgspec.Struct, frozen=True, kw_only=True):
-    """Every model and workflow that this API serves."""
+    """Every model and workflow that this API serves, and (`models`, for KServe) every model."""
 
     data: Sequence[ModelCard]
+    models: Sequence[str]
     object: Literal["list"] = "list"
 
 
@@ -51,24 +57,23 @@ def list_cards(service: Service) -> ModelCards:
     """Show each model, adapter and workflow once, whatever versions it has."""
     cards = [_to_card(service, name) for name in _served_names(service)]
     cards += [_to_card(service, label, parent) for label, parent in adapter_labels(service)]
-    return ModelCards(data=cards)
+    names = [status.deployment.name for status in service.orchestrator.models()]
+    return ModelCards(data=cards, models=sorted(set(names)))
 
 
 def find_card(service: Service, label: str) -> ModelCard:
-    """Show one, or one version of it (`name@version`). Raises UnknownModel."""
+    """Show one, or one version of it (`name@version`), of any kind. Raises UnknownModel."""
     model, adapter = split_adapter(label)
     if adapter is not None:
         adapter_params(service, pick_model(service, label, "llm"), label)
         return _to_card(service, label, model)
     name, version = split_label(label)
     try:
-        deployment = service.orchestrator.model(name, version).deployment
+        service.orchestrator.model(name, version)
     except UnknownModel as error:
         wrong = _to_unknown(service, label, error)
     else:
-        if deployment.kind in _DOES:
-            return _to_card(service, label)
-        wrong = _to_refusal(label, deployment.kind, "is served by this API")
+        return _to_card(service, label)
     _find_chat(service, label, service.orchestrator.workflow, wrong)
     return _to_card(service, label)
 
@@ -157,4 +162,20 @@ def _find_chat(
 def _to_card(
     service: Service, label: str, parent: str | msgspec.UnsetType = msgspec.UNSET
 ) -> ModelCard:
-    return ModelCard(id=label, created=int(service.created_at), parent=parent)
+    return ModelCard(
+        id=label,
+        name=label,
+        ready=_is_ready(service, label if isinstance(parent, msgspec.UnsetType) else parent),
+        created=int(service.created_at),
+        parent=parent,
+    )
+
+
+def _is_ready(service: Service, label: str) -> bool:
+    """Tell whether it answers: a workflow does where the server does."""
+    is_serving = service.is_started and not service.orchestrator.is_draining
+    name, version = split_label(label)
+    try:
+        return is_serving and service.orchestrator.model(name, version).state in SERVING
+    except UnknownModel:
+        return is_serving

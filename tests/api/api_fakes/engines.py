@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -163,3 +164,28 @@ def open_compiling(_config: Mapping[str, object], _device: Device, _report: obje
         max_tasks=8,
         code=lambda: [Compiling.status],
     )
+
+
+def _handle(work: Work) -> Values:
+    """Answer as handlers of archives do: bytes, and what belongs to them."""
+    body = work.inputs["body"]
+    assert isinstance(body, dict)
+    if "inputs" not in body:
+        said: object = {"got": body, "is_explain": work.params.get("is_explain", False)}
+    elif body["inputs"][0]["name"] == "break":
+        said = {"outputs": "none"}
+    else:
+        said = {"outputs": [{**body["inputs"][0], "name": "y"}], "id": body.get("id")}
+    return {
+        "body": json.dumps(said).encode(),
+        "content_type": "application/json",
+        "status": 203,
+        "reason": "",
+        "headers": {"X-Made-By": "handler"},
+        "value": said,
+    }
+
+
+def open_handler(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
+    """Say the request's body back."""
+    return BatchEngine(lambda batch: [_handle(work) for work in batch], max_tasks=8)

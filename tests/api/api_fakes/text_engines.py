@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from api_fakes.engines import Endless
+from api_fakes.engines import open_handler as open_handler  # noqa: PLC0414 - opened by name
 from torchloom.device import Device
 from torchloom.engine import BatchEngine, Chunk, Engine, Event, Failure, Result, Room, Values, Work
 from torchloom.errors import InputTooLong, InvalidInput, InvalidModel, TaskFailed
@@ -129,7 +130,19 @@ def _call(task: int, params: Values) -> Iterable[Event]:
 
 
 def _embed(batch: Sequence[Work]) -> list[Values]:
-    return [_to_vectors(work.inputs["texts"]) for work in batch]
+    return [
+        _to_vector(work.inputs["text"])
+        if "text" in work.inputs
+        else _to_vectors(work.inputs["texts"])
+        for work in batch
+    ]
+
+
+def _to_vector(text: object) -> Values:
+    many = _to_vectors([text])
+    vectors = many["embeddings"]
+    assert isinstance(vectors, np.ndarray)
+    return {"embedding": vectors[0], "usage": many["usage"]}
 
 
 def _to_vectors(texts: object) -> Values:
@@ -139,7 +152,7 @@ def _to_vectors(texts: object) -> Values:
 
 
 def _refuse_long(work: Work) -> None:
-    texts = work.inputs["texts"]
+    texts = work.inputs.get("texts")
     if isinstance(texts, list) and "long" in texts and work.params.get("truncate") is False:
         raise InputTooLong("Text 0 has more than the 8 tokens that the model takes.")
 
@@ -177,6 +190,25 @@ def open_endless(_config: Mapping[str, object], _device: Device, _report: object
 def open_embedder(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
     """Give the length of each text, and a half."""
     return BatchEngine(_embed, max_tasks=8, validate=_refuse_long)
+
+
+def _double(batch: Sequence[Work]) -> list[Values]:
+    sizes.append(len(batch))
+    return [{"y": np.asarray(work.inputs["x"]) * 2} for work in batch]
+
+
+#: How many tasks each step of a doubler had.
+sizes: list[int] = []
+
+
+def _refuse_thirteen(work: Work) -> None:
+    if np.any(np.asarray(work.inputs["x"]) == 13):
+        raise InvalidInput("13 is not doubled.")
+
+
+def open_doubler(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:
+    """Double `x`, unless it holds 13."""
+    return BatchEngine(_double, max_tasks=8, validate=_refuse_thirteen)
 
 
 def open_painter(_config: Mapping[str, object], _device: Device, _report: object) -> Engine:

@@ -41,7 +41,6 @@ async def test_shows_one(client: httpx.AsyncClient, register: Register, label: s
         ("writer@2", 404, "has no version 2"),
         ("tlk", 404, "Did you mean 'talk'?"),
         ("say", 400, "has no `chat:` section"),
-        ("echo", 400, "is of kind 'test'"),
     ],
 )
 async def test_refuses_what_it_does_not_serve(
@@ -87,3 +86,15 @@ async def test_lets_workflows_answer_chats_alone(
     assert response.status_code == 400
     assert "'talk' is a workflow" in response.json()["error"]["message"]
     assert response.json()["error"]["code"] == "unsupported_model"
+
+
+async def test_calls_no_model_of_another_kind(
+    client: httpx.AsyncClient, register: Register
+) -> None:
+    """It is shown, since KServe's clients ask the same route, but answers no chat."""
+    await register("name: echo\nfactory: echo")
+    shown = await client.get("/v1/models/echo")
+    called = await client.post(CHAT, json=ask("echo"))
+
+    assert (shown.status_code, shown.json()["ready"]) == (200, True)
+    assert (called.status_code, "is of kind 'test'" in called.text) == (400, True)

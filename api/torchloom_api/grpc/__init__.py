@@ -1,0 +1,1 @@
+"""Services over gRPC, in the server's own process and event loop."""

@@ -1,0 +1,1 @@
+"""The protocols' messages: `.proto` files, and the code that is made of them."""
