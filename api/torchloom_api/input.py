@@ -41,6 +41,8 @@ class InputCheck:
         if not isinstance(values, dict):
             raise InvalidInput('The inputs must be an object, such as {"name": value}.')
         faults: list[Fault] = []
+        if is_form and self._signature.is_raw:
+            return {name: _to_raw(value) for name, value in values.items()}
         if is_form:
             values = {name: self._from_form(name, value) for name, value in values.items()}
         media = {name: _to_bytes(name, values[name], faults) for name in self._media & set(values)}
@@ -158,6 +160,13 @@ def _to_faults(
     else:
         subject = f"{noun} {str(path[0])!r}: " if path else ""
         yield Fault(message=f"{subject}{error.message}", pointer=pointer_to(*path))
+
+
+def _to_raw(value: object) -> object:
+    """Give what a form holds as its bytes; a name that comes more than once gives a list."""
+    if isinstance(value, list):
+        return [_to_raw(each) for each in value]
+    return value.encode() if isinstance(value, str) else value
 
 
 def _raise_for(faults: list[Fault], noun: str) -> None:

@@ -74,6 +74,8 @@ class Reader:
             **config,
             "functions": list(self._settings.functions),
             "artefacts": str(self._settings.artefacts_folder),
+            "archives": str(self._settings.archives_folder),
+            "install_requirements": self._settings.install_requirements,
         }
 
     def _find_trespass(self, document: Document, deployment: Deployment) -> Fault | None:
@@ -83,6 +85,12 @@ class Reader:
         named: dict[tuple[str, ...], object] = {("source",): config.get("source")}
         named |= {("adapters", name): source for name, source in adapters.items()}
         named["speculation", "draft"] = draft_source(config)
+        if KINDS[deployment.kind].runs_code and "://" in str(config.get("source")):
+            message = (
+                f"Models of kind {deployment.kind!r} run what their source holds. Over the network "
+                f"it must be a path in {_FILES!r} in the server's store, which the operator fills."
+            )
+            return document.fault(message, "source")
         for path, source in named.items():
             wrong = self._refuse(source) if isinstance(source, str) else None
             if wrong is not None:

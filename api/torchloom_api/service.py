@@ -19,8 +19,8 @@ from torchloom_api.restoration import Restoration
 from torchloom_api.settings import Settings
 
 
-#: States of a model in which it answers.
-_SERVING: Final = ("ready", "degraded", "evicted")
+#: States of a model in which it answers, or is not meant to.
+_SERVING: Final = ("ready", "degraded", "evicted", "empty")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +42,10 @@ class Service:
 
     def __post_init__(self) -> None:
         """Point the metrics page at what it reads."""
-        self.metrics = MetricsPage((self.orchestrator.snapshot, self.requests.snapshot))
+        self.metrics = MetricsPage(
+            (self.orchestrator.snapshot, self.requests.snapshot),
+            readings=self.orchestrator.stats.readings,
+        )
 
     async def start(self, files: Iterable[Path]) -> None:
         """Bring files and kept registrations into service. Raises what ends the start."""

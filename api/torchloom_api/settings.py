@@ -83,6 +83,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     functions: tuple[str, ...] = ()
     #: Schemes that a registration over the network may fetch models from: hf, package, postgresql.
     sources: tuple[str, ...] = ("hf", "package")
+    #: Install the Python packages that archives of TorchServe list, with pip.
+    install_requirements: bool = False
     max_body_bytes: int = 32 * 1024 * 1024
     max_body_s: float = 60.0
     max_header_s: float = 10.0
@@ -181,6 +183,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def artefacts_folder(self) -> Path:
         """Give the folder of compiled artefacts in the store: absolute, since workers are told."""
         return self.store_folder.resolve() / "artefacts"
+
+    @property
+    def archives_folder(self) -> Path:
+        """Give the folder where archives are unpacked: absolute, since workers are told."""
+        return self.store_folder.resolve() / "archives"
 
     @property
     def body_limit(self) -> BodyLimit:

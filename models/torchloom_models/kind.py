@@ -11,6 +11,10 @@ from types import MappingProxyType
 
 from torchloom.byte_count import PATTERN
 from torchloom.signature import Schema, Signature
+from torchloom_models.archive.field import CHUNKS as HANDLER_CHUNKS
+from torchloom_models.archive.field import FIELDS as HANDLER_FIELDS
+from torchloom_models.archive.field import OUTPUTS as HANDLER_OUTPUTS
+from torchloom_models.archive.field import PARAMS as HANDLER_PARAMS
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
@@ -41,7 +45,8 @@ class Kind:
     config under their own names. `required_fields` must be written. `is_inline` is where its
     engines run unless the model file says `inline:` (which only kinds with `can_inline` may).
     `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
-    what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device.
+    what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device. `runs_code`: what
+    its source holds is run, so that nothing is fetched for it because a request said so.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Kind:
     can_inline: bool = False
     can_compile: bool = True
     is_on_cpu: bool = False
+    runs_code: bool = False
 
 
 _USAGE: Schema = {
@@ -349,7 +355,27 @@ _FUNCTION = Kind(
     is_on_cpu=True,
 )
 
+_HANDLER = Kind(
+    name="handler",
+    summary="An archive of TorchServe, whose handler is called with batches of requests.",
+    factory="torchloom_models.archive.opening:open_handler",
+    signature=Signature(
+        is_open=True,
+        is_raw=True,
+        params=HANDLER_PARAMS,
+        outputs=HANDLER_OUTPUTS,
+        chunks=HANDLER_CHUNKS,
+    ),
+    fields=HANDLER_FIELDS,
+    required_fields=frozenset({"source"}),
+    can_compile=False,
+    runs_code=True,
+)
+
 #: Every kind that this package serves, by name.
 KINDS: Mapping[str, Kind] = MappingProxyType(
-    {kind.name: kind for kind in (_LLM, _DIFFUSION, _EMBEDDER, _INDEX, _MODULE, _FUNCTION)}
+    {
+        kind.name: kind
+        for kind in (_LLM, _DIFFUSION, _EMBEDDER, _INDEX, _MODULE, _FUNCTION, _HANDLER)
+    }
 )

@@ -70,8 +70,13 @@ COMMON_FIELDS: Mapping[str, Schema] = {
     "compile": _COMPILE,
     "replicas": {
         "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": 256},
-            _object({"min": {**POSITIVE, "maximum": 256}, "max": {**POSITIVE, "maximum": 256}}),
+            {"type": "integer", "minimum": 0, "maximum": 256},
+            _object(
+                {
+                    "min": {**POSITIVE, "minimum": 0, "maximum": 256},
+                    "max": {**POSITIVE, "maximum": 256},
+                }
+            ),
         ]
     },
     "batching": _object({"max_size": {**POSITIVE, "maximum": 4096}, "max_wait_s": _SECONDS}),

@@ -142,6 +142,15 @@ class Noted(Protocol):
     notes: tuple[str, ...]
 
 
+@runtime_checkable
+class Interjecting(Protocol):
+    """An Engine that gives chunks in the middle of a step, while `step` has not returned."""
+
+    def tell_through(self, tell: Callable[[Chunk], None]) -> None:
+        """Take what hands such a chunk on at once. Called once, before the first task."""
+        ...
+
+
 class BatchEngine:
     """An Engine around a function over a whole batch: one step finishes all that was admitted.
 

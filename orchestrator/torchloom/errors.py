@@ -15,6 +15,7 @@
     - InvalidInput                    422  refused before any work: the caller's input
       - InputTooLong                  422  more tokens than the model takes
     - TaskFailed                      500  the model raised while it worked on this input
+      - HandlerFailed                 503  an archive's handler did; or its own status
     - PartFailed                      500  each takes the status of its cause
       - ItemFailed                    500  an item of a foreach failed for good
       - NodeFailed                    500  a node of a run failed for good
@@ -168,6 +169,27 @@ class TaskFailed(ModelError):
     title = "The model failed on this input"
 
 
+class HandlerFailed(TaskFailed):
+    """The handler of an archive failed on this input; its `status` may be the handler's own.
+
+    The message is the one that TorchServe has for it; what was raised (`cause`) is a fault.
+    """
+
+    status = 503
+    title = "The handler failed on this input"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        faults: Iterable[Fault] = (),
+        cause: str = "",
+        status: int = 503,
+    ) -> None:
+        super().__init__(message, faults=[Fault(message=cause)] if cause else faults)
+        self.status = status  # type: ignore[misc]  # the handler decides
+
+
 class WorkerDied(ModelError):
     """The worker process ended while the task was in flight."""
 
@@ -262,6 +284,7 @@ WIRE_ERRORS: Mapping[str, type[TorchLoomError]] = {
     for error in (
         BatchContractError,
         DeviceUnavailable,
+        HandlerFailed,
         InputTooLong,
         InvalidInput,
         InvalidModel,

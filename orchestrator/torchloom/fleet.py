@@ -68,10 +68,17 @@ class Fleet:
         return self._scaling.locked()
 
     @property
+    def is_empty(self) -> bool:
+        """Tell whether there are no replicas because none are wanted."""
+        return not self.replicas and not self._policy.min
+
+    @property
     def state(self) -> FleetState:
         """Sum up the replicas."""
         if self.is_evicted:
             return "evicted"
+        if self.is_empty:
+            return "empty"
         states = [replica.state for replica in self.replicas]
         num_ready = states.count(ReplicaState.READY)
         if states and num_ready == len(states):

@@ -113,7 +113,7 @@ class Orchestrator:
     def is_ready(self) -> bool:
         """Tell whether new work is taken and every model version can serve."""
         states = {pool.state for pool in self._pools}
-        return not self.is_draining and states <= {"ready", "degraded", "evicted"}
+        return not self.is_draining and states <= {"ready", "degraded", "evicted", "empty"}
 
     # Models
 
@@ -171,6 +171,7 @@ class Orchestrator:
         if self._pools.find(name, version) is pool:
             self._pools.remove(name, version)
         await pool.stop()
+        self.stats.readings.forget(name, version)
 
     async def scale_model(
         self, name: str, version: int | None = None, *, replicas: ReplicaPolicy

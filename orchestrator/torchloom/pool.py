@@ -126,8 +126,14 @@ class Pool:
         return self.fleet.replicas
 
     async def scale(self, policy: ReplicaPolicy) -> None:
-        """Bring every device to `policy.min` replicas; those taken away drain first."""
+        """Bring every device to `policy.min` replicas; those taken away drain first.
+
+        With none left, what waits fails.
+        """
         await self.fleet.scale(policy)
+        if self.fleet.is_empty:
+            for task in self.queue.tasks():
+                self._settle_queued(task, self._no_replica(), TaskState.FAILED)
 
     async def apply_setting(self, key: str, value: object) -> None:
         """Tell every worker a setting, now and whenever one starts; None takes it back."""
@@ -136,7 +142,7 @@ class Pool:
     @property
     def is_idle(self) -> bool:
         """Tell whether it could be evicted: loaded, nothing queued, nothing in flight."""
-        is_loaded = self.can_serve and not self.fleet.is_evicted and not self.fleet.is_changing
+        is_loaded = self.can_serve and bool(self.replicas) and not self.fleet.is_changing
         return is_loaded and self._accepted == self._settled
 
     @property
@@ -207,6 +213,8 @@ class Pool:
         if self.is_draining:
             message = f"Model {self.deployment.label!r} is being taken out of service."
             raise NotServing(message, retry_after_s=1.0)
+        if self.fleet.is_empty:
+            raise self._no_replica()
         now = self._now()
         if task.deadline is not None and task.deadline <= now:
             raise DeadlineExceeded("The deadline had passed before the work could begin.")
@@ -219,6 +227,10 @@ class Pool:
         self._arrivals.observe(now)
         self._accepted += 1
         self._ask_dispatch()
+
+    def _no_replica(self) -> NotServing:
+        message = f"Model {self.deployment.label!r} has no replica: give it one, or more."
+        return NotServing(message, retry_after_s=1.0)
 
     async def submit_when_free(self, task: Task) -> None:
         """Take a task in, waiting in line for a place in the queue where there is none."""

@@ -42,6 +42,7 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
+    Samples,
     WireEvent,
     from_error,
     unsendable,
@@ -326,6 +327,9 @@ class Replica:
             self.error = from_error(frame.error)
         elif isinstance(frame, Claim):
             self._on_claim(self, frame.bytes)
+        elif isinstance(frame, Samples):
+            owner = (self.deployment.name, self.deployment.version)
+            self._stats.readings.add(*owner, frame.samples)
         elif isinstance(frame, Code):
             self.code = tuple(frame.parts)
         elif isinstance(frame, Applied):

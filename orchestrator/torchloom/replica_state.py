@@ -24,8 +24,8 @@ class ReplicaState(Enum):
     STOPPED = "stopped"
 
 
-#: What the replicas of a model version come to, taken together.
-FleetState = Literal["loading", "ready", "degraded", "failed", "evicted"]
+#: What the replicas of a model version come to, taken together. `empty`: there are to be none.
+FleetState = Literal["loading", "ready", "degraded", "failed", "evicted", "empty"]
 
 
 #: What may follow what. WAITING: the worker has died; it is started again after a while, but not

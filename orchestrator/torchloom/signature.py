@@ -19,6 +19,7 @@ class Signature:
 
     `required` inputs must be given; of each group in `one_of`, exactly one name must be given.
     `is_open` means that names beyond the listed ones are allowed (functions, modules), in and out.
+    `is_raw`: what a form holds is given as it came, bytes, for the model reads it by itself.
     `chunks` is the schema of one streamed chunk, or None where nothing is streamed.
     """
 
@@ -29,3 +30,4 @@ class Signature:
     one_of: tuple[frozenset[str], ...] = ()
     chunks: Schema | None = None
     is_open: bool = False
+    is_raw: bool = False

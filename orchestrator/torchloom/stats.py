@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from torchloom.sample import Readings
+
 
 _SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -110,10 +112,12 @@ class Series:
 class Stats:
     """All series.
 
-    Give labels in the order that METRICS declares; a series lives as long as this.
+    Give labels in the order that METRICS declares; a series lives as long as this. `readings` are
+    of models' own code.
     """
 
     def __init__(self) -> None:
+        self.readings = Readings()
         self._histograms: dict[tuple[str, tuple[str, ...]], Histogram] = {}
         self._counters: dict[tuple[str, tuple[str, ...]], Counter] = {}
 

@@ -7,15 +7,22 @@ in an extension type; no framework's tensors do, and nothing is pickled.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from torchloom.code_status import CodeStatus
-from torchloom.engine import Occupancy
-from torchloom.errors import WIRE_ERRORS, Fault, TaskFailed, TorchLoomError
+from torchloom.engine import Occupancy, Values
+from torchloom.errors import (
+    WIRE_ERRORS,
+    BatchContractError,
+    Fault,
+    TaskFailed,
+    TorchLoomError,
+)
+from torchloom.sample import Sample
 
 
 _LENGTH = struct.Struct("<I")
@@ -106,11 +113,12 @@ class Apply(Frame, frozen=True, tag=12):
 
 
 class Error(msgspec.Struct, frozen=True, array_like=True):
-    """An error by the name of its class."""
+    """An error by the name of its class. `status`: its own, where that is not its class's."""
 
     name: str
     message: str
     faults: list[dict[str, object]] = []
+    status: int | None = None
 
 
 class Broken(Frame, frozen=True, tag=7):
@@ -174,6 +182,12 @@ class Applied(Frame, frozen=True, tag=13):
     error: Error | None = None
 
 
+class Samples(Frame, frozen=True, tag=14):
+    """What the model's own code has measured."""
+
+    samples: list[Sample]
+
+
 AnyFrame = (
     Open
     | Admit
@@ -188,6 +202,7 @@ AnyFrame = (
     | Grant
     | Apply
     | Applied
+    | Samples
 )
 
 
@@ -231,6 +246,23 @@ def encode(frame: Frame) -> bytes:
         message = f"{len(body)} bytes cannot travel at once: the most is {MAX_BYTES}."
         raise TypeError(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def named(values: Values) -> dict[str, object]:
+    """Give the values as the wire wants them; raise BatchContractError if they have no names."""
+    if isinstance(values, Mapping) and all(isinstance(name, str) for name in values):
+        return dict(values)
+    message = f"An engine gives values by name, as a dict; this one gave {type(values).__name__}."
+    raise BatchContractError(message)
+
+
+def sendable(event: WireEvent) -> WireEvent:
+    """Give the event, or the failure that takes its place if its values cannot travel."""
+    try:
+        encode(Events([event], []))
+    except TypeError as error:
+        return FailureEvent(event.id, to_error(error))
+    return event
 
 
 def unsendable(work: Sequence[WorkItem]) -> dict[int, str]:
@@ -280,7 +312,8 @@ def to_error(error: Exception) -> Error:
             {name: getattr(fault, name) for name in Fault.__dataclass_fields__}
             for fault in error.faults
         ]
-        return Error(type(error).__name__, _sendable(error.message), faults)
+        own = error.status if error.status != type(error).status else None
+        return Error(type(error).__name__, _sendable(error.message), faults, own)
     return Error(TaskFailed.__name__, _sendable(f"{type(error).__name__}: {error}"))
 
 
@@ -301,4 +334,7 @@ def _sendable(message: str) -> str:
 def from_error(error: Error) -> TorchLoomError:
     """Turn what travelled back into an exception."""
     faults = [msgspec.convert(fault, Fault) for fault in error.faults]
-    return WIRE_ERRORS.get(error.name, TaskFailed)(error.message, faults=faults)
+    arrived = WIRE_ERRORS.get(error.name, TaskFailed)(error.message, faults=faults)
+    if error.status is not None:
+        arrived.status = error.status  # type: ignore[misc]  # it had its own when it left
+    return arrived

@@ -29,16 +29,17 @@ from torchloom.engine import (
     Chunk,
     Engine,
     Event,
+    Interjecting,
     Noted,
     Occupancy,
     Occupied,
     Result,
-    Values,
     Work,
 )
 from torchloom.errors import BatchContractError, InvalidInput, ModelLoadError, TorchLoomError
 from torchloom.farewell import leave
 from torchloom.footprint import bytes_of, resident_bytes
+from torchloom.sample import Sampling
 from torchloom.setting import Settable
 from torchloom.wire import (
     Admit,
@@ -58,8 +59,10 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
+    Samples,
     WireEvent,
-    encode,
+    named,
+    sendable,
     sendable_status,
     to_error,
 )
@@ -172,6 +175,8 @@ class Worker:
         self._events: list[WireEvent] = []
         self._steps: list[tuple[float, int]] = []
         self._told_occupancy: Occupancy | None = None
+        if isinstance(engine, Interjecting):
+            engine.tell_through(self._interject)
 
     def serve(self) -> None:
         """Admit and step until a Close or a hang-up."""
@@ -256,10 +261,17 @@ class Worker:
             self._recover(error)
         now = time.perf_counter()
         self._steps.append((now - started, size))
+        if isinstance(self._engine, Sampling) and (samples := self._engine.take_samples()):
+            self._channel.send(Samples(list(samples)))
         if self._is_compiled and self._look_at is None:
             self._look_at = now + self._look_s
         if self._events or sum(seconds for seconds, _ in self._steps) >= self._quiet_s:
             self._flush()
+
+    def _interject(self, chunk: Chunk) -> None:
+        """Send a chunk now: its step still goes on."""
+        self._add(chunk)
+        self._flush()
 
     def _recover(self, error: Exception) -> None:
         """Empty the engine after a step that raised; try each task again alone, or fail it."""
@@ -279,9 +291,9 @@ class Worker:
             # What nobody sees does not count as sent.
             if event.task_id in self._wants_chunks:
                 self._has_sent.add(event.task_id)
-                self._events.append(ChunkEvent(event.task_id, _named(event.data)))
+                self._events.append(ChunkEvent(event.task_id, named(event.data)))
         elif isinstance(event, Result):
-            outputs = _named(event.outputs)
+            outputs = named(event.outputs)
             counts = {name: int(count) for name, count in event.counts.items()}
             self._events.append(ResultEvent(event.task_id, outputs, counts))
             self._forget(event.task_id)
@@ -343,23 +355,6 @@ class Worker:
             self._look_at = time.perf_counter() + self._look_s
         elif was_changing and self._on_settled is not None:
             self._on_settled()
-
-
-def _named(values: Values) -> dict[str, object]:
-    """Give the values as the wire wants them; raise BatchContractError if they have no names."""
-    if isinstance(values, Mapping) and all(isinstance(name, str) for name in values):
-        return dict(values)
-    message = f"An engine gives values by name, as a dict; this one gave {type(values).__name__}."
-    raise BatchContractError(message)
-
-
-def sendable(event: WireEvent) -> WireEvent:
-    """Give the event, or the failure that takes its place if its values cannot travel."""
-    try:
-        encode(Events([event], []))
-    except TypeError as error:
-        return FailureEvent(event.id, to_error(error))
-    return event
 
 
 def die_with_parent() -> None:

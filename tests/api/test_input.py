@@ -153,3 +153,16 @@ def test_compiles_a_signature_once() -> None:
 
     assert checks.of("workflow rag@1", SIGNATURE) is first
     assert checks.of("workflow rag@1", Signature()) is not first
+
+
+def test_leaves_a_form_as_it_came_where_the_model_reads_it() -> None:
+    """Fields are bytes, whatever they look like; a name that comes twice gives a list."""
+    check = InputCheck(Signature(is_open=True, is_raw=True))
+    form = {"body": b"\xff\xfe", "data": "3", "many": ["a", b"b"]}
+
+    assert check.check(form, is_form=True) == {
+        "body": b"\xff\xfe",
+        "data": b"3",
+        "many": [b"a", b"b"],
+    }
+    assert check.check({"body": [1]}) == {"body": [1]}

@@ -6,6 +6,7 @@ import httpx
 from api_fakes.documents import ECHO, STREAM, Register
 from prometheus_client.parser import text_string_to_metric_families
 
+from torchloom.sample import Readings, Sample
 from torchloom.stats import METRICS, Stats
 from torchloom_api.metrics import MetricsPage, RequestMeter
 
@@ -98,3 +99,27 @@ async def test_tells_of_the_core_and_of_requests(
     assert page.value("torchloom_tokens_total", type="completion", **model) == 4
     assert page.value("torchloom_request_seconds_count", **route) == 1
     assert page.value("process_resident_memory_bytes") > 0
+
+
+def test_shows_what_models_measure_by_themselves() -> None:
+    """Names and labels are the handler's, as far as Prometheus takes them; kinds do not mix."""
+    readings = Readings()
+    readings.add(
+        "net",
+        2,
+        [
+            Sample("Rows seen", "counter", "Count", {"Level": "Model", "2nd": "x"}, 3),
+            Sample("Took", "gauge", "Milliseconds", {}, 1.5),
+            Sample("Took", "histogram", "Seconds", {}, 0.02),
+            Sample("Took", "histogram", "Seconds", {}, 70),
+        ],
+    )
+    page = Page(MetricsPage([], readings=readings).render())
+    own = {"model": "net", "version": "2"}
+    buckets = "torchloom_handler_Took_histogram"
+
+    assert page.value("torchloom_handler_Rows_seen_total", Level="Model", _2nd="x", **own) == 3
+    assert page.value("torchloom_handler_Took", **own) == 1.5
+    assert page.value(f"{buckets}_bucket", le="0.025", **own) == 1
+    assert page.value(f"{buckets}_count", **own) == 2
+    assert page.value(f"{buckets}_sum", **own) == 70.02

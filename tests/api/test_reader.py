@@ -43,6 +43,8 @@ def test_tells_what_the_server_decides(reader: Reader, tmp_path: Path) -> None:
 
     assert deployment.config["functions"] == ["api_fakes"]
     assert deployment.config["artefacts"] == str(tmp_path / "store" / "artefacts")
+    assert deployment.config["install_requirements"] is False
+    assert deployment.config["archives"] == str(tmp_path / "store" / "archives")
 
 
 def test_reads_an_operators_path_from_where_the_file_lies(reader: Reader, tmp_path: Path) -> None:
@@ -95,6 +97,19 @@ def test_allows_the_schemes_that_the_operator_names(tmp_path: Path) -> None:
     assert open_reader.read_model(model(source), None).config["source"] == source
     with pytest.raises(InvalidModel, match="with the setting `sources`"):
         closed_reader.read_model(model(source), None)
+
+
+@pytest.mark.parametrize("source", ["hf://org/name@" + "0" * 40, "package://numpy/core"])
+def test_fetches_no_code_because_a_request_says_so(source: str, tmp_path: Path) -> None:
+    """Archives run what they hold: only the operator's file may name one from elsewhere."""
+    reader = Reader(Settings(store=str(tmp_path)))
+    text = model(source).replace("embedder", "handler")
+
+    with pytest.raises(InvalidModel, match="which the operator fills"):
+        reader.read_model(text, None)
+    assert reader.read_model(text, tmp_path / "m.yaml").config["source"] == source
+    inside = reader.read_model(model("a.mar").replace("embedder", "handler"), None)
+    assert inside.config["source"] == str(tmp_path / "files" / "a.mar")
 
 
 def test_brings_models_and_functions_along(reader: Reader) -> None:

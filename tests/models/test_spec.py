@@ -41,6 +41,13 @@ def faults_of(data: object) -> list[str]:
     return [fault.message for fault in caught.value.faults]
 
 
+def test_lets_a_model_have_no_replica() -> None:
+    """It is registered, and loaded when somebody gives it one."""
+    data = {"name": "m", "kind": "llm", "source": "weights", "replicas": 0}
+
+    assert parse_model(Document(data=data), base=BASE).replicas == ReplicaPolicy(min=0, max=0)
+
+
 def test_reads_every_key() -> None:
     """Each key of a model file lands in its place in the deployment."""
     deployment = parse_model(Document(data=FULL), base=BASE)
@@ -122,7 +129,7 @@ def test_says_where_a_fault_is() -> None:
         ([], "mapping"),
         ({"name": "m"}, "'kind' is missing"),
         ({"name": "m", "kind": "lm"}, "'llm'"),
-        ({"name": "m", "kind": "oracle"}, "diffusion, embedder, function, index, llm, module"),
+        ({"name": "m", "kind": "oracle"}, "diffusion, embedder, function, handler, index, llm"),
         ({"kind": "llm"}, "'name' is missing"),
         ({"name": "m", "kind": "embedder"}, "'source' is missing"),
         ({"name": "m", "kind": "module", "source": "s3://bucket"}, "the sort 's3'"),

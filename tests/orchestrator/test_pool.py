@@ -718,6 +718,39 @@ async def test_scales_one_wish_after_the_other(make: Make) -> None:
     assert sum(not link.is_over for link in bench.links) == 2
 
 
+async def test_serves_nobody_without_a_replica_until_it_is_given_one(make: Make) -> None:
+    """None are wanted: nothing is started, tasks are refused at once, and it cannot be evicted."""
+    bench = make(replicas=ReplicaPolicy(min=0, max=0))
+    await bench.pool.start()
+    assert (bench.pool.state, bench.links) == ("empty", [])
+    assert not bench.pool.is_idle
+    with pytest.raises(NotServing, match="has no replica"):
+        bench.submit("a")
+    await bench.pool.scale(ReplicaPolicy(min=1, max=1))
+    assert bench.pool.state == "ready"
+    (task,) = bench.submit("b")
+    await settle()
+    bench.link.answer_all(text="B")
+    assert await task.outputs() == {"text": "B"}
+
+
+async def test_fails_what_waits_when_its_last_replica_is_taken_away(make: Make) -> None:
+    """What is in flight ends well; nobody would ever come for the rest."""
+    bench = make(ScriptedExecutor(max_tasks=1))
+    await bench.pool.start()
+    (first,) = bench.submit("a")
+    await settle()
+    scaling = asyncio.ensure_future(bench.pool.scale(ReplicaPolicy(min=0, max=0)))
+    await settle()
+    (second,) = bench.submit("b")
+    bench.link.answer_all(text="A")
+    await until(scaling.done)
+    assert await first.outputs() == {"text": "A"}
+    with pytest.raises(NotServing, match="has no replica"):
+        await second.outputs()
+    assert bench.pool.state == "empty"
+
+
 async def test_keeps_what_it_has_if_scaling_up_fails(make: Make) -> None:
     """A further replica that does not load is undone; the others go on serving."""
     bench = make()

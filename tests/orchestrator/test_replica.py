@@ -26,6 +26,7 @@ from torchloom.errors import (
 )
 from torchloom.replica import MAX_DEATHS, Replica
 from torchloom.replica_state import ReplicaState
+from torchloom.sample import Sample
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
 from torchloom.wire import Close
@@ -634,3 +635,14 @@ async def test_drains_at_once_if_it_is_not_serving(loading: _Bench) -> None:
         await starting
     await loading.replica.stop()
     assert loading.link.is_over
+
+
+async def test_adds_what_its_model_has_measured_to_the_readings(bench: _Bench) -> None:
+    """Samples belong to the model and its version."""
+    await bench.replica.start()
+    bench.link.measure(
+        Sample("a", "counter", "Count", {}, 2), Sample("a", "counter", "Count", {}, 1)
+    )
+    (reading,) = bench.stats.readings.snapshot()
+
+    assert (reading.model, reading.version, reading.value) == ("echo", 1, 3)

@@ -16,11 +16,14 @@ from torchloom.code_status import CodeStatus
 from torchloom.errors import (
     WIRE_ERRORS,
     Fault,
+    HandlerFailed,
     InvalidInput,
+    ModelLoadError,
     QueueFull,
     TaskFailed,
     TorchLoomError,
 )
+from torchloom.sample import Sample
 from torchloom.wire import (
     Admit,
     AnyFrame,
@@ -42,6 +45,7 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
+    Samples,
     encode,
     from_error,
     to_error,
@@ -75,6 +79,7 @@ FRAMES: list[Frame] = [
     Progress("loading", 0.5),
     Progress("compiling", None),
     Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"], [CodeStatus(part="all", state="none")]),
+    Samples([Sample("a", "gauge", "Count", {"b": "c"}, 0.5, "r1,r2")]),
     Code([CodeStatus(part="a", state="eager", pending=("int64 2x3",), failures=("no",))]),
     Broken(Error("ModelLoadError", "no", [])),
     Events(
@@ -263,6 +268,18 @@ def test_carries_errors_by_their_class(kind: type[TorchLoomError]) -> None:
     arrived = from_error(to_error(error))
     assert type(arrived) is kind
     assert (arrived.message, arrived.faults) == (error.message, error.faults)
+
+
+def test_keeps_a_status_that_is_the_errors_own() -> None:
+    """A handler decides with which status it fails; others have that of their class."""
+    failed = from_error(to_error(HandlerFailed("gone", cause="why", status=410)))
+    loaded = ModelLoadError("full")
+    loaded.status = 507  # type: ignore[misc]  # as its worker says
+    assert type(failed) is HandlerFailed
+    assert (failed.status, failed.faults) == (410, (Fault(message="why"),))
+    assert from_error(to_error(loaded)).status == 507
+    assert from_error(to_error(ModelLoadError("x"))).status == 500
+    assert from_error(to_error(HandlerFailed("x"))).status == 503
 
 
 def test_turns_other_errors_into_failures_of_the_task() -> None:

@@ -22,8 +22,19 @@ from torchloom import farewell, huge_pages
 from torchloom import worker as worker_module
 from torchloom.channel import Hangup
 from torchloom.code_status import CodeState, CodeStatus
-from torchloom.engine import BatchEngine, Engine, Event, Occupancy, Result, Room, Values, Work
+from torchloom.engine import (
+    BatchEngine,
+    Chunk,
+    Engine,
+    Event,
+    Occupancy,
+    Result,
+    Room,
+    Values,
+    Work,
+)
 from torchloom.errors import InvalidInput
+from torchloom.sample import Sample
 from torchloom.wire import (
     Admit,
     AnyFrame,
@@ -45,6 +56,7 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
+    Samples,
     encode,
 )
 from torchloom.worker import Worker, import_factory, open_engine
@@ -294,6 +306,54 @@ def test_sends_all_chunks_of_a_generator_in_order() -> None:
     texts = [e.data["text"] for e in script.events if isinstance(e, ChunkEvent) and e.id == 1]
     assert texts == words
     assert script.answers == {1: " ".join(words), 2: "TaskFailed: It would not."}
+
+
+class _Interjecting(_Recorder):
+    """Gives each task's chunk while its step goes on; the test looks at what was sent by then."""
+
+    script: _Script
+
+    def tell_through(self, tell: Callable[[Chunk], None]) -> None:
+        """Take the way out."""
+        self._tell_chunk = tell
+
+    def step(self) -> list[Event]:
+        """Tell first."""
+        for task_id in list(self._admitted):
+            self._tell_chunk(Chunk(task_id, {"text": "so far"}))
+        self.sent_within = list(self.script.events)
+        return super().step()
+
+
+def test_sends_what_comes_in_the_middle_of_a_step_at_once() -> None:
+    """A chunk that an engine gives while its step goes on leaves then, to whom wants chunks."""
+    engine = _Interjecting()
+    engine.script = _Script([_admit("a", wants_chunks=True), _admit("b", first=2)])
+    Worker(engine, engine.script).serve()
+
+    assert engine.sent_within == [ChunkEvent(1, {"text": "so far"})]
+    assert [type(event) for event in engine.script.events] == [
+        ChunkEvent,
+        ResultEvent,
+        ResultEvent,
+    ]
+
+
+class _Sampling(_Recorder):
+    """Measures each batch."""
+
+    def take_samples(self) -> list[Sample]:
+        """Give the size of the last batch, if it was no single one."""
+        size = len(self.batches[-1])
+        return [Sample("size", "gauge", "Count", {}, size)] if size > 1 else []
+
+
+def test_sends_what_the_model_has_measured() -> None:
+    """After each step the engine is asked; nothing is sent where there is nothing."""
+    script = _serve(_Sampling(), [_admit("a", "b")], [_admit("c", first=3)])
+
+    samples = [frame for frame in script.sent if isinstance(frame, Samples)]
+    assert samples == [Samples([Sample("size", "gauge", "Count", {}, 2)])]
 
 
 def test_does_not_try_again_what_has_begun_to_answer() -> None:

@@ -20,6 +20,11 @@ _COMMANDS: Mapping[str, str] = {
     "index": "index",
     "compile": "compile",
     "artefacts": "artefacts",
+    "torchserve": "torchserve",
+    "archive": "archive",
+    "workflow-archive": "workflow_archive",
+    "migrate": "migrate",
+    "alias": "alias",
     "workflows": "workflows",
     "models": "models",
     "devices": "devices",
@@ -32,6 +37,10 @@ _GROUPS = {
         {"name": "Serve", "commands": ["serve", "index", "compile", "artefacts", "devices"]},
         {"name": "Write workflows", "commands": ["check", "graph"]},
         {"name": "Talk to a server", "commands": ["run", "workflows", "models"]},
+        {
+            "name": "From TorchServe",
+            "commands": ["torchserve", "archive", "workflow-archive", "alias"],
+        },
         {"name": "This program", "commands": ["completion", "version"]},
     ]
 }
@@ -52,7 +61,7 @@ class Program(click.RichGroup):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"torchloom_api.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def invoke(self, ctx: click.Context) -> object:

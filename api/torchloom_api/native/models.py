@@ -113,8 +113,8 @@ async def ask_model(label: PathText, request: AnyRequest, service: ServiceParam)
 
 def _to_policy(body: ReplicasBody) -> ReplicaPolicy:
     most = body.min if body.max is None else body.max
-    if not 1 <= body.min <= most <= _MAX_REPLICAS:
-        message = f"'replicas' must hold 1 <= min <= max <= {_MAX_REPLICAS}."
+    if not 0 <= body.min <= most <= _MAX_REPLICAS:
+        message = f"'replicas' must hold 0 <= min <= max <= {_MAX_REPLICAS}."
         raise InvalidInput(message, faults=[Fault(message=message, pointer="/replicas")])
     return ReplicaPolicy(min=body.min, max=most)
 

@@ -100,6 +100,17 @@ async def test_scales_a_model(client: httpx.AsyncClient, register: Register) -> 
     assert len(response.json()["replicas"]) == 2
 
 
+async def test_takes_the_last_replica_away(client: httpx.AsyncClient, register: Register) -> None:
+    """The model stays registered, refuses work, and does not keep the server from being ready."""
+    await register(ECHO)
+    emptied = await client.patch("/api/models/echo", json={"replicas": {"min": 0}})
+    refused = await client.post("/api/models/echo/predict", json={"inputs": {}})
+
+    assert (emptied.json()["state"], emptied.json()["replicas"]) == ("empty", [])
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert (await client.get("/api/health/ready")).status_code == 200
+
+
 async def test_splits_traffic(client: httpx.AsyncClient, register: Register) -> None:
     """PATCH splits the requests between versions."""
     await register(ECHO, ECHO + "version: 2\n")
@@ -115,7 +126,7 @@ async def test_refuses_changes_that_make_no_sense(
     """Wrong numbers, unknown keys and what cannot be changed are refused, with the key."""
     await register(ECHO)
     for body, pointer in (
-        ({"replicas": {"min": 0}}, "/replicas"),
+        ({"replicas": {"min": -1}}, "/replicas"),
         ({"replicas": {"min": 3, "max": 2}}, "/replicas"),
         ({"replicas": {"min": 1_000_000}}, "/replicas"),
         ({"replicas": {"min": "two"}}, "/replicas/min"),

@@ -11,6 +11,7 @@ from torchloom.device import Device
 from torchloom.engine import Occupancy
 from torchloom.errors import TaskFailed, TorchLoomError
 from torchloom.executor import OnEnd, OnFrame
+from torchloom.sample import Sample
 from torchloom.wire import (
     Admit,
     Applied,
@@ -30,6 +31,7 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
+    Samples,
     WireEvent,
     encode,
     to_error,
@@ -120,6 +122,10 @@ class ScriptedLink:
         self.num_taken += 1
         reply = to_error(error) if error else None
         self._on_frame(Applied(asked[self.num_taken - 1], reply))
+
+    def measure(self, *samples: Sample) -> None:
+        """Tell what the model's code has measured."""
+        self._on_frame(Samples(list(samples)))
 
     @property
     def is_asked_to_close(self) -> bool:

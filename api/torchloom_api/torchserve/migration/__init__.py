@@ -1,0 +1,1 @@
+"""Migration: what a TorchServe installation has, in TorchLoom's files. Changes nothing of it."""

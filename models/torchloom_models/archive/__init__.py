@@ -1,0 +1,1 @@
+"""Archives of TorchServe (`.mar`): reading them, and running their handlers as engines."""

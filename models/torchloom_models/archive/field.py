@@ -1,0 +1,67 @@
+"""What the kind `handler` takes and gives, in JSON Schema's words. Imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+from torchloom.signature import Schema
+from torchloom_models.schema import BOOLEAN, OBJECT, STRING
+
+
+#: What turns the bodies of one protocol into what handlers take, and back.
+Envelope = Literal["body", "json", "kserve", "kservev2"]
+
+_BYTES: Schema = {**STRING, "contentEncoding": "base64"}
+
+_TEXTS: Schema = {"type": "object", "additionalProperties": STRING}
+
+_STATUS: Schema = {"type": "integer", "minimum": 100, "maximum": 599}
+
+PARAMS: Mapping[str, Schema] = {
+    "headers": {**_TEXTS, "description": "Headers of the request, in the client's spelling."},
+    "content_types": {**_TEXTS, "description": "The media type of each input, by its name."},
+    "request_id": {**STRING, "description": "What the handler is told; left out, one is made up."},
+    "is_explain": {**BOOLEAN, "default": False, "description": "Ask for an explanation."},
+    "is_describe": {
+        **BOOLEAN,
+        "default": False,
+        "description": "Ask what the model says of itself.",
+    },
+    "url_path": {
+        **STRING,
+        "default": "",
+        "description": "What follows the version in the address.",
+    },
+    "sequence_id": {**STRING, "default": "", "description": "The sequence that it belongs to."},
+}
+
+OUTPUTS: Mapping[str, Schema] = {
+    "body": {**_BYTES, "description": "What TorchServe would send."},
+    "content_type": {"type": ["string", "null"], "description": "As the handler has set it."},
+    "status": _STATUS,
+    "reason": {**STRING, "description": "The phrase that goes with the status."},
+    "headers": _TEXTS,
+    "value": {"description": "The handler's own item: JSON or text; null for bytes."},
+}
+
+CHUNKS: Schema = {"type": "object", "properties": {"data": OBJECT}}
+
+FIELDS: Mapping[str, Schema] = {
+    "handler": {
+        **STRING,
+        "minLength": 1,
+        "description": "In place of the archive's own: FILE.py, FILE:FUNCTION or a built-in name.",
+    },
+    "envelope": {"type": "string", "enum": list(get_args(Envelope))},
+    "model_name": {**STRING, "description": "What handlers are told in place of `name`."},
+    "model_version": {**STRING, "description": "What handlers are told in place of the archive's."},
+    "limit_image_pixels": {
+        **BOOLEAN,
+        "default": True,
+        "description": "Refuse pictures of so many pixels that they look like an attack.",
+    },
+}
+
+#: How many rows a handler is given at once, unless the archive or the model file says.
+BATCH_SIZE: Final = 1

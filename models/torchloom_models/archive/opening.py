@@ -1,0 +1,131 @@
+"""Opening an archive: unpack it, read what it says, import its handler, and make an engine of it.
+
+Runs in a worker process: the archive's folder becomes the process's own, and goes before all else
+where modules are looked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+from torchloom.deployment import Report
+from torchloom.device import Device
+from torchloom.errors import DeviceUnavailable, InvalidModel
+from torchloom_models.archive import alias, console
+from torchloom_models.archive.batching import AnyEngine, Batching
+from torchloom_models.archive.context import Context
+from torchloom_models.archive.entry import find_entry
+from torchloom_models.archive.envelope import wrap
+from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.requirements import has_own_packages, install, packages_of
+from torchloom_models.archive.unpacked import Unpacked, UnpackedStore
+from torchloom_models.archive.unpacking import is_archive
+from torchloom_models.source import resolve_source
+
+
+#: The version of TorchServe whose contract with handlers is kept.
+_SERVER_VERSION: Final = "0.12.0"
+
+
+def open_handler(config: Mapping[str, object], device: Device, report: Report) -> AnyEngine:
+    """Open an archive. Raises ModelLoadError, InvalidModel or DeviceUnavailable."""
+    source = resolve_source(str(config["source"]), report)
+    if not source.is_dir() and not is_archive(source):
+        message = (
+            f"{str(source)!r} is no archive: it is neither a zip (.mar) nor a .tar.gz, and was "
+            "perhaps cut short. Copy it again, or make it again with `torchloom archive`."
+        )
+        raise InvalidModel(message)
+    report("unpacking the archive", None)
+    unpacked = _store_of(config, source).open(source)
+    try:
+        return _open(config, device, report, source, unpacked)
+    except BaseException:
+        unpacked.close()
+        raise
+
+
+def _store_of(config: Mapping[str, object], source: Path) -> UnpackedStore:
+    """Give where archives are unpacked; with the packages that they ask for, if they may."""
+    root = config.get("archives")
+    folder = Path(str(root)) if root else Path(tempfile.gettempdir()) / "torchloom-archives"
+    if not config.get("install_requirements"):
+        return UnpackedStore(folder)
+
+    def finish(unpacked: Path) -> None:
+        files = ArchiveFiles.read(unpacked, source, handler=cast("str", config.get("handler")))
+        name = files.manifest.requirements_file
+        if name is not None:
+            model, has_venv = str(config.get("name")), has_own_packages(files.config)
+            install(unpacked, unpacked / name, model=model, has_venv=has_venv)
+
+    return UnpackedStore(folder, finish=finish, variant="requirements")
+
+
+def _refuse_to_install(files: ArchiveFiles, source: Path) -> None:
+    if source.is_dir() and files.manifest.requirements_file is not None:
+        message = (
+            f"{str(source)!r} is a folder, into which nothing is installed. Install what its "
+            "requirements list by yourself, or make a .mar of it."
+        )
+        raise InvalidModel(message)
+
+
+def _open(
+    config: Mapping[str, object],
+    device: Device,
+    report: Report,
+    source: Path,
+    unpacked: Unpacked,
+) -> AnyEngine:
+    handler = cast("str | None", config.get("handler"))
+    files = ArchiveFiles.read(unpacked.path.resolve(), source, handler=handler)
+    if config.get("install_requirements"):
+        _refuse_to_install(files, source)
+    place = _place_of(device, files.config)
+    batching = Batching.read(files.config, stated=config.get("max_size"))
+    context = Context(
+        str(config.get("model_name", config.get("name", files.manifest.name))),
+        str(files.folder),
+        files.manifest.document,
+        batching.size,
+        int(place.partition(":")[2]) if place != "cpu" else None,
+        _SERVER_VERSION,
+        bool(config.get("limit_image_pixels", True)),
+        None,
+        files.config,
+    )
+    _enter(files.folder)
+    report("loading the handler", None)
+    entry = find_entry(files.folder, handler or files.manifest.handler, context)
+    envelope = config.get("envelope", files.manifest.envelope)
+    if envelope:
+        entry = wrap(entry, str(envelope))
+    return batching.make_engine(entry, context, device=place, close=unpacked.close)
+
+
+def _enter(folder: Path) -> None:
+    """Make this process the archive's: its output, its folder, and its modules before others."""
+    console.take_over()
+    alias.install()
+    sys.path[:0] = [str(folder), *(str(each) for each in (packages_of(folder),) if each.is_dir())]
+    os.chdir(folder)
+
+
+def _place_of(device: Device, config: Mapping[str, object]) -> str:
+    """Give torch's name for the device; `auto` is what the archive asks for, or CUDA if there."""
+    from torchloom_models.hardware import place_of  # noqa: PLC0415 - costs seconds: torch
+
+    if device.kind == "openvino":
+        message = (
+            f"Handlers run on the CPU or on CUDA, not on {str(device)!r}: write `devices: [cpu]`."
+        )
+        raise DeviceUnavailable(message)
+    if device.kind == "auto" and config.get("deviceType") == "cpu":
+        return "cpu"
+    return place_of(device)

@@ -1,0 +1,72 @@
+"""Requirements: packages that an archive asks for, installed beside its files and nowhere else.
+
+Runs pip, which runs what it installs: only where the operator has allowed that.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from torchloom.errors import ModelLoadError
+
+
+_log = logging.getLogger(__name__)
+
+#: The environment of an archive that has one, in its folder.
+_VENV: Final = "venv"
+
+#: Of what pip says, as many characters are told: the last ones.
+_MAX_SAID: Final = 1000
+
+
+def install(folder: Path, file: Path, *, model: str, has_venv: bool) -> None:
+    """Install what a file of requirements lists. Raises ModelLoadError with pip's last line.
+
+    Without an environment of its own, everything lies among the archive's files; with one, only
+    what this server's packages do not have already.
+    """
+    if not file.is_file():
+        message = f"The requirements {file.name!r} of model {model!r} are not in the archive."
+        raise ModelLoadError(message)
+    if not has_venv:
+        pip = [sys.executable, "-m", "pip", "install", "-U", "-t", str(folder), "-r", str(file)]
+        _run(pip, folder, f"Custom pip package installation failed for model {model}")
+        return
+    made = [sys.executable, "-m", "venv", "--clear", str(folder / _VENV)]
+    _run(made, folder, f"Virtual environment creation failed for model {model}")
+    parents = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    link = packages_of(folder) / "parent.pth"
+    link.write_text("".join(f"{each}\n" for each in dict.fromkeys(parents)))
+    python = str(folder / _VENV / "bin" / "python")
+    only = ["--upgrade-strategy", "only-if-needed"]
+    pip = [python, "-m", "pip", "install", "-U", *only, "-r", str(file)]
+    _run(pip, folder, f"Custom pip package installation failed for model {model}")
+
+
+def has_own_packages(config: Mapping[str, object]) -> bool:
+    """Tell whether a configuration asks for an environment of the archive's own."""
+    return str(config.get("useVenv", False)).lower() == "true"
+
+
+def packages_of(folder: Path) -> Path:
+    """Give where the packages of an archive's own environment are."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return folder / _VENV / "lib" / version / "site-packages"
+
+
+def _run(command: list[str], folder: Path, failure: str) -> None:
+    done = subprocess.run(  # noqa: S603 - pip and venv of this interpreter, with the operator's leave
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    said = (done.stdout + done.stderr).decode(errors="replace").strip()
+    if done.returncode:
+        _log.error("%s: %s", failure, said)
+        last = said.rpartition("\n")[2]
+        raise ModelLoadError(f"{failure}: {last[-_MAX_SAID:]}")
+    _log.info("%s", said[-_MAX_SAID:])

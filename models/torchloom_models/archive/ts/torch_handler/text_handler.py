@@ -1,0 +1,75 @@
+"""`ts.torch_handler.text_handler`: what handlers of texts are made from."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from abc import ABC
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from torchloom.errors import ModelLoadError
+from torchloom_models.archive.ts.torch_handler.base_handler import BaseHandler
+
+
+_VOCABULARY: Final = "source_vocab.pt"
+
+_TAG = re.compile(r"<[^>]*>")
+_WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
+
+
+class TextHandler(BaseHandler, ABC):
+    """Brings a vocabulary, and the steps by which texts are cleaned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source_vocab: dict[str, int] = {}
+
+    def initialize(self, context: Any) -> None:
+        """Open the weights and the vocabulary."""
+        super().initialize(context)
+        self.source_vocab = self._load_vocabulary(self.get_source_vocab_path(context))
+
+    def get_source_vocab_path(self, context: Any) -> str:
+        """Give the file of the vocabulary."""
+        folder = Path(str(context.system_properties.get("model_dir")))
+        return str(folder / _VOCABULARY)
+
+    def _load_vocabulary(self, file: str) -> dict[str, int]:
+        """Read numbers by token. A pickled torchtext.Vocab is code, and refused."""
+        try:
+            loaded = torch.load(file, weights_only=True)
+        except Exception as error:
+            message = (
+                f"{_VOCABULARY} cannot be read as plain values: {error}. Save a dict of numbers by "
+                "token: torch.save(vocab.get_stoi(), 'source_vocab.pt')."
+            )
+            raise ModelLoadError(message) from error
+        tokens = (
+            dict(zip(loaded, range(len(loaded)), strict=True))
+            if isinstance(loaded, list)
+            else loaded
+        )
+        if not isinstance(tokens, dict):
+            message = f"{_VOCABULARY} is a {type(loaded).__name__}, not a dict of numbers by token."
+            raise ModelLoadError(message)
+        return tokens
+
+    def _remove_html_tags(self, text: str) -> str:
+        return _TAG.sub("", text)
+
+    def _lowercase_text(self, text: str) -> str:
+        return text.lower()
+
+    def _remove_accented_characters(self, text: str) -> str:
+        plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore")
+        return plain.decode("utf-8", "ignore")
+
+    def _remove_punctuation(self, text: str) -> str:
+        return text.translate(str.maketrans("", "", string.punctuation))
+
+    def _tokenize(self, text: str) -> list[str]:
+        return _WORD.findall(text)

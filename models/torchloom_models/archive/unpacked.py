@@ -1,0 +1,131 @@
+"""UnpackedStore: archives unpacked, each once, for as long as a worker uses it.
+
+Workers of one archive share its folder. Each holds a lock that the system lets go of when a process
+ends, however it ends; the last one removes the folder, and whoever opens an archive removes what
+was left behind. Knows no handler.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from torchloom_models.archive.manifest import stem_of
+from torchloom_models.archive.unpacking import unpack
+from torchloom_models.artefact import digest_of_text
+
+
+#: Of an archive's name, as much goes into that of its folder.
+_MAX_STEM: Final = 64
+
+
+class Unpacked:
+    """A folder in use. `path` holds the archive's files."""
+
+    def __init__(self, path: Path, lock: int | None) -> None:
+        self.path = path
+        self._lock = lock
+
+    def close(self) -> None:
+        """Let go of it; the last one removes it. What was not unpacked stays."""
+        if self._lock is None:
+            return
+        lock, self._lock = self._lock, None
+        if _try_lock(lock):
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(lock)
+
+
+class UnpackedStore:
+    """A folder of unpacked archives, which several processes share.
+
+    `finish` adds what belongs to an archive once it is unpacked; `variant` tells such folders from
+    those without.
+    """
+
+    def __init__(
+        self, root: Path, *, finish: Callable[[Path], None] | None = None, variant: str = ""
+    ) -> None:
+        self._root = root
+        self._finish = finish
+        self._variant = variant
+
+    def open(self, source: Path) -> Unpacked:
+        """Give the files of an archive; a folder is used as it lies there.
+
+        Raises what `unpack` does, and FileNotFoundError.
+        """
+        if source.is_dir():
+            return Unpacked(source, None)
+        self._root.mkdir(parents=True, exist_ok=True)
+        name = _name(source, self._variant)
+        lock = os.open(self._root / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._hold(source, name, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+        self._sweep(name)
+        return Unpacked(self._root / name, lock)
+
+    def _hold(self, source: Path, name: str, lock: int) -> None:
+        """Take a share of the lock with the folder there. Whoever is alone unpacks."""
+        while True:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if (self._root / name).is_dir():
+                return
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (self._root / name).is_dir():
+                self._fill(source, name)
+
+    def _fill(self, source: Path, name: str) -> None:
+        """Unpack beside, then move into place: a folder is whole, or not there."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}.part.", dir=self._root))
+        try:
+            unpack(source, folder)
+            if self._finish is not None:
+                self._finish(folder)
+            folder.replace(self._root / name)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _sweep(self, own: str) -> None:
+        """Remove what processes have left behind that were killed."""
+        for file in self._root.glob("*.lock"):
+            name = file.name.removesuffix(".lock")
+            if name == own:
+                continue
+            lock = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+            if _try_lock(lock):
+                for folder in (self._root / name, *self._root.glob(f"{name}.part.*")):
+                    shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _try_lock(lock: int) -> bool:
+    """Take a lock for this process alone, where nobody else has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _name(source: Path, variant: str) -> str:
+    """Name the folder of an archive: another one, or another state of it, has another name."""
+    found = source.stat()
+    state = (
+        str(source.resolve()),
+        str(found.st_size),
+        str(found.st_mtime_ns),
+        str(found.st_ino),
+        variant,
+    )
+    stem = "".join(each if each.isalnum() else "_" for each in stem_of(source))[:_MAX_STEM]
+    return f"{stem}-{digest_of_text(*state)}"

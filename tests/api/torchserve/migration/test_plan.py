@@ -1,0 +1,174 @@
+"""A whole installation to TorchLoom's files, and the notes of what was lost."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import pytest
+import yaml
+
+from torchloom.document import Document
+from torchloom_api.settings import Settings
+from torchloom_api.torchserve.config_loading import load_config
+from torchloom_api.torchserve.migration.plan import Plan, make_plan
+from torchloom_api.torchserve.migration.writing import CannotMigrate, write_plan
+from torchloom_api.torchserve.snapshot import Snapshot
+from torchloom_api.torchserve.startup_model import StartupModel
+
+
+Make = Callable[..., Path]
+
+SPECIFICATION = "models: {m1: {url: a-1.0.mar}}\ndag: {pre: [m1]}\n"
+
+
+def _plan(store: Path, text: str = "") -> Plan:
+    return make_plan(
+        load_config(text), model_store=store, workflow_store=store, target=store.parent / "out"
+    )
+
+
+def _names(plan: Plan) -> set[str]:
+    return {str(place) for place in plan.documents}
+
+
+def _notes(plan: Plan) -> str:
+    return "\n".join(map(str, plan.notes))
+
+
+def test_takes_all_of_a_store(make_model: Make, make_workflow: Make, store: Path) -> None:
+    """Without load_models every archive counts; each version has a file of its own."""
+    make_model("a")
+    make_model("a", "2.0")
+    make_model("b", archive_format="no-archive")
+    make_workflow("w", SPECIFICATION)
+    (store / "notes.txt").write_text("")
+    (store / ".hidden").mkdir()
+    plan = _plan(store)
+    assert _names(plan) == {
+        "torchloom.yaml",
+        *("models/a-1.yaml", "models/a-2.yaml", "models/b-1.yaml"),
+        *("models/w__m1.yaml", "models/w__pre.yaml", "workflows/w.yaml"),
+    }
+
+
+def test_takes_what_the_configuration_loads(make_model: Make, store: Path) -> None:
+    """load_models names archives, and models by other names; what is not there is noted."""
+    make_model("a")
+    make_model("b")
+    plan = _plan(store, "load_models=c=a-1.0.mar,gone.mar,https://h/x.mar")
+    assert _names(plan) == {"torchloom.yaml", "models/c-1.yaml"}
+    assert "gone.mar: left out: it is not in the model store." in _notes(plan)
+    assert "https://h/x.mar: left out: download it" in _notes(plan)
+
+
+def test_takes_what_a_snapshot_holds(make_model: Make, store: Path) -> None:
+    """A snapshot is what the server really had, names and workers included."""
+    make_model("a")
+    make_model("b")
+    model = StartupModel(mar_name="a-1.0.mar", default_version=True, min_workers=3, max_workers=3)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    snapshot = Snapshot.take({"other": {"1.0": model}}, moment="startup", now=now)
+    plan = _plan(store, snapshot.write({"load_models": "all"}, now=now))
+    assert _names(plan) == {"torchloom.yaml", "models/other-1.yaml"}
+    document = plan.documents[PurePosixPath("models/other-1.yaml")]
+    assert document["replicas"] == {"min": 3, "max": 3}
+
+
+def test_notes_versions_that_change(make_model: Make, store: Path) -> None:
+    """A version that is no whole number gets one; the default version has to be routed to."""
+    make_model("a", "1.0")
+    make_model("a", "1.5")
+    models = {"a": {"1.5": {"marName": "a-1.5.mar", "defaultVersion": True}}}
+    plan = _plan(store, f"models={json.dumps(models)}")
+    assert plan.documents[PurePosixPath("models/a-2.yaml")]["model_version"] == "1.5"
+    assert "a-1.5.mar: its version '1.5' is 2 here" in _notes(plan)
+    assert "a-1.5.mar: it was the default version: route calls without" in _notes(plan)
+
+
+def test_leaves_out_what_cannot_be(make_model: Make, make_workflow: Make, store: Path) -> None:
+    """Broken archives, doubles, and workflows that never ran are noted; the rest is done."""
+    make_model("a").rename(store / "b.mar")
+    make_model("a")
+    (store / "broken.mar").write_bytes(b"x")
+    make_workflow("loop", "models: {}\ndag: {a: [b], b: [a]}\n")
+    make_workflow("bare", "models: {}\ndag: {a: [b]}\n", handler=False)
+    plan = _plan(store)
+    assert _names(plan) == {"torchloom.yaml", "models/a-1.yaml"}
+    notes = _notes(plan)
+    assert "b.mar: left out: a-1.0.mar is version 1.0 of 'a' too." in notes
+    assert "broken.mar: left out: it cannot be opened" in notes
+    assert "loop.war: left out: its dag leads back" in notes
+    assert "bare.war: left out: it has no handler that could hold a, b." in notes
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", ""])
+def test_lets_no_name_lead_elsewhere(store: Path, name: str) -> None:
+    """The name in a manifest becomes a file's: one that leads out of the folder is left out."""
+    with zipfile.ZipFile(store / "bad.mar", "w") as archive:
+        manifest = {"model": {"modelName": name or "..", "handler": "h.py"}}
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+    plan = _plan(store)
+    assert _names(plan) == {"torchloom.yaml"}
+    assert "can be no name" in _notes(plan)
+
+
+def test_writes_settings_that_the_server_takes(store: Path) -> None:
+    """Ports and sizes come over; every other key that was given is noted, secrets without value."""
+    text = (
+        "inference_address=http://0.0.0.0:8085\nmanagement_address=unix:/tmp/a\n"
+        "max_request_size=99\n"
+        "keystore_pass=geheim\ncors_allowed_origin=*\nio_ratio=50\nenable_model_api=true\n"
+    )
+    plan = _plan(store, text)
+    settings = dict(plan.documents[PurePosixPath("torchloom.yaml")])
+    assert settings == {
+        "inference": "0.0.0.0:8085",
+        "metrics": "127.0.0.1:8082",
+        "max_body_bytes": 99,
+    }
+    assert Settings.load(document=Document(data={**settings, "allow_open": True}))
+    notes = _notes(plan)
+    assert "`cors_allowed_origin=*` is not carried over" in notes
+    assert "`management_address=unix:/tmp/a` is not carried over" in notes
+    assert notes.count("io_ratio") == 1
+    assert "keystore_pass=…" in notes
+    assert "geheim" not in notes
+
+
+def test_says_where_https_ends(store: Path) -> None:
+    """TorchLoom speaks plain HTTP behind a proxy."""
+    assert "put a proxy with the certificate there" in _notes(
+        _plan(store, "inference_address=https://0.0.0.0")
+    )
+
+
+def test_writes_all_or_nothing(make_model: Make, make_workflow: Make, store: Path) -> None:
+    """The new folder holds YAML, unpacked functions and the notes; it is never half there."""
+    make_model("a")
+    make_workflow("w", SPECIFICATION)
+    target = store.parent / "out"
+    write_plan(_plan(store), target)
+    files = {str(file.relative_to(target)) for file in target.rglob("*") if file.is_file()}
+    assert files == {
+        *("MIGRATION.md", "torchloom.yaml", "models/a-1.yaml", "models/w__m1.yaml"),
+        *("models/w__pre.yaml", "workflows/w.yaml", "workflows/w/h.py", "workflows/w/spec.yaml"),
+    }
+    function = yaml.safe_load((target / "models/w__pre.yaml").read_text())
+    assert function["source"] == str(target / "workflows" / "w")
+    assert "## w.war" in (target / "MIGRATION.md").read_text()
+    with pytest.raises(CannotMigrate, match="is there already"):
+        write_plan(_plan(store), target)
+
+
+def test_unpacks_nothing_that_leads_elsewhere(make_workflow: Make, store: Path) -> None:
+    """A hostile archive ends the migration, and nothing is left behind."""
+    path = make_workflow("w", "models: {}\ndag: {a: [b]}\n")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../evil.py", "")
+    with pytest.raises(CannotMigrate, match="leads elsewhere"):
+        write_plan(_plan(store), store.parent / "out")
+    assert {each.name for each in store.parent.iterdir()} == {"h.py", "spec.yaml", "store"}

@@ -1,0 +1,202 @@
+"""Continuous, sequence and asynchronous batching, as archives ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from model_fakes.archives import make_mar
+
+from torchloom.engine import Chunk, Event, Failure, Result, Work
+from torchloom.errors import HandlerFailed, InvalidModel
+from torchloom_models.archive.batching import AnyEngine, Batching
+
+
+#: Opens an archive with the keys of a model file.
+Open = Callable[..., AnyEngine]
+
+
+def open_with(open_archive: Open, tmp_path: Path, handler: str, config: str) -> AnyEngine:
+    """Open an archive around a handler, with a configuration."""
+    name = handler.removesuffix(".py")
+    return open_archive(make_mar(tmp_path, name, handler, {"model-config.yaml": config}))
+
+
+def told(events: list[Event]) -> list[tuple[int, type, object]]:
+    """Give the task, the sort, and the handler's item of each event."""
+    found: list[tuple[int, type, object]] = []
+    for event in events:
+        if isinstance(event, Chunk):
+            data = event.data["data"]
+            assert isinstance(data, dict)
+            found.append((event.task_id, Chunk, data["value"]))
+        elif isinstance(event, Result):
+            found.append((event.task_id, Result, event.outputs["value"]))
+    return found
+
+
+def test_lets_requests_come_and_go_between_calls(open_archive: Open, tmp_path: Path) -> None:
+    """A request stays as long as its answers say that more follows; others join meanwhile."""
+    engine = open_with(
+        open_archive, tmp_path, "continuous.py", "batchSize: 4\ncontinuousBatching: true\n"
+    )
+    engine.admit(Work(1, {"body": b"2"}))
+    first = told(list(engine.step()))
+    engine.admit(Work(2, {"body": b"0"}))
+    second = told(list(engine.step()))
+    third = told(list(engine.step()))
+
+    assert engine.room().is_continuous
+    assert first == [(1, Chunk, [2, 1])]
+    assert second == [(1, Chunk, [1, 2]), (2, Result, [0, 2])]
+    assert third == [(1, Result, [0, 1])]
+    assert list(engine.step()) == []
+
+
+def test_forgets_a_request_whose_client_has_left(open_archive: Open, tmp_path: Path) -> None:
+    """The next call is without it."""
+    engine = open_with(
+        open_archive, tmp_path, "continuous.py", "batchSize: 4\ncontinuousBatching: true\n"
+    )
+    engine.admit(Work(1, {"body": b"5"}))
+    list(engine.step())
+    engine.cancel(1)
+    engine.admit(Work(2, {"body": b"0"}))
+
+    assert told(list(engine.step())) == [(2, Result, [0, 1])]
+
+
+SEQUENCES = "sequenceBatching: true\nbatchSize: 4\nmaxNumSequence: 2\nmaxSequenceJobQueueSize: 4\n"
+
+
+def sequence(own: str, *, is_start: bool = False) -> dict[str, object]:
+    """Give the params of a request of a sequence."""
+    start = {"ts_request_sequence_start": "true"} if is_start else {}
+    return {"headers": {"ts_request_sequence_id": own, **start}}
+
+
+def test_works_on_one_request_of_each_sequence_at_a_time(
+    open_archive: Open, tmp_path: Path
+) -> None:
+    """Those of one sequence go in their order; those of others beside them."""
+    engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
+    engine.admit(Work(1, {"body": 1}, sequence("a", is_start=True)))
+    engine.admit(Work(2, {"body": 2}, sequence("a")))
+    engine.admit(Work(3, {"body": 10}, sequence("b", is_start=True)))
+
+    assert told(list(engine.step())) == [(1, Result, [1, 2]), (3, Result, [10, 2])]
+    assert told(list(engine.step())) == [(2, Result, [3, 1])]
+
+
+def test_makes_a_sequence_of_a_request_that_names_none(open_archive: Open, tmp_path: Path) -> None:
+    """Its id is told by the answer, and ends with it where the handler says so."""
+    engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
+    engine.admit(Work(1, {"body": 7}))
+    (event,) = engine.step()
+    assert isinstance(event, Result)
+    headers = event.outputs["headers"]
+    assert isinstance(headers, dict)
+    own = headers["ts_request_sequence_id"]
+    engine.admit(Work(2, {"body": 0}, sequence(own)))
+    last = told(list(engine.step()))
+
+    assert own.startswith("ts-seq-")
+    assert last == [(2, Result, [7, 1])]
+    with pytest.raises(HandlerFailed, match="is not open") as caught:
+        engine.admit(Work(3, {"body": 1}, sequence(own)))
+    assert caught.value.status == 503
+
+
+def test_refuses_more_sequences_than_there_may_be(open_archive: Open, tmp_path: Path) -> None:
+    """One that is cancelled before it has begun makes room again."""
+    engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
+    for number, own in enumerate("ab"):
+        engine.admit(Work(number, {"body": 1}, sequence(own, is_start=True)))
+
+    with pytest.raises(HandlerFailed, match="2 sequences are open"):
+        engine.admit(Work(2, {"body": 1}, sequence("c", is_start=True)))
+    engine.cancel(0)
+    engine.admit(Work(3, {"body": 1}, sequence("c", is_start=True)))
+
+
+ASYNC = "asyncCommunication: true\n"
+
+
+def settle(engine: AnyEngine, num_events: int) -> list[Event]:
+    """Step until so many events have come."""
+    events: list[Event] = []
+    while len(events) < num_events:
+        events += engine.step()
+    return events
+
+
+def test_lets_coroutines_go_on_together(open_archive: Open, tmp_path: Path) -> None:
+    """Each waits for the other here; each has a context of its own, and streams."""
+    engine = open_with(open_archive, tmp_path, "coroutine.py", ASYNC)
+    engine.admit(Work(1, {"body": "a"}))
+    begun = settle(engine, 1)
+    engine.admit(Work(2, {"body": "b"}))
+    ended = settle(engine, 3)
+    results = {each.task_id: each for each in ended if isinstance(each, Result)}
+
+    assert engine.room().is_continuous
+    assert told(begun) == [(1, Chunk, "begun a")]
+    assert told(ended)[0] == (2, Chunk, "begun b")
+    assert {number: each.outputs["value"] for number, each in results.items()} == {1: "a", 2: "b"}
+    assert results[1].outputs["headers"] == {"X-Body": "a"}
+
+
+def test_fails_a_coroutine_alone(open_archive: Open, tmp_path: Path) -> None:
+    """What it raises is told as of any handler."""
+    engine = open_with(open_archive, tmp_path, "coroutine.py", ASYNC)
+    engine.admit(Work(1, {"body": "fail"}))
+    engine.admit(Work(2, {"body": "many"}))
+    events = settle(engine, 2)
+
+    messages = [each.error.message for each in events if isinstance(each, Failure)]
+    assert messages == ["Prediction failed", "number of batch response mismatched"]
+
+
+def test_cancels_a_coroutine(open_archive: Open, tmp_path: Path) -> None:
+    """Where the client has left, the handler is told where it waits."""
+    engine = open_with(open_archive, tmp_path, "coroutine.py", ASYNC)
+    engine.admit(Work(1, {"body": "forever"}))
+    assert list(engine.step()) == []
+    engine.cancel(1)
+    engine.cancel(1)
+
+    assert list(engine.step()) == []
+
+
+def test_reads_what_a_configuration_says() -> None:
+    """Times are milliseconds there; texts stand for yes and no, too."""
+    plain = Batching.read({})
+    said = Batching.read(
+        {
+            "batchSize": "8",
+            "sequenceBatching": True,
+            "continuousBatching": "true",
+            "maxNumSequence": 3,
+            "sequenceMaxIdleMSec": 500,
+            "sequenceTimeoutMSec": 2000,
+        }
+    )
+
+    assert (plain.size, plain.is_continuous, plain.sequences, plain.loop) == (1, False, None, None)
+    assert (said.size, said.is_continuous) == (8, True)
+    assert said.sequences is not None
+    assert (said.sequences.most, said.sequences.max_idle_s, said.sequences.max_life_s) == (
+        3,
+        0.5,
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("maxNumSequence", 0), ("sequenceMaxIdleMSec", "x"), ("batchSize", -1)]
+)
+def test_refuses_numbers_that_cannot_be(key: str, value: object) -> None:
+    """The message names the key."""
+    with pytest.raises(InvalidModel, match=f"`{key}`"):
+        Batching.read({"sequenceBatching": True, key: value})
