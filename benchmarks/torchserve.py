@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
-import os
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -254,9 +252,9 @@ def recovery(bench: Bench, report: Report) -> None:
 
 
 async def _outage(side: Side, model: str) -> Outage:
-    pid = side.worker_pids(model)[0]
-    url = f"{side.url}/predictions/{model}"
-    return await watch(url, partial(os.kill, pid, signal.SIGKILL), clients=8, before_s=1, after_s=7)
+    side.wait_for_workers(model, 2 if model == "spare" else 1)
+    url, worker = f"{side.url}/predictions/{model}", side.find_worker(model)
+    return await watch(url, worker.kill, clients=8, before_s=1, after_s=7)
 
 
 PARTS: Mapping[str, Callable[[Bench, Report], None]] = {

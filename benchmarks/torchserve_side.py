@@ -151,10 +151,30 @@ class Side:
                 total += process.memory_full_info().pss
         return total / 2**20
 
-    def worker_pids(self, model: str) -> list[int]:
-        """Give a model's worker processes, as the management port tells them."""
+    def find_worker(self, model: str) -> psutil.Process:
+        """Give the first worker of a model. Raises RuntimeError where that is no process of ours.
+
+        The management port says which it is, and of a worker that is not up yet TorchServe says
+        -1, which to `kill` means every process of the machine: so it is looked for among the
+        server's own.
+        """
         about = httpx.get(f"{self.urls['management']}/models/{model}").raise_for_status().json()
-        return [worker["pid"] for worker in about[0]["workers"]]
+        pid = about[0]["workers"][0]["pid"]
+        ours = {process.pid: process for process in self.processes()[1:]}
+        if pid not in ours:
+            raise RuntimeError(f"The first worker of {model!r} has pid {pid}: no process of ours.")
+        return ours[pid]
+
+    def wait_for_workers(self, model: str, count: int) -> None:
+        """Wait until so many workers of a model are ready."""
+        end = time.perf_counter() + _START_TIMEOUT_S
+        while time.perf_counter() < end:
+            about = httpx.get(f"{self.urls['management']}/models/{model}").raise_for_status().json()
+            workers = about[0]["workers"]
+            if sum(worker["status"] == "READY" for worker in workers) >= count:
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{model!r} has not {count} ready workers: {self.last_words()}")
 
     def end(self) -> None:
         """End it, and whatever it has started."""
