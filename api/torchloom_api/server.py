@@ -18,6 +18,7 @@ from typing import Final
 
 import uvicorn
 import uvloop
+from litestar.types import ASGIApp
 
 from torchloom.pool import OnProgress
 from torchloom_api.app import create_app, open_service
@@ -77,7 +78,7 @@ async def serve(
 ) -> None:
     """Serve until a signal, on the running event loop."""
     keys = keys or KeyRing()
-    with _signalled() as stop, _bound(settings) as sockets:
+    with signalled() as stop, _bound(settings) as sockets:
         async with (
             open_service(settings, keys=keys, on_progress=on_progress) as service,
             _listening(service, sockets),
@@ -116,7 +117,7 @@ async def _start(service: Service, files: Sequence[Path], stop: asyncio.Event) -
 
 
 @contextmanager
-def _signalled() -> Iterator[asyncio.Event]:
+def signalled() -> Iterator[asyncio.Event]:
     """Give an event that the first signal sets; the second ends the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -172,7 +173,7 @@ async def _listening(
     listeners: dict[asyncio.Task[None], Listener] = {}
     async with app.lifespan():
         for address, scopes in settings.listeners.items():
-            listener = Listener(_to_config(Edge(service, app, scopes), settings))
+            listener = Listener(to_config(Edge(service, app, scopes), settings))
             task = asyncio.create_task(listener.serve([sockets[address]]))
             listeners[task] = listener
         try:
@@ -183,15 +184,24 @@ async def _listening(
             await asyncio.gather(*listeners)
 
 
-def _to_config(edge: Edge, settings: Settings) -> uvicorn.Config:
+def to_config(
+    app: ASGIApp,
+    settings: Settings,
+    *,
+    protocol: type[asyncio.Protocol] | None = None,
+    has_date: bool = True,
+) -> uvicorn.Config:
+    """Configure one listener; without a `protocol` it is HTTP/1.1 as we guard it."""
+    limits = {"max_header_s": settings.max_header_s, "max_stall_s": settings.max_stall_s}
     return uvicorn.Config(
-        edge,
-        http=guard(max_header_s=settings.max_header_s, max_stall_s=settings.max_stall_s),
+        app,
+        http=protocol or guard(**limits),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=has_date,
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,

@@ -100,6 +100,12 @@ class Config:
     enable_model_api: bool = _key(read.read_bool, "false")
     enable_envvars_config: bool = _key(read.read_bool, "false")
 
+    # TorchLoom's own, each for what TorchServe does in a way that somebody may rely on.
+    queue_full_429: bool = _key(read.read_bool, "false")
+    auth_401: bool = _key(read.read_bool, "false")
+    ping_without_token: bool = _key(read.read_bool, "false")
+    query_to_handlers: bool = _key(read.read_bool, "false")
+
     ts_open_inference_protocol: bool = _key(read.read_oip, "false")
     ts_header_key_sequence_id: str = _key(read.read_text, "ts_request_sequence_id")
     ts_header_key_sequence_start: str = _key(read.read_text, "ts_request_sequence_start")

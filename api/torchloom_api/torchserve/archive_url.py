@@ -1,0 +1,107 @@
+"""ArchiveUrl: where an archive lies that a registration names, by TorchServe's rules.
+
+A name is one of the model store; a URL is fetched into it first. Knows no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from torchloom_api.torchserve.download import Download, DownloadFailed, HostRefused
+from torchloom_api.torchserve.frontend_error import FrontendError, internal
+from torchloom_api.torchserve.frontend_settings import FrontendSettings
+
+
+_log = logging.getLogger(__name__)
+
+_URL: Final = re.compile(r"(https?|file)://.*", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An archive on this machine. `is_fetched`: it came from a URL, and goes with its model."""
+
+    path: Path
+    is_fetched: bool = False
+
+
+class ArchiveFinder:
+    """Finds archives for registrations. Whatever is wrong with a URL is told in TorchServe's words.
+
+    `noun` and `kind` name what is looked for.
+    """
+
+    def __init__(
+        self,
+        store: Path | None,
+        settings: FrontendSettings,
+        *,
+        noun: str = "Model",
+        kind: str = "ModelNotFoundException",
+        absent: str = "Model not found at",
+    ) -> None:
+        self._store = None if store is None else store.resolve()
+        self._noun = noun
+        self._kind = kind
+        self._absent = absent
+        patterns = [each for text in settings.allowed_urls for each in text.split(",")]
+        self._allowed = [re.compile(each.strip(), re.IGNORECASE) for each in patterns if each]
+        is_default = settings.allowed_urls == FrontendSettings().allowed_urls
+        self._download = Download(self._is_allowed, is_private_allowed=not is_default)
+
+    async def find(self, url: str) -> Found:
+        """Give the archive. Raises FrontendError."""
+        if self._store is None:
+            raise self._refuse(f"{self._noun} store has not been configured.")
+        if not url:
+            raise self._refuse("empty url")
+        if ".." in url:
+            raise self._refuse(f"Relative path is not allowed in url: {url}")
+        if _URL.fullmatch(url):
+            return await self._fetch(url, self._store)
+        path = self._store / url
+        if "\0" in url or not path.exists() or not self._is_inside(path):
+            raise self._refuse(f"{self._absent}: {url}")
+        return Found(path=path)
+
+    def _is_inside(self, path: Path) -> bool:
+        """Tell whether a path is of the store; what the operator has linked there is."""
+        assert self._store is not None
+        return path.is_relative_to(self._store) and path != self._store
+
+    async def _fetch(self, url: str, store: Path) -> Found:
+        if not self._is_allowed(url):
+            raise self._refuse(f"Given URL {url} does not match any allowed URL(s)")
+        name = unquote(urlsplit(url).path).rpartition("/")[2]
+        failed = FrontendError(
+            400, "DownloadArchiveException", f"Failed to download archive from: {url}"
+        )
+        if not name or "\0" in name:
+            raise failed
+        target = store / name
+        if target.exists():
+            raise internal(f"{self._noun} file already exists {name}")
+        try:
+            await asyncio.to_thread(self._download.fetch, url, target)
+        except FileExistsError:
+            raise internal(f"{self._noun} file already exists {name}") from None
+        except HostRefused as error:
+            _log.warning("%s is not fetched: %s (property allowed_urls)", url, error)
+            text = f"Given URL {url} does not match any allowed URL(s)"
+            raise self._refuse(text) from None
+        except DownloadFailed as error:
+            _log.warning("%s cannot be fetched: %s", url, error)
+            raise failed from None
+        return Found(path=target, is_fetched=True)
+
+    def _is_allowed(self, url: str) -> bool:
+        return any(pattern.fullmatch(url) for pattern in self._allowed)
+
+    def _refuse(self, message: str) -> FrontendError:
+        return FrontendError(404, self._kind, message)

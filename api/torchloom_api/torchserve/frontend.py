@@ -1,0 +1,96 @@
+"""Frontend: what every route of TorchServe's API works with. Knows no route."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from torchloom_api.service import Service
+from torchloom_api.torchserve.catalog import Catalog, Served
+from torchloom_api.torchserve.frontend_error import Header
+from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.gate import Gate
+from torchloom_api.torchserve.registration import Registration
+
+
+#: States of a replica in which a worker is there, or soon will be.
+_LIVING: Final = frozenset({"ready", "starting", "waiting"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A request that has been answered, for logs and counters."""
+
+    client: str
+    method: str
+    uri: str
+    http_version: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """A prediction that is over. `version`: as it was asked for, None where it was not."""
+
+    model: str
+    version: str | None
+    request_id: str
+    status: int
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Frontend:
+    """The parts. What watches (logs, metrics) is told through the lists of listeners.
+
+    `metrics_page` writes what `/metrics` answers, given the names that are asked for.
+    """
+
+    settings: FrontendSettings
+    service: Service
+    catalog: Catalog
+    gate: Gate
+    registration: Registration
+    #: Names of models that were to be served from the start, and are not.
+    failed_at_startup: set[str] = field(default_factory=set)
+    on_answered: list[Callable[[Answered], None]] = field(default_factory=list)
+    on_predicted: list[Callable[[Predicted], None]] = field(default_factory=list)
+    metrics_page: Callable[[Sequence[str]], bytes] = lambda _: b""
+    now: Callable[[], float] = time.monotonic
+    #: Since when a model has had too few workers, by name, as `/ping` has seen it.
+    _short_since: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def extra_headers(self) -> Sequence[Header]:
+        """Give what the operator adds to each answer."""
+        settings = self.settings
+        named: Mapping[str, str | None] = {
+            "access-control-allow-origin": settings.cors_allowed_origin,
+            "access-control-allow-methods": settings.cors_allowed_methods,
+            "access-control-allow-headers": settings.cors_allowed_headers,
+        }
+        return [(name, value) for name, value in named.items() if value]
+
+    def is_healthy(self) -> bool:
+        """Tell whether every model's default version has its workers, or will soon again."""
+        if not self.service.is_started or self.service.orchestrator.is_draining:
+            return False
+        defaults = [self.catalog.find(name) for name in self.catalog.names()]
+        sound = [self._has_workers(each) for each in defaults if not each.is_loading]
+        return all(sound) and not self.failed_at_startup
+
+    def _has_workers(self, served: Served) -> bool:
+        status = self.catalog.status(served)
+        if status is None or status.state == "evicted":
+            return True
+        states = [replica.state for replica in status.replicas]
+        wanted = served.limits.min_workers
+        if states.count("ready") >= wanted:
+            self._short_since.pop(served.name, None)
+            return True
+        since = self._short_since.setdefault(served.name, self.now())
+        is_recovering = self.now() - since < served.limits.max_retry_timeout_s
+        return is_recovering and sum(state in _LIVING for state in states) >= wanted

@@ -1,0 +1,231 @@
+"""Prediction: a request to a handler, and what it answers: whole, or in parts as they come.
+
+Knows no route: whoever calls says which model is meant, and how it is spoken of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError
+from torchloom.event_log import EventLog
+from torchloom.run import RunOptions
+from torchloom_api.exchange import ClientGone
+from torchloom_api.presence import Presence
+from torchloom_api.torchserve.answer import Answer
+from torchloom_api.torchserve.catalog import Served
+from torchloom_api.torchserve.form import read_form
+from torchloom_api.torchserve.frontend import Frontend, Predicted
+from torchloom_api.torchserve.frontend_error import (
+    FrontendError,
+    internal,
+    to_frontend_error,
+    unavailable,
+)
+from torchloom_api.torchserve.reply import Reply
+from torchloom_api.torchserve.request import Request
+
+
+#: Says that further parts follow.
+_STREAM_NEXT: Final = ("ts_stream_next", "true")
+
+_SEQUENCE_ID: Final = "ts_request_sequence_id"
+
+_CHUNK: Final = "chunk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What is asked of a model. `version`: as the path has it; None means the default one."""
+
+    model: str
+    version: str | None = None
+    url_path: str = ""
+    is_explain: bool = False
+    with_query: bool = False
+
+
+async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call) -> Answer | None:
+    """Ask a model. Gives the answer, or None where it was sent in parts. Raises FrontendError."""
+    served = frontend.catalog.find(call.model, call.version)
+    started = frontend.now()
+    status = 0
+    try:
+        answer = await _ask(frontend, request, reply, call, served)
+        status = reply.exchange.status if answer is None else answer.status
+    except FrontendError as error:
+        status = error.status
+        raise
+    finally:
+        told = Predicted(
+            model=served.name,
+            version=call.version,
+            request_id=request.id,
+            status=status,
+            seconds=frontend.now() - started,
+        )
+        for listen in frontend.on_predicted:
+            listen(told)
+    return answer
+
+
+async def _ask(
+    frontend: Frontend, request: Request, reply: Reply, call: Call, served: Served
+) -> Answer | None:
+    settings = frontend.settings
+    form = read_form(
+        request,
+        with_query=call.with_query or settings.query_to_handlers,
+        is_decoded=settings.decode_input_request,
+    )
+    params: dict[str, object] = {
+        "headers": dict(request.headers),
+        "content_types": dict(form.content_types),
+        "request_id": request.id,
+    }
+    if call.is_explain:
+        params["is_explain"] = True
+    if call.url_path:
+        params["url_path"] = call.url_path
+    sequence_id = request.header(_SEQUENCE_ID)
+    if sequence_id:
+        params["sequence_id"] = sequence_id
+    prediction = _Prediction(frontend, served, form.fields, params)
+    with Presence(reply.exchange, prediction.cancel) as presence:
+        try:
+            return await _deliver(frontend, request, reply, call, prediction)
+        except asyncio.CancelledError:
+            if presence.has_left:
+                raise ClientGone from None
+            raise
+        finally:
+            prediction.cancel()
+
+
+async def _deliver(
+    frontend: Frontend, request: Request, reply: Reply, call: Call, prediction: _Prediction
+) -> Answer | None:
+    """Send parts as they come, if there are any; give the whole answer otherwise."""
+    has_begun = False
+    async for outputs in prediction.parts():
+        if has_begun:
+            await reply.write(_body(outputs))
+        else:
+            part = to_answer(outputs, frontend.settings.max_response_size)
+            await reply.begin(_with_header(part, _STREAM_NEXT))
+        has_begun = True
+    try:
+        outputs = await prediction.outputs()
+    except TorchLoomError as error:
+        if has_begun:
+            raise  # the connection is cut: the status cannot be taken back
+        raise _say(error, request, call, frontend) from error
+    if not has_begun:
+        return to_answer(outputs, frontend.settings.max_response_size)
+    await reply.write(_body(outputs), is_last=True)
+    return None
+
+
+class _Prediction:
+    """A call to a model that is under way, and the parts of its answer so far."""
+
+    def __init__(
+        self,
+        frontend: Frontend,
+        served: Served,
+        inputs: Mapping[str, object],
+        params: Mapping[str, object],
+    ) -> None:
+        self._log = EventLog()
+        timeout_s = served.limits.client_timeout_ms / 1000 or None
+        self._task = asyncio.get_running_loop().create_task(
+            frontend.service.orchestrator.predict(
+                served.name,
+                inputs,
+                params,
+                version=served.number,
+                sink=lambda chunk: self._log.add(_CHUNK, chunk),
+                options=RunOptions(timeout_s=timeout_s),
+            )
+        )
+        self._task.add_done_callback(lambda _: self._log.close())
+
+    async def parts(self) -> AsyncIterator[Mapping[str, object]]:
+        """Give the parts as they come; ends with the call."""
+        async for event in self._log.follow():
+            yield cast("Mapping[str, object]", event.data["data"])
+
+    async def outputs(self) -> Mapping[str, object]:
+        """Give the last part, or the whole. Raises what the call raises."""
+        return await self._task
+
+    def cancel(self) -> None:
+        """Give it up, if it is not over."""
+        self._task.cancel()
+
+
+def to_answer(outputs: Mapping[str, object], max_bytes: int) -> Answer:
+    """Make an answer of what a handler has given. Raises FrontendError where it is too large."""
+    body = _body(outputs)
+    if len(body) > max_bytes:
+        raise internal("Worker died.")
+    headers = cast("Mapping[str, str]", outputs.get("headers") or {})
+    content_type = outputs.get("content_type")
+    return Answer(
+        status=_status(outputs.get("status")),
+        reason=str(outputs.get("reason") or ""),
+        body=body,
+        content_type=content_type if isinstance(content_type, str) else None,
+        headers=tuple(headers.items()),
+    )
+
+
+def _status(value: object) -> int:
+    """Give the status that a handler has set, if HTTP has it."""
+    return value if isinstance(value, int) and 200 <= value < 600 else 200  # noqa: PLR2004 - HTTP
+
+
+def _body(outputs: Mapping[str, object]) -> bytes:
+    body = outputs.get("body", b"")
+    assert isinstance(body, bytes | bytearray | memoryview), "the contract of handlers"
+    return bytes(body)
+
+
+def _with_header(answer: Answer, header: tuple[str, str]) -> Answer:
+    others = [each for each in answer.headers if each[0].lower() != header[0]]
+    return Answer(
+        status=answer.status,
+        reason=answer.reason,
+        body=answer.body,
+        content_type=answer.content_type,
+        headers=(*others, header),
+    )
+
+
+def _say(error: TorchLoomError, request: Request, call: Call, frontend: Frontend) -> FrontendError:
+    """Say why there is no answer, in TorchServe's words."""
+    if isinstance(error, QueueFull) and frontend.settings.queue_full_429:
+        seconds = max(1, round(error.retry_after_s or 1.0))
+        message = f'Model "{call.model}" has as many requests waiting as it may. Try again later.'
+        return FrontendError(
+            429, "ServiceUnavailableException", message, headers=[("Retry-After", str(seconds))]
+        )
+    if isinstance(error, DeadlineExceeded):
+        message = "The request waited for longer than clientTimeoutInMills."
+        return FrontendError(408, "RequestTimeoutException", message)
+    if isinstance(error, QueueFull | NotServing):
+        return no_worker(call.model, call.version)
+    return to_frontend_error(error, request.id)
+
+
+def no_worker(model: str, version: str | None) -> FrontendError:
+    """Say that nobody takes the request: there is no worker, or too much waits for them."""
+    which = f'Model "{model}"' + (f' Version "{version}"' if version else "")
+    return unavailable(
+        f"{which} has no worker to serve inference request. Please use scale workers API to add "
+        "workers. If this is a sequence inference, please check if it is closed, or expired; or "
+        "exceeds maxSequenceJobQueueSize"
+    )

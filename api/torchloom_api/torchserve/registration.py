@@ -1,0 +1,237 @@
+"""Registration: an archive becomes a model of the one registry, or leaves nothing behind.
+
+Knows the order of TorchServe's checks and its words; how a model is loaded is the registrar's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from torchloom.errors import (
+    Conflict,
+    InvalidModel,
+    ModelLoadError,
+    NotServing,
+    OutOfMemory,
+    TorchLoomError,
+)
+from torchloom_api.registrar import Registrar
+from torchloom_api.torchserve.archive_url import ArchiveFinder, Found
+from torchloom_api.torchserve.catalog import HANDLER, Catalog, Served
+from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
+from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
+from torchloom_api.torchserve.parameters import Parameters
+from torchloom_api.torchserve.worker_place import choose_devices, count_each
+from torchloom_models.archive.files import ArchiveFiles
+
+
+_log = logging.getLogger(__name__)
+
+_RUNTIMES: Final = frozenset({"python", "python3", "LSP"})
+
+_OUT_OF_MEMORY: Final = 507
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a registration asks for. What is None is the archive's to say."""
+
+    url: str
+    name: str | None = None
+    version: str | None = None
+    handler: str | None = None
+    runtime: str | None = None
+    wish: Wish = field(default_factory=Wish)
+    is_synchronous: bool = True
+    is_at_startup: bool = False
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> Order:
+        """Read it. Raises FrontendError for what cannot be."""
+        url = parameters.text("url")
+        if url is None:
+            raise bad_request("Parameter url is required.")
+        runtime = parameters.text("runtime")
+        if runtime is not None and runtime not in _RUNTIMES:
+            raise bad_request(f"Invalid RuntimeType value: {runtime}")
+        return cls(
+            url=url,
+            name=parameters.text("model_name") or None,
+            handler=parameters.text("handler") or None,
+            runtime=runtime,
+            wish=Wish(
+                initial_workers=parameters.number("initial_workers"),
+                batch_size=parameters.number("batch_size"),
+                max_batch_delay_ms=parameters.number("max_batch_delay"),
+                response_timeout_s=_positive(parameters.number("response_timeout")),
+                startup_timeout_s=_positive(parameters.number("startup_timeout")),
+            ),
+            is_synchronous=parameters.flag("synchronous", default=True),
+        )
+
+
+def _positive(value: int | None) -> int | None:
+    return value if value is not None and value > 0 else None
+
+
+class Registration:
+    """Registers archives. One that nobody waits for is undone all the same where it fails.
+
+    `gpus`: the numbers of the GPUs that workers may use.
+    """
+
+    def __init__(
+        self,
+        settings: FrontendSettings,
+        catalog: Catalog,
+        registrar: Registrar,
+        *,
+        finder: ArchiveFinder | None = None,
+        gpus: Sequence[int] = (),
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._registrar = registrar
+        self._finder = finder or ArchiveFinder(settings.model_store, settings)
+        self._gpus = gpus
+        self._loading: set[asyncio.Task[None]] = set()
+
+    async def register(self, order: Order) -> Served:
+        """Register. Returns when its workers are there, or are being started, as it is asked.
+
+        Raises FrontendError, with nothing left behind.
+        """
+        found = await self._finder.find(order.url)
+        try:
+            served, document = await self._read(order, found)
+            self._catalog.put(served)
+        except BaseException:
+            _forget_file(found)
+            raise
+        loading = asyncio.get_running_loop().create_task(self._load(served, document, found.path))
+        self._loading.add(loading)
+        loading.add_done_callback(self._end)
+        if order.is_synchronous or not served.limits.min_workers:
+            await asyncio.shield(loading)
+        return served
+
+    async def close(self) -> None:
+        """Give up what is still being loaded."""
+        for task in self._loading:
+            task.cancel()
+        await asyncio.gather(*self._loading, return_exceptions=True)
+
+    def _end(self, loading: asyncio.Task[None]) -> None:
+        self._loading.discard(loading)
+        if not loading.cancelled():
+            loading.exception()  # who waits for it is told; else the log has it
+
+    async def _read(self, order: Order, found: Found) -> tuple[Served, dict[str, object]]:
+        settings = self._settings
+        handler = order.handler or settings.default_service_handler
+        try:
+            glance = await asyncio.to_thread(ArchiveFiles.glance, found.path, handler=handler)
+        except (InvalidModel, ModelLoadError) as error:
+            raise FrontendError(400, "InvalidModelException", error.message) from error
+        manifest = glance.manifest
+        name = order.name or manifest.name
+        version = order.version or manifest.version
+        limits = decide_limits(order.wish, glance.config, settings)
+        number = self._catalog.free_number(name, version)
+        served = Served(
+            name=name,
+            version=version,
+            number=number,
+            url=order.url,
+            limits=limits,
+            runtime=order.runtime or manifest.runtime,
+            is_at_startup=order.is_at_startup,
+            is_loading=True,
+            fetched=found.path if found.is_fetched else None,
+        )
+        document: dict[str, object] = {
+            "name": name,
+            "version": number,
+            "kind": HANDLER,
+            "source": str(found.path),
+            "model_version": version,
+            "limit_image_pixels": settings.limit_max_image_pixels,
+            **_policies(limits, choose_devices(limits, self._gpus)),
+        }
+        # What the archive says is its engine's to read, who may make more of it than one number.
+        if order.wish.batch_size is not None and not glance.config.get("asyncCommunication"):
+            document["batching"] = {
+                "max_size": limits.batch_size,
+                "max_wait_s": _wait_s(limits),
+            }
+        if order.handler:
+            document["handler"] = order.handler
+        envelope = manifest.envelope or settings.service_envelope
+        if envelope:
+            document["envelope"] = envelope
+        return served, document
+
+    def startup_workers(self) -> int:
+        """Give how many workers a model has that is there from the start and does not say."""
+        return self._settings.default_workers_per_model or len(self._gpus) or os.cpu_count() or 1
+
+    async def _load(self, served: Served, document: Mapping[str, object], path: Path) -> None:
+        """Load it, as many workers as it is to have; whatever fails, nothing of it is left."""
+        text = msgspec.json.encode(document)
+        try:
+            async with asyncio.timeout(served.limits.startup_timeout_s):
+                await self._registrar.add_model(text, file=path)
+        except BaseException as error:
+            served.is_loading = False
+            self._catalog.drop(served)
+            if served.fetched is not None:
+                served.fetched.unlink(missing_ok=True)
+            if isinstance(error, TorchLoomError | TimeoutError):
+                said = _say(served, error)
+                _log.error("%s %s is not registered: %s", served.name, served.version, error)
+                raise said from error
+            raise
+        served.is_loading = False
+        self._catalog.tell_default(served.name)
+        self._catalog.on_change()
+
+
+def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
+    least = count_each(limits.min_workers, len(devices))
+    return {
+        "devices": list(devices),
+        "replicas": {"min": least, "max": max(count_each(limits.max_workers, len(devices)), 1)},
+        "batching": {"max_wait_s": _wait_s(limits)},
+        "queue": {"max_size": min(limits.job_queue_size, 1_000_000)},
+    }
+
+
+def _wait_s(limits: Limits) -> float:
+    return min(limits.max_batch_delay_ms / 1000, 3600.0)
+
+
+def _say(served: Served, error: TorchLoomError | TimeoutError) -> FrontendError:
+    """Say why an archive does not serve."""
+    if isinstance(error, InvalidModel):
+        return FrontendError(400, "InvalidModelException", error.message)
+    if isinstance(error, Conflict):
+        return FrontendError(409, "ConflictStatusException", error.message)
+    if isinstance(error, NotServing):
+        return FrontendError(503, "ServiceUnavailableException", error.message)
+    is_memory = isinstance(error, OutOfMemory) or getattr(error, "status", 0) == _OUT_OF_MEMORY
+    message = f"Failed to start workers for model {served.name} version: {served.version}"
+    return internal(message, _OUT_OF_MEMORY if is_memory else 500)
+
+
+def _forget_file(found: Found) -> None:
+    if found.is_fetched:
+        found.path.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""Reply: answers go out with the headers that all of TorchServe's have, in its order.
+
+Knows no route. One Reply answers one request.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, cast
+
+from torchloom_api.exchange import Exchange
+from torchloom_api.torchserve.answer import Answer
+from torchloom_api.torchserve.frontend_error import Header
+from torchloom_api.torchserve.protocol import HEAD_KEY, Head
+
+
+_log = logging.getLogger(__name__)
+
+_FRESH: Final[Sequence[Header]] = (
+    ("Pragma", "no-cache"),
+    ("Cache-Control", "no-cache; no-store, must-revalidate, private"),
+    ("Expires", "Thu, 01 Jan 1970 00:00:00 UTC"),
+)
+
+_FIRST_ERROR: Final = 400
+
+#: What may stand in a header that a handler has set; any other would cut the answer in two.
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+
+#: What is said of the connection and of the length is not for handlers to say.
+_OURS: Final = frozenset({"content-length", "transfer-encoding", "connection", "x-request-id"})
+
+
+class Reply:
+    """Sends one answer, whole or in parts. `extra`: what the operator adds to each."""
+
+    def __init__(self, exchange: Exchange, extra: Sequence[Header] = (), *, closes: bool) -> None:
+        self._exchange = exchange
+        self._extra = extra
+        self._closes = closes or _is_last(exchange)
+
+    @property
+    def exchange(self) -> Exchange:
+        """Give what is answered."""
+        return self._exchange
+
+    async def send(self, answer: Answer) -> None:
+        """Send a whole answer."""
+        length = ("content-length", str(len(answer.body)))
+        await self._begin(answer, [length])
+        await self._exchange.write(answer.body, is_last=True)
+
+    async def begin(self, answer: Answer) -> None:
+        """Begin an answer whose parts are written as they come: status and headers."""
+        await self._begin(answer, [("transfer-encoding", "chunked")])
+        if answer.body:
+            await self._exchange.write(answer.body)
+
+    async def write(self, body: bytes, *, is_last: bool = False) -> None:
+        """Send a part."""
+        await self._exchange.write(body, is_last=is_last)
+
+    async def _begin(self, answer: Answer, length: Sequence[Header]) -> None:
+        exchange = self._exchange
+        headers = [*length] if answer.is_bare else [*self._headers(answer), *length]
+        is_over = self._closes or (answer.status >= _FIRST_ERROR and not answer.is_bare)
+        if is_over or not answer.is_bare:
+            headers.append(("connection", "close" if is_over else "keep-alive"))
+        head = cast("Mapping[str, object]", exchange.scope).get(HEAD_KEY)
+        if isinstance(head, Head):
+            head.respell(answer.phrase, [name for name, _ in headers])
+        exchange.status = answer.status
+        encoded = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers]
+        await exchange.send(
+            {"type": "http.response.start", "status": answer.status, "headers": encoded}
+        )
+
+    def _headers(self, answer: Answer) -> Iterable[Header]:
+        yield from (header for header in answer.headers if self._is_sound(header))
+        if answer.content_type and self._is_sound(("content-type", answer.content_type)):
+            yield ("content-type", answer.content_type)
+        yield ("x-request-id", self._exchange.id)
+        yield from _FRESH
+        yield from self._extra
+
+    def _is_sound(self, header: Header) -> bool:
+        name, value = header
+        if name.lower() in _OURS:
+            return False
+        is_sound = bool(_NAME.fullmatch(name) and _VALUE.fullmatch(value) and _is_latin(value))
+        if not is_sound:
+            _log.warning("request %s: the header %r is left out", self._exchange.id, name[:80])
+        return is_sound
+
+
+def _is_latin(text: str) -> bool:
+    return all(ord(each) <= 0xFF for each in text)  # noqa: PLR2004 - the last of latin-1
+
+
+def _is_last(exchange: Exchange) -> bool:
+    """Tell whether the client, or its version of HTTP, wants no other answer on this connection."""
+    is_old = exchange.scope["http_version"] == "1.0"
+    return is_old or b"close" in exchange.headers.get(b"connection", b"").lower()

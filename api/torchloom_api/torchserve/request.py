@@ -1,0 +1,72 @@
+"""Request: what a client of TorchServe's API asks, read whole. Knows no route.
+
+A body that is too large is refused before anything else is looked at, as TorchServe does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import parse_qsl
+
+from torchloom_api.body import BodyLimit, read_body
+from torchloom_api.exchange import Exchange
+from torchloom_api.torchserve.protocol import HEAD_KEY, Head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request. `headers` keep the client's spelling; `segments` are the parts of the path."""
+
+    method: str
+    path: str
+    segments: tuple[str, ...]
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    body: bytes
+    id: str
+
+    @property
+    def content_type(self) -> str:
+        """Give the media type of the body, or an empty text."""
+        return self.header("content-type") or ""
+
+    def header(self, name: str) -> str | None:
+        """Give a header, however it is spelled."""
+        lower = name.lower()
+        return next((v for key, v in self.headers.items() if key.lower() == lower), None)
+
+    def parameter(self, name: str) -> str | None:
+        """Give a parameter of the query; of several, the first."""
+        return next((value for key, value in self.query if key == name), None)
+
+
+def split_path(path: str) -> tuple[str, ...]:
+    """Give the parts of a path; empty ones at its end do not count."""
+    parts = path.split("/")[1:]
+    while parts and not parts[-1]:
+        parts.pop()
+    return tuple(parts)
+
+
+def spelled_headers(exchange: Exchange) -> dict[str, str]:
+    """Give a request's headers in the client's spelling; of several of a name, the last."""
+    head = cast("Mapping[str, object]", exchange.scope).get(HEAD_KEY)
+    pairs = head.headers if isinstance(head, Head) else exchange.scope["headers"]
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+
+
+async def read_request(exchange: Exchange, limit: BodyLimit) -> Request:
+    """Read it whole. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
+    body = await read_body(exchange, limit)
+    query = exchange.scope["query_string"].decode("latin-1")
+    return Request(
+        method=exchange.scope["method"],
+        path=exchange.path,
+        segments=split_path(exchange.path),
+        query=parse_qsl(query, keep_blank_values=True),
+        headers=spelled_headers(exchange),
+        body=body,
+        id=exchange.id,
+    )

@@ -1,0 +1,202 @@
+"""serve_torchserve: TorchServe's three ports and the native API, in one process, over one registry.
+
+Opens the ports, loads what is to be there from the start, and ends as the native server does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvloop
+
+from torchloom.device import Device
+from torchloom.pool import OnProgress
+from torchloom_api.app import create_app, open_service
+from torchloom_api.edge import Edge
+from torchloom_api.key_ring import KeyRing
+from torchloom_api.machine import find_memories
+from torchloom_api.reader import Reader
+from torchloom_api.server import Listener, signalled, to_config
+from torchloom_api.service import Service
+from torchloom_api.settings import Settings
+from torchloom_api.torchserve.catalog import Catalog
+from torchloom_api.torchserve.door import Door, Port
+from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.gate import Gate, TokenRing
+from torchloom_api.torchserve.listen import Place, bound, places
+from torchloom_api.torchserve.opening import to_frontend_settings
+from torchloom_api.torchserve.protocol import guard_spelled
+from torchloom_api.torchserve.registration import Registration
+from torchloom_api.torchserve.settings import TorchServeSettings
+from torchloom_api.torchserve.startup import load_startup_models
+from torchloom_api.torchserve.token_file import TokenFile
+
+
+_log = logging.getLogger(__name__)
+
+_MINUTE_S: Final = 60.0
+
+#: Is told the frontend, to watch it, before the first request.
+OnOpen = Callable[[Frontend], None]
+
+#: Is told where each port answers, once all that is to be there from the start serves.
+OnReady = Callable[[Mapping[Port, str]], None]
+
+
+def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
+    """Serve what the command line says until a signal; `on_ready` is called once all serves."""
+    run_torchserve(to_frontend_settings(settings), on_ready=lambda _: on_ready())
+
+
+def run_torchserve(
+    settings: FrontendSettings,
+    *,
+    on_progress: OnProgress | None = None,
+    on_open: OnOpen | None = None,
+    on_ready: OnReady | None = None,
+) -> None:
+    """Serve until a signal. Raises InvalidSettings for what keeps the server from starting."""
+    serving = serve_torchserve(
+        settings, on_progress=on_progress, on_open=on_open, on_ready=on_ready
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving)
+
+
+async def serve_torchserve(
+    settings: FrontendSettings,
+    *,
+    on_progress: OnProgress | None = None,
+    on_open: OnOpen | None = None,
+    on_ready: OnReady | None = None,
+) -> None:
+    """Serve until a signal, on the running event loop."""
+    with signalled() as stop:
+        async with open_frontend(settings, on_progress=on_progress, on_open=on_open) as opened:
+            frontend, urls = opened
+            starting = asyncio.create_task(start(frontend))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                if on_ready is not None:
+                    on_ready(urls)
+                await stopping
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.wait({starting, stopping})
+            await frontend.service.orchestrator.drain(settings.grace_s)
+
+
+async def start(frontend: Frontend) -> None:
+    """Bring into service what the native store holds, and the models of the start."""
+    await frontend.service.restoration.start([])
+    await frontend.service.adapters.restore()
+    await load_startup_models(frontend)
+    frontend.service.is_started = True
+
+
+@asynccontextmanager
+async def open_frontend(
+    settings: FrontendSettings,
+    *,
+    make_reader: Callable[[Settings], Reader] = Reader,
+    on_progress: OnProgress | None = None,
+    on_open: OnOpen | None = None,
+) -> AsyncIterator[tuple[Frontend, Mapping[Port, str]]]:
+    """Answer on every port; nothing is loaded yet. At the end, all is ended and closed."""
+    settings.check()
+    tokens = None
+    if not settings.disable_token_authorization:
+        life_s = settings.token_expiration_min * _MINUTE_S
+        tokens = TokenFile(settings.key_file, life_s=life_s)
+    keys = KeyRing() if tokens is None else TokenRing(tokens)
+    native = native_settings(settings)
+    try:
+        with bound(settings) as sockets:
+            async with open_service(
+                native, keys=keys, reader=make_reader(native), on_progress=on_progress
+            ) as service:
+                frontend = await _make_frontend(settings, service, tokens)
+                if on_open is not None:
+                    on_open(frontend)
+                async with _listening(frontend, sockets):
+                    yield frontend, _urls(settings, sockets)
+                await frontend.registration.close()
+    finally:
+        if tokens is not None:
+            tokens.remove()
+
+
+def native_settings(settings: FrontendSettings) -> Settings:
+    """Give what the native API on the same ports works with."""
+    return Settings(
+        store=settings.store,
+        max_body_bytes=max(settings.max_request_size, 32 * 1024 * 1024),
+        allow_open=True,
+        grace_s=settings.grace_s,
+    )
+
+
+async def _make_frontend(
+    settings: FrontendSettings, service: Service, tokens: TokenFile | None
+) -> Frontend:
+    catalog = Catalog(service.orchestrator, first_worker_id=settings.initial_worker_port)
+    gpus = await _find_gpus(settings.number_of_gpu)
+    page = service.metrics.render
+    return Frontend(
+        settings=settings,
+        service=service,
+        catalog=catalog,
+        gate=Gate(tokens, is_401=settings.auth_401),
+        registration=Registration(settings, catalog, service.registrar, gpus=gpus),
+        metrics_page=(lambda _: b"") if settings.metrics_mode == "log" else (lambda _: page()),
+    )
+
+
+async def _find_gpus(most: int | None) -> list[int]:
+    devices = [Device.parse(view.device) for view in await find_memories()]
+    numbers = [int(each.unit or 0) for each in devices if each.kind == "cuda"]
+    return numbers if most is None else numbers[:most]
+
+
+@asynccontextmanager
+async def _listening(
+    frontend: Frontend, sockets: Mapping[Place, socket.socket]
+) -> AsyncIterator[None]:
+    service = frontend.service
+    app = create_app(service)
+    native = service.settings
+    protocol = guard_spelled(max_header_s=native.max_header_s, max_stall_s=native.max_stall_s)
+    listeners: dict[asyncio.Task[None], Listener] = {}
+    async with app.lifespan():
+        for place, ports in places(frontend.settings).items():
+            scopes = _scopes(ports, is_model_api=frontend.settings.enable_model_api)
+            door = Door(frontend, Edge(service, app, scopes), ports)
+            listener = Listener(to_config(door, native, protocol=protocol, has_date=False))
+            listeners[asyncio.create_task(listener.serve([sockets[place]]))] = listener
+        try:
+            yield
+        finally:
+            for listener in listeners.values():
+                listener.should_exit = True
+            await asyncio.gather(*listeners)
+
+
+def _scopes(ports: frozenset[Port], *, is_model_api: bool) -> frozenset[str]:
+    """Give the native API's scopes on a place: none to register where TorchServe has none."""
+    return frozenset(port for port in ports if port != "management" or is_model_api)
+
+
+def _urls(settings: FrontendSettings, sockets: Mapping[Place, socket.socket]) -> dict[Port, str]:
+    return {
+        port: place.url(sockets[place])
+        for place, ports in places(settings).items()
+        for port in ports
+    }

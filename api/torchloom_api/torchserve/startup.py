@@ -1,0 +1,113 @@
+"""Startup: the models that are served from the start. One that fails is told; the others serve.
+
+Knows which files of the model store are meant, and nothing of how they are registered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from torchloom_api.settings import InvalidSettings
+from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.frontend_error import FrontendError
+from torchloom_api.torchserve.frontend_settings import FrontendSettings, StartupVersion
+from torchloom_api.torchserve.limits import Wish
+from torchloom_api.torchserve.registration import Order
+
+
+_log = logging.getLogger(__name__)
+
+_ALL: Final = "all"
+_ENDINGS: Final = (".mar", ".model", ".tar.gz")
+
+
+async def load_startup_models(frontend: Frontend) -> None:
+    """Register every model that is to be there from the start, side by side.
+
+    Raises InvalidSettings where a snapshot names an archive that is not there.
+    """
+    orders = list(_orders(frontend))
+    async with asyncio.TaskGroup() as group:
+        for order in orders:
+            group.create_task(_load(frontend, order))
+    for name, versions in (frontend.settings.restored or {}).items():
+        for version, said in versions.items():
+            found = [v for v in frontend.catalog.served() if (v.name, v.version) == (name, version)]
+            if said.is_default and found:
+                frontend.catalog.set_default(found[0])
+
+
+async def _load(frontend: Frontend, order: Order) -> None:
+    try:
+        await frontend.registration.register(order)
+    except FrontendError as error:
+        _log.error("Failed to load model: %s: %s", order.url, error.message)
+        frontend.failed_at_startup.add(order.url)
+
+
+def _orders(frontend: Frontend) -> Iterator[Order]:
+    settings = frontend.settings
+    workers = frontend.registration.startup_workers()
+    if settings.restored is not None:
+        for name, versions in settings.restored.items():
+            for version, said in versions.items():
+                _require(settings, said.file)
+                yield _order(said.file, workers, said, name=name, version=version)
+        return
+    for entry in _entries(settings):
+        given, _, file = entry.rpartition("=")
+        yield _order(file, workers, _configured(settings, given or None, file), name=given or None)
+
+
+def _entries(settings: FrontendSettings) -> Iterator[str]:
+    """Give what is to be loaded: names of files, or `NAME=FILE`."""
+    if _ALL not in [each.lower() for each in settings.load_models]:
+        yield from settings.load_models
+        return
+    store = settings.model_store
+    for path in sorted(store.iterdir()) if store is not None else ():
+        is_folder = path.is_dir() and not path.name.startswith(".")
+        if is_folder or path.name.endswith(_ENDINGS):
+            yield path.name
+
+
+def _configured(settings: FrontendSettings, name: str | None, file: str) -> StartupVersion | None:
+    """Find what the property `models` says of a file, by its own name or the model's."""
+    for model, versions in settings.models.items():
+        for said in versions.values():
+            if said.file == file and name in (None, model):
+                return said
+    return None
+
+
+def _require(settings: FrontendSettings, file: str) -> None:
+    store = settings.model_store
+    if "://" not in file and (store is None or not (store / file).exists()):
+        message = (
+            f"The snapshot names the archive {file!r}, which is not in the model store. Put it "
+            "there, or start with --no-config-snapshots."
+        )
+        raise InvalidSettings(message)
+
+
+def _order(
+    file: str,
+    workers: int,
+    said: StartupVersion | None,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+) -> Order:
+    least = said.min_workers if said is not None else None
+    wish = Wish(
+        initial_workers=workers if least is None else least,
+        max_workers=None if said is None else said.max_workers,
+        batch_size=None if said is None else said.batch_size,
+        max_batch_delay_ms=None if said is None else said.max_batch_delay_ms,
+        response_timeout_s=None if said is None else said.response_timeout_s,
+        startup_timeout_s=None if said is None else said.startup_timeout_s,
+    )
+    return Order(url=file, name=name, version=version, wish=wish, is_at_startup=True)

@@ -1,0 +1,27 @@
+"""WorkerPlace: on which devices a model's workers go, and how many to each. Asks no device.
+
+TorchServe counts a model's workers in all, the registry on each device. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torchloom_api.torchserve.limits import Limits
+
+
+def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
+    """Name the devices: the archive's GPUs, or all, no more than there are workers; or the CPU.
+
+    `gpus`: the numbers of those that may be used.
+    """
+    if limits.device_type == "cpu" or not gpus:
+        return ["cpu"]
+    wanted = [each for each in limits.device_ids if each in gpus] or list(gpus)
+    count = max(limits.min_workers, 1)
+    return [f"cuda:{each}" for each in wanted[:count]]
+
+
+def count_each(workers: int, num_devices: int) -> int:
+    """Give how many workers each device runs; rounded up, where they are no multiple."""
+    return -(-workers // num_devices)

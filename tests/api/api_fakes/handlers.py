@@ -1,0 +1,169 @@
+"""A handler's engine for the tests of TorchServe's API: it keeps the contract, and runs no archive.
+
+What it is to do stands in the header `do`: `status 418`, `raise`, `stream 3`, ….
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.engine import Chunk, Engine, Event, Failure, Result, Room, Work
+from torchloom.errors import HandlerFailed, ModelLoadError, TaskFailed
+from torchloom_api.reader import Reader
+
+
+#: What an answer of the engine holds where nothing else is asked for.
+PLAIN = {"content_type": None, "status": 200, "reason": "", "headers": {}}
+
+#: Lets go of the engines that hang, and of those that load slowly.
+release = threading.Event()
+
+#: Is set when an engine has been told to forget a task.
+cancelled = threading.Event()
+
+
+#: How it can be told to fail.
+FAILURES: Mapping[str, Callable[[str], TaskFailed]] = {
+    "raise": lambda _: HandlerFailed("Prediction failed", cause="no luck"),
+    "memory": lambda _: HandlerFailed("Out of resources", status=507),
+    "own": lambda status: HandlerFailed("I am short and stout", status=int(status)),
+    "plain-failure": lambda _: TaskFailed("something of ours"),
+}
+
+#: What it can be told to answer.
+OUTPUTS: Mapping[str, Callable[[str], dict[str, object]]] = {
+    "status": lambda status: {"status": int(status), "body": b"teapot"},
+    "phrase": lambda phrase: {"reason": phrase, "body": b"said"},
+    "body": lambda size: {"body": b"x" * int(size)},
+    "headers": lambda _: {
+        "headers": {"X-Own": "yes", "x-bad": "a\r\nb: c", "content-length": "3"},
+        "content_type": "text/plain",
+        "body": b"hello",
+    },
+}
+
+
+class HandlerReader(Reader):
+    """Reads documents as the real one does, and puts the engine of these tests in place."""
+
+    def read_model(self, text: str | bytes, file: Path | None) -> Deployment:
+        """Check a model file."""
+        deployment = super().read_model(text, file)
+        return replace(deployment, factory="api_fakes.handlers:open_handler", is_inline=True)
+
+
+class FakeHandler:
+    """Answers by what it was given; see `_do` for what it can be told."""
+
+    device = "cpu"
+
+    def __init__(self, config: Mapping[str, object]) -> None:
+        self._config = config
+        self._works: dict[int, Work] = {}
+        self._left: dict[int, int] = {}
+
+    def room(self) -> Room:
+        """Hold one task at a time, as handlers without batches do."""
+        size = self._config.get("max_size", 1)
+        assert isinstance(size, int)
+        return Room(max_tasks=size)
+
+    def admit(self, work: Work) -> None:
+        """Take a row in."""
+        self._works[work.task_id] = work
+
+    def step(self) -> Iterable[Event]:
+        """Do what is asked, for all rows."""
+        events: list[Event] = []
+        for task_id, work in list(self._works.items()):
+            events += self._do(task_id, work)
+        return events
+
+    def cancel(self, task_id: int) -> None:
+        """Forget a row."""
+        if self._works.pop(task_id, None) is not None:
+            cancelled.set()
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _do(self, task_id: int, work: Work) -> Iterable[Event]:
+        headers = work.params.get("headers", {})
+        assert isinstance(headers, Mapping)
+        if work.params.get("is_describe"):
+            return self._end(task_id, {**PLAIN, "body": self._description()})
+        verb, _, rest = str(headers.get("do", "")).partition(" ")
+        if verb in ("stream", "break"):
+            return self._stream(task_id, int(rest), breaks=verb == "break")
+        if verb == "endless":
+            time.sleep(0.005)  # a forward pass takes its time
+            return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick "}})]
+        if verb in FAILURES:
+            return self._fail(task_id, FAILURES[verb](rest))
+        if verb == "hang":
+            release.wait(30)
+        outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._seen(work)}
+        return self._end(task_id, {**PLAIN, **outputs})
+
+    def _stream(self, task_id: int, count: int, *, breaks: bool) -> Iterable[Event]:
+        left = self._left.setdefault(task_id, count)
+        if left:
+            self._left[task_id] -= 1
+            own = {"headers": {"x-own": "yes"}} if left == count else {}
+            body = f"part {count - left};".encode()
+            return [Chunk(task_id, {"data": {**PLAIN, **own, "body": body}})]
+        if breaks:
+            return self._fail(task_id, HandlerFailed("Prediction failed"))
+        return self._end(task_id, {**PLAIN, "body": b"last"})
+
+    def _seen(self, work: Work) -> bytes:
+        inputs = {name: _show(value) for name, value in work.inputs.items()}
+        return json.dumps(
+            {
+                "inputs": inputs,
+                "params": {k: v for k, v in work.params.items() if k != "request_id"},
+                "model": [self._config["name"], self._config["model_version"]],
+                "config": {
+                    k: self._config[k] for k in ("handler", "envelope") if k in self._config
+                },
+            }
+        ).encode()
+
+    def _description(self) -> bytes:
+        return b'{"knows": ["cats"]}' if "knowing" in str(self._config["source"]) else b"null"
+
+    def _end(self, task_id: int, outputs: Mapping[str, object]) -> Iterable[Event]:
+        del self._works[task_id]
+        return [Result(task_id, dict(outputs))]
+
+    def _fail(self, task_id: int, error: TaskFailed) -> Iterable[Event]:
+        del self._works[task_id]
+        return [Failure(task_id, error)]
+
+
+def _show(value: object) -> object:
+    """Tell bytes from what has been read."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return ["bytes", bytes(value).decode()]
+    return ["value", value]
+
+
+def open_handler(config: Mapping[str, object], device: Device, report: object) -> Engine:  # noqa: ARG001 - the factory's face
+    """Open it; archives whose name says so do not load, or only when they are let."""
+    source = Path(str(config["source"])).name
+    if "broken" in source:
+        raise ModelLoadError("The handler raised as it was loaded: no luck")
+    if "greedy" in source:
+        error = ModelLoadError("The handler raised as it was loaded: MemoryError")
+        error.status = 507  # type: ignore[misc]  # as archives do
+        raise error
+    if "slow" in source:
+        release.wait(30)
+    return FakeHandler(config)
