@@ -119,9 +119,9 @@ def load(bench: Bench, report: Report, name: str) -> None:
     """Load one model at each number of clients."""
     model = MODELS[name]
 
-    def one(side: Side, clients: int) -> dict[str, float]:
+    def one(side: Side, clients: int, seconds: float = bench.seconds) -> dict[str, float]:
         url = f"{side.url}/predictions/{name}"
-        found = measure(url, model.body, clients=clients, seconds=bench.seconds)
+        found = measure(url, model.body, clients=clients, seconds=seconds)
         return {
             "requests/s": found.per_s,
             "p50 ms": found.p50_s * 1e3,
@@ -132,7 +132,7 @@ def load(bench: Bench, report: Report, name: str) -> None:
     with bench.sides([f"{name}.mar"], f"/predictions/{name}", model.body) as sides:
         for clients in CLIENTS:
             for side in sides.values():
-                one(side, clients)  # warm-up
+                one(side, clients, 3.0)  # the JVM compiles
             measures = {key: partial(one, side, clients) for key, side in sides.items()}
             bench.compare(report, f"{name}, {clients} clients", measures)
 
@@ -180,9 +180,9 @@ def streaming(bench: Bench, report: Report) -> None:
 def workflow(bench: Bench, report: Report) -> None:
     """Ask a workflow of four nodes (a start, two no-op models, a join) at 1 and 16 clients."""
 
-    def one(side: Side, clients: int) -> dict[str, float]:
+    def one(side: Side, clients: int, seconds: float = bench.seconds) -> dict[str, float]:
         url = f"{side.url}/wfpredict/diamond"
-        found = measure(url, 1, clients=clients, seconds=bench.seconds)
+        found = measure(url, 1, clients=clients, seconds=seconds)
         return {
             "requests/s": found.per_s,
             "p50 ms": found.p50_s * 1e3,
@@ -200,7 +200,7 @@ def workflow(bench: Bench, report: Report) -> None:
                 del sides[name]
         for clients in (1, 16):
             for side in sides.values():
-                one(side, clients)  # warm-up
+                one(side, clients, 3.0)  # the JVM compiles
             measures = {name: partial(one, side, clients) for name, side in sides.items()}
             bench.compare(report, f"workflow of 4 nodes, {clients} clients", measures)
         found = {name: side.memory_mib() for name, side in sides.items()}

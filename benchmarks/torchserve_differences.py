@@ -37,12 +37,14 @@ _ALIKE = (
     (re.compile(r'"(startTime)": "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"'), r'"\1": "TIME"'),
     (re.compile(r'"(pid|memoryUsage)": \d+'), r'"\1": 0'),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
+    (re.compile(r"Bearer [\w-]{8}"), "Bearer KEY"),
     (re.compile(r'"version": "[^"]*"'), '"version": "VERSION"'),
 )
 
 _LONGEST = 700
 
-ONCE = """def handle(data, context):
+#: A handler that fails at the load.
+_FAILING = """def handle(data, context):
     if data is None:
         raise ValueError("it does not load")
 """
@@ -144,7 +146,7 @@ def write_store(store: Path) -> None:
     write_mar(store, "noop", name="later")
     noop = (Path(__file__).parent / "archives" / "noop.py").read_text("utf-8")
     write_mar_of(store, "later", {"handler.py": noop}, version="2.0", file="second.mar")
-    write_mar_of(store, "failing", {"handler.py": ONCE})
+    write_mar_of(store, "failing", {"handler.py": _FAILING})
     (store / "broken.mar").write_bytes(b"no zip file")
     write_mar_of(store, "empty", {})
     write_war(store, "diamond")
@@ -186,7 +188,7 @@ def main() -> int:
     models = ("probe.mar", "streaming.mar")
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        open_requests = (*FIRST, *INFERENCE, *METRICS, *DEATH, *MANAGEMENT)
+        open_requests = (*FIRST, *INFERENCE, *METRICS, *MANAGEMENT, *DEATH)
         about = {"models": models, "words": open_words}
         found = compare(commands, folder / "open", open_requests, **about)
         closed = {"models": ("probe.mar",), "words": ()}

@@ -9,6 +9,6 @@ done = function(summary, latency, _)
    local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
    io.write(string.format(
       '\n{"requests": %d, "errors": %d, "per_s": %f, "p50_s": %f, "p99_s": %f}\n',
-      summary.requests, failed, summary.requests / summary.duration * 1e6,
+      summary.requests, failed, (summary.requests - errors.status) / summary.duration * 1e6,
       latency:percentile(50) / 1e6, latency:percentile(99) / 1e6))
 end

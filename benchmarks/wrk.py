@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from benchmarks import load
@@ -16,6 +17,9 @@ from benchmarks.load import Load
 
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
+
+#: After a warm-up: until what its clients left behind in a queue has been worked off.
+_REST_S = 0.5
 
 
 def tool() -> str:
@@ -31,6 +35,7 @@ def measure(
         return load.measure(url, body, clients=clients, seconds=seconds, warmup_s=warmup_s)
     if warmup_s:
         _run(url, body, clients=clients, seconds=warmup_s)
+        time.sleep(_REST_S)
     figures = _run(url, body, clients=clients, seconds=seconds)
     return Load(clients=clients, **figures)  # type: ignore[arg-type]  # the script's own keys
 
