@@ -31,6 +31,7 @@ NAMES = (
     "multi_image",
     "replicas",
     "startup",
+    "torchserve",
     "gpu",
 )
 
