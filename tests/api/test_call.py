@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 
@@ -249,19 +248,17 @@ class TestRunWorkflow:
     ) -> None:
         """A client that leaves cancels its run, down to the engine's next step."""
         await register(ENDLESS)
-        before = len(Endless.cancelled)
         talk = Conversation(
             edge, "POST", "/api/workflows/endless/runs", body=b"{}", headers=headers
         )
-        await turns(service.orchestrator.runs)
+        await turns(lambda: Endless.held)
         if headers is AS_STREAM:
             await talk.until(b"node.chunk")
         talk.leave()
         await talk.end()
         run = service.orchestrator.runs()[0]
         await run.wait()
-        while len(Endless.cancelled) == before:
-            await asyncio.to_thread(Endless.changed.wait)
+        await turns(lambda: not Endless.held)
 
         assert run.state is RunState.CANCELLED
 
@@ -372,15 +369,13 @@ class TestPredict:
     ) -> None:
         """A client that leaves cancels the task, down to the engine's next step."""
         await register("name: endless\nfactory: endless")
-        before = len(Endless.cancelled)
         talk = Conversation(
             edge, "POST", "/api/models/endless/predict", body=b'{"inputs":{}}', headers=headers
         )
-        await turns(lambda: service.orchestrator.model("endless").replicas[0].in_flight)
+        await turns(lambda: Endless.held)
         talk.leave()
         await talk.end()
-        while len(Endless.cancelled) == before:
-            await asyncio.to_thread(Endless.changed.wait)
+        await turns(lambda: not Endless.held)
 
         assert service.orchestrator.model("endless").replicas[0].in_flight == 0
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,11 +23,10 @@ PNG = bytes.fromhex(
 
 
 class Endless:
-    """Holds tasks for ever, one chunk a step, and knows which were cancelled."""
+    """Holds tasks until they are cancelled; each says one chunk a step."""
 
-    #: Shared by the process: task ids that were cancelled, and an event for each change.
-    cancelled: list[int]
-    changed = threading.Event()
+    #: What all engines of the process hold: what is cancelled before it is held never shows here.
+    held: ClassVar[list[int]] = []
 
     device = "cpu"
 
@@ -41,6 +40,7 @@ class Endless:
     def admit(self, work: Work) -> None:
         """Take a task in."""
         self._tasks.append(work.task_id)
+        Endless.held.append(work.task_id)
 
     def step(self) -> Iterable[Event]:
         """Say one word for each task."""
@@ -51,14 +51,12 @@ class Endless:
         """Forget a task."""
         if task_id in self._tasks:
             self._tasks.remove(task_id)
-            Endless.cancelled.append(task_id)
-            Endless.changed.set()
+            Endless.held.remove(task_id)
 
     def close(self) -> None:
         """Hold nothing."""
-
-
-Endless.cancelled = []
+        for task_id in self._tasks:
+            Endless.held.remove(task_id)
 
 
 class Streamer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -12,6 +11,7 @@ import pytest
 from api_fakes.conversation import Conversation
 from api_fakes.documents import PAINTER, WRITER, Register
 from api_fakes.engines import Endless
+from api_fakes.turns import turns
 from PIL import Image
 
 from torchloom_api.edge import Edge
@@ -142,13 +142,10 @@ async def test_answers_what_the_model_refuses(
 async def test_cancels_every_task_of_a_client_that_leaves(edge: Edge, register: Register) -> None:
     """Leaving cancels each picture, down to the engine."""
     await register(PAINTER.replace("factory: painter", "factory: endless"))
-    Endless.cancelled.clear()
     conversation = Conversation(edge, "POST", PATH, body=json.dumps(ask(n=2)).encode())
-    await asyncio.sleep(0.05)
+    await turns(lambda: len(Endless.held) == 2)
     conversation.leave()
     await conversation.end()
-    async with asyncio.timeout(20):
-        while len(Endless.cancelled) < 2:
-            await asyncio.to_thread(Endless.changed.wait, 0.1)
+    await turns(lambda: not Endless.held)
 
     assert not conversation.is_complete

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import httpx
@@ -10,6 +9,7 @@ import pytest
 from api_fakes.conversation import Conversation
 from api_fakes.documents import EMBEDDER, ENDLESS_WRITER, WRITER, Register
 from api_fakes.engines import Endless
+from api_fakes.turns import turns
 
 from torchloom_api.edge import Edge
 from torchloom_api.service import Service
@@ -461,18 +461,13 @@ async def test_cancels_every_task_of_a_client_that_leaves(
 ) -> None:
     """Leaving cancels each choice, down to the engine."""
     await register(ENDLESS_WRITER)
-    Endless.cancelled.clear()
     body = json.dumps({**chat(n=2, stream=is_streamed), "model": "endless"}).encode()
     conversation = Conversation(edge, "POST", CHAT, body=body)
+    await turns(lambda: len(Endless.held) == 2)
     if is_streamed:
         await conversation.until(b'"index":1,"delta":{"content":"tick "}')
-    else:
-        await asyncio.sleep(0.05)
     conversation.leave()
     await conversation.end()
-    async with asyncio.timeout(20):
-        while len(Endless.cancelled) < 2:
-            await asyncio.to_thread(Endless.changed.wait, 0.1)
+    await turns(lambda: not Endless.held)
 
-    assert len(Endless.cancelled) == 2
     assert not conversation.is_complete

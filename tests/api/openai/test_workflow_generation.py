@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import httpx
@@ -10,6 +9,7 @@ import pytest
 from api_fakes.conversation import Conversation
 from api_fakes.documents import TALK, Register
 from api_fakes.engines import Endless
+from api_fakes.turns import turns
 
 from torchloom_api.edge import Edge
 from torchloom_api.service import Service
@@ -180,18 +180,14 @@ async def test_cancels_the_run_of_a_client_that_leaves(
 ) -> None:
     """Leaving cancels it, down to the engine."""
     await register(ENDLESS_TALK)
-    Endless.cancelled.clear()
     body = json.dumps({**chat(stream=is_streamed), "model": "chatter"}).encode()
     conversation = Conversation(edge, "POST", CHAT, body=body)
+    await turns(lambda: Endless.held)
     if is_streamed:
         await conversation.until(b'"delta":{"content":"tick "}')
-    else:
-        await asyncio.sleep(0.05)
     conversation.leave()
     await conversation.end()
-    async with asyncio.timeout(20):
-        while not Endless.cancelled:
-            await asyncio.to_thread(Endless.changed.wait, 0.1)
+    await turns(lambda: not Endless.held)
     (run,) = service.orchestrator.runs()
 
     assert run.state.value == "cancelled"
