@@ -38,7 +38,7 @@ class ChatRequest(TextRequest, frozen=True, kw_only=True):
         return "max_completion_tokens" if self.max_tokens is None else "max_tokens"
 
     def to_tools(self) -> dict[str, object]:
-        """Give what is said of tools, as a model's inputs."""
+        """Give what is said of tools, as a model's inputs. Raises InvalidRequest."""
         return to_tool_inputs(self.tools, self.tool_choice, is_parallel=self.parallel_tool_calls)
 
     def to_logprobs(self) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torchloom_api.openai.allowed_tools import is_allowance
 from torchloom_api.openai.error import InvalidRequest
 from torchloom_api.openai.request_body import to_struct
 from torchloom_api.openai.tool_call import FunctionTool
@@ -16,7 +17,7 @@ def to_tools(values: Sequence[Mapping[str, object]], place: str) -> list[dict[st
 
 def to_choice(value: str | Mapping[str, object] | None, place: str) -> object:
     """Read which is to be called, in the form that chats have it. Raises InvalidRequest."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or is_allowance(value):
         return value
     _check_kind(value, place)
     return {"type": "function", "function": {"name": value.get("name")}}

@@ -8,6 +8,8 @@ from typing import Literal, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from torchloom_api.openai.allowed_tools import narrow
+
 
 class CalledFunction(msgspec.Struct, frozen=True, kw_only=True):
     """What is called; `arguments` is JSON, as the model wrote it."""
@@ -55,7 +57,11 @@ class CallDelta(msgspec.Struct, frozen=True, kw_only=True):
 def to_tool_inputs(
     tools: Sequence[Mapping[str, object]] | None, choice: object, *, is_parallel: bool | None
 ) -> dict[str, object]:
-    """Give what a request says of tools, as a model's inputs; nothing where it asks for nothing."""
+    """Give what a request says of tools, as a model's inputs; nothing where it asks for nothing.
+
+    Raises InvalidRequest.
+    """
+    tools, choice = narrow(tools, choice)
     if not tools and choice in (None, "none", "auto"):
         return {}
     given = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": is_parallel}

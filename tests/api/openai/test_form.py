@@ -196,6 +196,35 @@ def test_calls_one_tool_at_a_time(client: OpenAI) -> None:
     assert {each.index for each in calls} == {0}
 
 
+def test_calls_allowed_tools_alone(client: OpenAI) -> None:
+    """`allowed_tools` in chats and responses: of two tools, the one that is allowed is called."""
+    asked = {"model": "caller", "temperature": 2.0, "seed": 3}
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "now"}}]}
+    chat = client.chat.completions.create(
+        messages=MESSAGES,
+        tools=[WEATHER, NOW],
+        tool_choice={"type": "allowed_tools", "allowed_tools": allowed},
+        max_tokens=100,
+        parallel_tool_calls=False,
+        **asked,
+    )
+    response = client.responses.create(
+        model="caller",
+        input=MESSAGES,
+        tools=[{"type": "function", **each["function"]} for each in (WEATHER, NOW)],
+        tool_choice={
+            "type": "allowed_tools",
+            "mode": "required",
+            "tools": [{"type": "function", "name": "now"}],
+        },
+        max_output_tokens=100,
+        parallel_tool_calls=False,
+    )
+
+    assert [each.function.name for each in chat.choices[0].message.tool_calls] == ["now"]
+    assert [each.name for each in response.output] == ["now"]
+
+
 @pytest.mark.parametrize("choice", [None, "auto"])
 def test_keeps_to_strict_tools(client: OpenAI, choice: str | None) -> None:
     """The client's own form of a tool is strict: if it is called, then with what fits."""
