@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, cast
 
-import msgspec
-
 from torchloom_api.openai.chat_form import ChatChunk, ChatCompletion
 from torchloom_api.openai.chat_request import ChatRequest
 from torchloom_api.openai.completion_form import Completion
@@ -20,6 +18,7 @@ from torchloom_api.openai.response_document import Response, ResponseEvent
 from torchloom_api.openai.response_request import ResponseRequest
 from torchloom_api.openai.served_model import ModelCard
 from torchloom_api.openapi_part import HEADERS, Json
+from torchloom_api.openapi_schema import refer, to_content, to_schemas
 
 
 #: Request, answer, and chunk of a stream, by the operation's id.
@@ -37,8 +36,6 @@ _READS: Final = ("listOpenaiModels", "getOpenaiModel")
 
 _TYPES: Final = [ErrorDocument, ModelCard, *(t for call in _CALLS.values() for t in call if t)]
 
-_ROOT: Final = "#/components/schemas/{name}"
-
 
 def complete_operation(operation: Json) -> None:
     """Add body, answers and errors to one of this API's operations; leave others as they are."""
@@ -47,34 +44,19 @@ def complete_operation(operation: Json) -> None:
     if call is None and name not in _READS:
         return
     responses = cast("Json", operation["responses"])
-    errors = {"application/json": {"schema": _refer(ErrorDocument)}}
+    errors = to_content(ErrorDocument)
     responses["default"] = {"description": "What went wrong.", "content": errors}
     if call is None:
         return
     request, answer, chunk = call
-    content: Json = {"application/json": {"schema": _refer(answer)}}
+    content = to_content(answer)
     if chunk is not None:
-        content["text/event-stream"] = {"schema": _refer(chunk)}
+        content["text/event-stream"] = {"schema": refer(chunk)}
     responses["200"] = {"description": "The answer", "content": content}
-    body = {"application/json": {"schema": _refer(request)}}
-    operation["requestBody"] = {"required": True, "content": body}
+    operation["requestBody"] = {"required": True, "content": to_content(request)}
     operation["parameters"] = HEADERS
 
 
 def component_schemas() -> Json:
     """Give the schemas that those refer to, by name."""
-    _, components = msgspec.json.schema_components(
-        _TYPES, ref_template=_ROOT, schema_hook=_to_schema
-    )
-    return dict(components)
-
-
-def _to_schema(kind: type) -> Json:
-    """Describe what is checked by hand."""
-    if kind is object:
-        return {"description": "Checked when it is read."}
-    raise NotImplementedError
-
-
-def _refer(kind: type) -> Json:
-    return {"$ref": _ROOT.format(name=kind.__name__)}
+    return to_schemas(_TYPES)
