@@ -63,9 +63,12 @@ def make_artefacts(tmp_path_factory: pytest.TempPathFactory) -> MakeArtefacts:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Start servers, each on a free port; at the end, each must end by itself with code 0."""
+    """Start servers, each on a free port; at the end, each must end by itself with code 0.
+
+    They end with their file: two workers with a model each hold more than 1 GB.
+    """
     logs = tmp_path_factory.mktemp("servers")
     with ExitStack() as stack:
         yield lambda command: stack.enter_context(_served(command, logs))
