@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -119,8 +120,13 @@ async def _describe(
     chosen = catalog.versions(name) if version == "all" else [catalog.find(name, version)]
     if not Parameters.of(request).flag("customized", default=False):
         return json_answer([describe(frontend, each) for each in chosen])
-    shown = [await describe_customized(frontend, each, request.id) for each in chosen]
-    return json_answer(shown)
+    told = [await describe_customized(frontend, request, each) for each in chosen]
+    head = told[-1].head
+    return replace(
+        json_answer([each.document for each in told], head.status),
+        reason=head.reason,
+        headers=head.headers,
+    )
 
 
 async def _scale(

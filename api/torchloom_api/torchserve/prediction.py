@@ -39,12 +39,15 @@ _CHUNK: Final = "chunk"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What is asked of a model. `version`: as the path has it; None means the default one."""
+    """What is asked of a model. `version`: as the path has it; None means the default one.
+
+    Of what is None here, the handler finds no header.
+    """
 
     model: str
     version: str | None = None
-    url_path: str = ""
-    is_explain: bool = False
+    url_path: str | None = None
+    is_explain: bool | None = None
     with_query: bool = False
 
 
@@ -85,11 +88,9 @@ async def _ask(
         "headers": dict(request.headers),
         "content_types": dict(form.content_types),
         "request_id": request.id,
+        "is_explain": call.is_explain,
+        "url_path": call.url_path,
     }
-    if call.is_explain:
-        params["is_explain"] = True
-    if call.url_path:
-        params["url_path"] = call.url_path
     sequence_id = request.header(_SEQUENCE_ID)
     if sequence_id:
         params["sequence_id"] = sequence_id

@@ -114,6 +114,7 @@ class Registration:
         try:
             served, document = await self._read(order, found)
             self._catalog.put(served)
+            self._catalog.worker_ids(served, served.limits.min_workers)
         except BaseException:
             _forget_file(found)
             raise

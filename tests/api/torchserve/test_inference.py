@@ -98,6 +98,38 @@ async def test_tells_handlers_headers_as_the_client_spelled_them(served: Served)
 
 
 @pytest.mark.parametrize(
+    ("head", "body", "told"),
+    [
+        ("", b"", '"content-length": "0"'),
+        ("Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n0\r\n\r\n", '"content-length": "3"'),
+        ("Content-Length: 3\r\n", b"abc", '"Content-Length": "3"'),
+    ],
+)
+async def test_tells_how_long_a_body_is(served: Served, head: str, body: bytes, told: str) -> None:
+    """Also where the client has not."""
+    request = f"POST /predictions/noop HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n"
+    answer = (await served.raw(request.encode() + body)).decode()
+
+    assert told in answer
+    assert "Transfer-Encoding" not in answer.partition("\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(("status", "length"), [(204, None), (205, "0"), (304, None)])
+async def test_sends_no_body_where_a_status_has_none(
+    served: Served, status: int, length: str | None
+) -> None:
+    """What the handler gave is left out, and the connection goes on."""
+    for _ in range(2):
+        answer = await served.inference.post(
+            "/predictions/noop", headers={"do": f"status {status}"}
+        )
+
+        assert answer.status_code == status
+        assert answer.content == b""
+        assert answer.headers.get("content-length") == length
+
+
+@pytest.mark.parametrize(
     ("content_type", "body", "seen"),
     [
         ("application/json", '{"a": [1]}', ["value", {"a": [1]}]),
@@ -124,7 +156,7 @@ async def test_reads_bodies_by_their_type(
     told = answer.json()
 
     assert told["inputs"] == {"body": seen}
-    assert told["params"]["content_types"] == {"body": content_type}
+    assert told["params"]["content_types"] == {"body": content_type.partition(";")[0]}
 
 
 async def test_leaves_bodies_alone_where_it_is_told_to(serve: Serve, make_mar: MakeMar) -> None:
@@ -195,29 +227,29 @@ async def test_gives_the_query_to_handlers_where_it_is_asked_to(
 
 
 @pytest.mark.parametrize(
-    ("path", "params"),
+    ("path", "is_explain", "url_path"),
     [
-        ("/predictions/noop", {}),
-        ("/predictions/noop/", {}),
-        ("/predictions/noop/1.0", {}),
-        ("/predictions/noop/1.0/v1/chat/completions", {"url_path": "v1/chat/completions"}),
-        ("/explanations/noop", {"is_explain": True}),
-        ("/explanations/noop/1.0", {"is_explain": True}),
-        ("/invocations", {}),
-        ("/invocations?model_name=noop", {}),
-        ("/models/noop/invoke", {}),
-        ("/noop/predict", {}),
-        ("/noop/1.0/predict", {}),
-        ("/v1/models/noop:predict", {}),
-        ("/v1/models/noop:explain", {"is_explain": True}),
-        ("/v2/models/noop/infer", {}),
-        ("/v2/models/noop/explain", {"is_explain": True}),
+        ("/predictions/noop", False, ""),
+        ("/predictions/noop/", False, ""),
+        ("/predictions/noop/1.0", False, ""),
+        ("/predictions/noop/1.0/v1/chat/completions", False, "v1/chat/completions"),
+        ("/explanations/noop", True, ""),
+        ("/explanations/noop/1.0", True, ""),
+        ("/invocations", None, None),
+        ("/invocations?model_name=noop", None, None),
+        ("/models/noop/invoke", None, None),
+        ("/noop/predict", None, None),
+        ("/noop/1.0/predict", None, None),
+        ("/v1/models/noop:predict", False, None),
+        ("/v1/models/noop:explain", True, None),
+        ("/v2/models/noop/infer", False, None),
+        ("/v2/models/noop/explain", True, None),
     ],
 )
 async def test_knows_every_path_to_a_model(
-    served: Served, path: str, params: dict[str, object]
+    served: Served, path: str, is_explain: bool | None, url_path: str | None
 ) -> None:
-    """By any method."""
+    """By any method; handlers are told no more than TorchServe tells them on each."""
     for method in ("GET", "POST", "PUT"):
         answer = await served.inference.request(method, path)
         told = answer.json()
@@ -226,7 +258,7 @@ async def test_knows_every_path_to_a_model(
         assert told["model"] == ["noop", "1.0"]
         told["params"].pop("headers")
         told["params"].pop("content_types")
-        assert told["params"] == params
+        assert told["params"] == {"is_explain": is_explain, "url_path": url_path}
 
 
 async def test_invokes_the_model_that_a_form_names(served: Served) -> None:
@@ -278,6 +310,7 @@ ERRORS = [
     ("/predictions/noop", "plain-failure", 503, "InternalServerException", "Prediction failed"),
     ("/predictions/noop", "memory", 507, "InternalServerException", "Out of resources"),
     ("/predictions/noop", "own 404", 404, "InternalServerException", "I am short and stout"),
+    ("/predictions/noop", "own 500", 500, "InternalServerException", "I am short and stout"),
     ("/predictions/noop", "body 2000", 500, "InternalServerException", "Worker died."),
 ]
 

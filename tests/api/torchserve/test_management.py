@@ -327,6 +327,7 @@ async def test_asks_a_handler_what_it_says_of_itself(served: Served, make_mar: M
 
     assert knowing.json()[0]["customizedMetadata"] == {"knows": ["cats"]}
     assert knowing.headers["content-type"] == "application/json"
+    assert (knowing.status_code, knowing.reason_phrase) == (200, "")
     assert silent.json()[0]["customizedMetadata"] == {}
     assert (mute.status_code, mute.json()) == failed(
         503,
@@ -334,6 +335,16 @@ async def test_asks_a_handler_what_it_says_of_itself(served: Served, make_mar: M
         'Model "noop" has no worker to serve describe request. Please use scale workers API to '
         "add workers.",
     )
+
+
+async def test_lets_a_handler_decide_how_it_is_described(served: Served) -> None:
+    """It sees the request's headers; status, phrase and headers are its own, not the type."""
+    path = "/models/noop?customized=true"
+    own = await served.management.get(path, headers={"do": "headers"})
+    stout = await served.management.get(path, headers={"do": "status 418"})
+
+    assert (own.headers["x-own"], own.headers["content-type"]) == ("yes", "application/json")
+    assert (stout.status_code, stout.json()[0]["modelName"]) == (418, "noop")
 
 
 SCALINGS = [
@@ -376,6 +387,18 @@ async def test_keeps_the_numbers_of_workers(served: Served) -> None:
     assert await ids() == ["9000"]
     await served.management.put("/models/noop?min_worker=2&synchronous=true")
     assert await ids() == ["9000", "9003"]
+
+
+async def test_gives_no_number_of_a_worker_twice(served: Served, make_mar: MakeMar) -> None:
+    """Also where nobody asked for it: those that failed have had theirs, as have others."""
+    make_mar("broken.mar", "broken")
+    make_mar("other.mar", "other")
+    make_mar("later.mar", "later")
+    for archive in ("broken.mar", "other.mar", "later.mar"):
+        await served.register(archive)
+    (later,) = (await served.management.get("/models/later")).json()
+
+    assert [worker["id"] for worker in later["workers"]] == ["9003"]
 
 
 async def test_refuses_a_scaling_below_zero(served: Served) -> None:
@@ -561,7 +584,7 @@ async def test_fetches_only_from_where_it_may(serve: Serve, files: str, allowed:
     answer = await served.register(url)
 
     assert (answer.status_code, answer.json()) == failed(
-        404, "ModelNotFoundException", f"Given URL {url} does not match any allowed URL(s)"
+        400, "DownloadArchiveException", f"Failed to download archive from: {url}"
     )
 
 
