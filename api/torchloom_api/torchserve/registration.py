@@ -40,6 +40,9 @@ _RUNTIMES: Final = frozenset({"python", "python3", "LSP"})
 
 _OUT_OF_MEMORY: Final = 507
 
+#: What a model file may say at most: a week.
+_MAX_TIMEOUT_S: Final = 604_800
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -189,14 +192,13 @@ class Registration:
         """Load it, as many workers as it is to have; whatever fails, nothing of it is left."""
         text = msgspec.json.encode(document)
         try:
-            async with asyncio.timeout(served.limits.startup_timeout_s):
-                await self._registrar.add_model(text, file=path)
+            await self._registrar.add_model(text, file=path)
         except BaseException as error:
             served.is_loading = False
             self._catalog.drop(served)
             if served.fetched is not None:
                 served.fetched.unlink(missing_ok=True)
-            if isinstance(error, TorchLoomError | TimeoutError):
+            if isinstance(error, TorchLoomError):
                 said = _say(served, error)
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
                 raise said from error
@@ -213,6 +215,8 @@ def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
         "replicas": {"min": least, "max": max(count_each(limits.max_workers, len(devices)), 1)},
         "batching": {"max_wait_s": _wait_s(limits)},
         "queue": {"max_size": min(limits.job_queue_size, 1_000_000)},
+        "load_timeout_s": min(limits.startup_timeout_s, _MAX_TIMEOUT_S),
+        "step_timeout_s": min(limits.response_timeout_s, _MAX_TIMEOUT_S),
     }
 
 
@@ -220,7 +224,7 @@ def _wait_s(limits: Limits) -> float:
     return min(limits.max_batch_delay_ms / 1000, 3600.0)
 
 
-def _say(served: Served, error: TorchLoomError | TimeoutError) -> FrontendError:
+def _say(served: Served, error: TorchLoomError) -> FrontendError:
     """Say why an archive does not serve."""
     if isinstance(error, InvalidModel):
         return FrontendError(400, "InvalidModelException", error.message)

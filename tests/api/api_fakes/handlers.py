@@ -108,6 +108,9 @@ class FakeHandler:
             return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick "}})]
         if verb in FAILURES:
             return self._fail(task_id, FAILURES[verb](rest))
+        if verb == "forget":
+            time.sleep(0.005)
+            return []
         if verb == "hang":
             release.wait(30)
         outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._seen(work)}

@@ -315,6 +315,39 @@ ERRORS = [
 ]
 
 
+async def test_gives_up_a_coroutine_that_tells_nothing(serve: Serve, make_mar: MakeMar) -> None:
+    """Of `asyncCommunication`: it alone, for its worker works on for others."""
+    make_mar("noop.mar", config="asyncCommunication: true\nresponseTimeout: 1\n")
+    served = await serve(load_models=("noop.mar",))
+    lost = await served.inference.post("/predictions/noop", headers={"do": "forget"})
+    streamed = await served.inference.post("/predictions/noop", headers={"do": "stream 2"})
+
+    assert (lost.status_code, lost.json()["message"]) == (500, "Worker died.")
+    assert streamed.content == b"part 0;part 1;last"
+
+
+async def test_queues_nothing_where_each_request_needs_a_ticket(
+    serve: Serve, make_mar: MakeMar
+) -> None:
+    """`useJobTicket`: whom no worker waits for is refused at once."""
+    make_mar("noop.mar", config="useJobTicket: true\n")
+    served = await serve(load_models=("noop.mar",))
+    orchestrator = served.frontend.service.orchestrator
+    hanging = asyncio.create_task(
+        served.inference.post("/predictions/noop", headers={"do": "hang"})
+    )
+    while not orchestrator.model("noop").replicas[0].in_flight:  # noqa: ASYNC110 - a thread
+        await asyncio.sleep(0)
+    refused = await served.inference.post("/predictions/noop")
+    handlers.release.set()
+    first = await hanging
+    after = await served.inference.post("/predictions/noop")
+
+    assert refused.status_code == 503
+    assert 'Model "noop" has no worker to serve' in refused.json()["message"]
+    assert (first.status_code, after.status_code) == (200, 200)
+
+
 @pytest.mark.parametrize(("path", "do", "status", "kind", "message"), ERRORS)
 async def test_tells_what_went_wrong_in_torchserves_words(
     serve: Serve, make_mar: MakeMar, path: str, do: str, status: int, kind: str, message: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import threading
 from collections.abc import Iterator
@@ -215,6 +216,31 @@ async def test_undoes_a_registration_that_takes_too_long(served: Served, make_ma
 
     assert answer.json()["message"] == "Failed to start workers for model slow version: 1.0"
     assert (gone.status_code, again.status_code) == (404, 200)
+
+
+@pytest.mark.parametrize("where", ["archive", "properties", "registration"])
+async def test_kills_a_worker_that_does_not_answer_in_time(
+    serve: Serve, make_mar: MakeMar, where: str
+) -> None:
+    """`responseTimeout`: its caller is told, it is started anew, and others go on."""
+    make_mar("noop.mar", config="responseTimeout: 1\n" if where == "archive" else None)
+    make_mar("other.mar", "other")
+    served = await serve(default_response_timeout_s=1 if where == "properties" else 120)
+    await served.register("other.mar", response_timeout=60)
+    await served.register(
+        "noop.mar", **({"response_timeout": 1} if where == "registration" else {})
+    )
+    orchestrator = served.frontend.service.orchestrator
+    hung, other = await asyncio.gather(
+        served.inference.post("/predictions/noop", headers={"do": "hang"}),
+        served.inference.post("/predictions/other"),
+    )
+    again = await served.inference.post("/predictions/noop")
+
+    assert (hung.status_code, hung.json()) == failed(500, "InternalServerException", "Worker died.")
+    assert (other.status_code, again.status_code) == (200, 200)
+    restarts = [orchestrator.model(each).replicas[0].restarts for each in ("noop", "other")]
+    assert restarts == [1, 0]
 
 
 async def test_takes_no_models_where_the_model_api_is_off(serve: Serve, make_mar: MakeMar) -> None:
