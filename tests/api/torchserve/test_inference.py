@@ -247,7 +247,7 @@ async def test_gives_the_query_to_handlers_where_it_is_asked_to(
     ],
 )
 async def test_knows_every_path_to_a_model(
-    served: Served, path: str, is_explain: bool | None, url_path: str | None
+    served: Served, path: str, is_explain: object, url_path: str | None
 ) -> None:
     """By any method; handlers are told no more than TorchServe tells them on each."""
     for method in ("GET", "POST", "PUT"):
