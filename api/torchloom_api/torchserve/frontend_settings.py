@@ -57,6 +57,8 @@ class FrontendSettings:
     default_service_handler: str | None = None
     service_envelope: str | None = None
     limit_max_image_pixels: bool = True
+    #: Install what archives list as their requirements, for each model by itself.
+    install_py_dep_per_model: bool = False
     decode_input_request: bool = True
     max_request_size: int = 6_553_500
     max_response_size: int = 6_553_500

@@ -32,6 +32,7 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         default_service_handler=config.default_service_handler,
         service_envelope=config.service_envelope,
         limit_max_image_pixels=config.limit_max_image_pixels,
+        install_py_dep_per_model=config.install_py_dep_per_model,
         decode_input_request=config.decode_input_request,
         max_request_size=config.max_request_size,
         max_response_size=config.max_response_size,

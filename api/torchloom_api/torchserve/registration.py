@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,7 @@ from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
 from torchloom_api.torchserve.parameters import Parameters
 from torchloom_api.torchserve.worker_place import choose_devices, count_each
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.preparation import store_of
 
 
 _log = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ def _positive(value: int | None) -> int | None:
 class Registration:
     """Registers archives. One that nobody waits for is undone all the same where it fails.
 
-    `gpus`: the numbers of the GPUs that workers may use.
+    `gpus`: the numbers of the GPUs that workers may use. `archives`: where they are unpacked.
     """
 
     def __init__(
@@ -100,12 +102,14 @@ class Registration:
         *,
         finder: ArchiveFinder | None = None,
         gpus: Sequence[int] = (),
+        archives: Path | None = None,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._registrar = registrar
         self._finder = finder or ArchiveFinder(settings.model_store, settings)
         self._gpus = gpus
+        self._archives = archives
         self._loading: set[asyncio.Task[None]] = set()
 
     async def register(self, order: Order) -> Served:
@@ -192,12 +196,15 @@ class Registration:
         """Load it, as many workers as it is to have; whatever fails, nothing of it is left."""
         text = msgspec.json.encode(document)
         try:
-            await self._registrar.add_model(text, file=path)
+            with await asyncio.to_thread(self._prepare, document, path):
+                await self._registrar.add_model(text, file=path)
         except BaseException as error:
             served.is_loading = False
             self._catalog.drop(served)
             if served.fetched is not None:
                 served.fetched.unlink(missing_ok=True)
+            if isinstance(error, FrontendError):
+                _log.error("%s %s is not registered: %s", served.name, served.version, error)
             if isinstance(error, TorchLoomError):
                 said = _say(served, error)
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
@@ -206,6 +213,21 @@ class Registration:
         served.is_loading = False
         self._catalog.tell_default(served.name)
         self._catalog.on_change()
+
+    def _prepare(
+        self, document: Mapping[str, object], path: Path
+    ) -> AbstractContextManager[object]:
+        """Install what an archive asks for, before it has workers. Raises FrontendError.
+
+        Gives what holds it until it has some: the last one who lets go removes it.
+        """
+        if not self._settings.install_py_dep_per_model:
+            return nullcontext()
+        config = {**document, "archives": self._archives, "install_requirements": True}
+        try:
+            return closing(store_of(config, path).open(path))
+        except ModelLoadError as error:
+            raise FrontendError(400, "ModelException", error.message) from error
 
 
 def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:

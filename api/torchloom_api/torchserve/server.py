@@ -174,6 +174,7 @@ def native_settings(settings: FrontendSettings) -> Settings:
         store=settings.store,
         max_body_bytes=max(settings.max_request_size, 32 * 1024 * 1024),
         allow_open=True,
+        install_requirements=settings.install_py_dep_per_model,
         grace_s=settings.grace_s,
     )
 
@@ -189,7 +190,13 @@ async def _make_frontend(
         service=service,
         catalog=catalog,
         gate=Gate(tokens, is_401=settings.auth_401),
-        registration=Registration(settings, catalog, service.registrar, gpus=gpus),
+        registration=Registration(
+            settings,
+            catalog,
+            service.registrar,
+            gpus=gpus,
+            archives=service.settings.archives_folder,
+        ),
         metrics_page=(lambda _: b"") if settings.metrics_mode == "log" else (lambda _: page()),
     )
 

@@ -12,6 +12,9 @@ import pytest
 from api_fakes import handlers
 from api_fakes.torchserve import MakeMar, Serve, Served
 
+from torchloom.errors import ModelLoadError
+from torchloom_models.archive import preparation
+
 
 def said(text: str, status: int = 200) -> tuple[int, object]:
     """Give what an answer by a sentence is."""
@@ -241,6 +244,29 @@ async def test_kills_a_worker_that_does_not_answer_in_time(
     assert (other.status_code, again.status_code) == (200, 200)
     restarts = [orchestrator.model(each).replicas[0].restarts for each in ("noop", "other")]
     assert restarts == [1, 0]
+
+
+async def test_tells_why_packages_cannot_be_installed(
+    serve: Serve, make_mar: MakeMar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `install_py_dep_per_model`: before there is a worker, and nothing is left."""
+
+    def install(folder: Path, file: Path, *, model: str, has_venv: bool) -> None:
+        name = "venv" if has_venv else "pip"
+        raise ModelLoadError(f"{name} failed for {model}: {file.relative_to(folder)}")
+
+    monkeypatch.setattr(preparation, "install", install)
+    make_mar("needy.mar", "needy", requirementsFile="r.txt", config="useVenv: true\n")
+    make_mar("noop.mar")
+    served = await serve(install_py_dep_per_model=True)
+    answer = await served.register("needy.mar")
+    gone = await served.management.get("/models/needy")
+    other = await served.register("noop.mar")
+
+    assert (answer.status_code, answer.json()) == failed(
+        400, "ModelException", "venv failed for needy: r.txt"
+    )
+    assert (gone.status_code, other.status_code) == (404, 200)
 
 
 async def test_takes_no_models_where_the_model_api_is_off(serve: Serve, make_mar: MakeMar) -> None:
