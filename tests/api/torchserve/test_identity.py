@@ -107,5 +107,5 @@ def test_refuses_a_key_that_does_not_fit_or_is_encrypted(
 def test_says_so_where_openssl_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to do instead needs no other program."""
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(InvalidSettings, match="`openssl` is not there.*private_key_file"):
+    with pytest.raises(InvalidSettings, match=r"`openssl` is not there.*private_key_file"):
         identity_module.read_identity(FrontendSettings())

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 from api_fakes import handlers
-from api_fakes.torchserve import MakeMar, Serve, Served
+from api_fakes.torchserve import MakeMar, Serve, Served, ids_of
 
 
 def ask(body: bytes = b"hi", path: str = "/predictions/noop", *headers: str) -> bytes:
@@ -473,16 +473,27 @@ async def test_describes_itself(served: Served) -> None:
     root = await served.inference.options("/")
     aws = await served.inference.get("/api-description")
     model = await served.inference.options("/predictions/noop")
+    explained = await served.inference.options("/explanations/noop/1.0")
 
     assert root.json() == aws.json()
     assert (root.json()["openapi"], root.json()["info"]["title"]) == ("3.0.1", "TorchServe APIs")
-    assert "/predictions/{model_name}/{model_version}" in root.json()["paths"]
-    assert model.json()["info"] == {
-        "title": "RESTful API for: noop",
-        "description": "How noop is asked",
-        "version": "1.0.0",
+    assert ids_of(root.json()) == {
+        "options /": "apiDescription",
+        "get /ping": "ping",
+        "post /v1/models/{model_name}:predict": "predictions",
+        "post /v2/models/{model_name}/infer": "predictions",
+        "post /predictions/{model_name}": "predictions",
+        "post /predictions/{model_name}/{model_version}": "version_predictions",
+        "get /api-description": "api-description",
+        "get /metrics": "metrics",
     }
-    assert list(model.json()["paths"]) == ["/prediction/noop"]
+    assert model.json() == explained.json()
+    assert model.json()["info"] == {"title": "RESTful API for: noop", "version": "1.0.0"}
+    assert ids_of(model.json()) == {
+        "post /prediction/noop": "noop",
+        "post /v1/models/{model_name}:predict": "noop",
+        "post /v2/models/{model_name}/infer": "noop",
+    }
 
 
 async def test_speaks_the_open_inference_protocol_where_it_is_on(serve: Serve) -> None:

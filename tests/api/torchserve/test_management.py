@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from api_fakes import handlers
-from api_fakes.torchserve import MakeMar, Serve, Served
+from api_fakes.torchserve import MakeMar, Serve, Served, ids_of
 
 from torchloom.errors import ModelLoadError
 from torchloom_models.archive import preparation
@@ -539,9 +539,30 @@ async def test_describes_itself(served: Served) -> None:
     """The port, and each model."""
     port = (await served.management.options("/")).json()
     model = (await served.management.options("/models/noop")).json()
+    version = (await served.management.options("/models/noop/1.0")).json()
+    described = await served.management.get("/models/noop/1.0/set-default")
 
-    assert "/models/{model_name}/{model_version}/set-default" in port["paths"]
+    own = {
+        "get /models/{model_name}": "describeModel",
+        "put /models/{model_name}": "setAutoScale",
+        "delete /models/{model_name}": "unregisterModel",
+        "get /models/{model_name}/{model_version}": "version_describeModel",
+        "put /models/{model_name}/{model_version}": "version_setAutoScale",
+        "delete /models/{model_name}/{model_version}": "version_unregisterModel",
+        "put /models/{model_name}/{model_version}/set-default": "setDefault",
+    }
+    assert ids_of(model) == own
+    assert ids_of(port) == {
+        "options /": "apiDescription",
+        "get /models": "listModels",
+        "post /models": "registerModel",
+        **own,
+        "get /api-description": "api-description",
+        "get /metrics": "metrics",
+    }
     assert model["info"]["title"] == "RESTful Management API for: noop"
+    assert version == model
+    assert described.json() == (await served.management.get("/models/noop")).json()
 
 
 async def test_serves_handlers_of_the_native_registry(served: Served, make_mar: MakeMar) -> None:
