@@ -48,11 +48,11 @@ class Identity:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         with tempfile.TemporaryDirectory() as folder:  # its mode keeps others out
-            paths = [Path(folder) / name for name in ("chain.pem", "key.pem")]
-            for path, content in zip(paths, (self.chain, self.key), strict=True):
-                path.write_bytes(content)
+            chain, key = Path(folder) / "chain.pem", Path(folder) / "key.pem"
+            chain.write_bytes(self.chain)
+            key.write_bytes(self.key)
             try:
-                context.load_cert_chain(*paths, password=_no_password)
+                context.load_cert_chain(chain, key, password=_no_password)
             except (ssl.SSLError, ValueError) as error:
                 raise InvalidSettings(_UNFIT.format(error)) from error
         return context
