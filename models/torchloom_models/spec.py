@@ -36,6 +36,9 @@ def _object(properties: Mapping[str, Schema]) -> Schema:
 
 _SECONDS: Schema = {"type": "number", "minimum": 0, "maximum": 3600}
 
+#: A week at most: what is to wait longer need not be watched.
+_TIMEOUT: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 604_800}
+
 _COMPILE: Schema = {
     "oneOf": [
         {"type": "string", "enum": list(BACKENDS)},
@@ -88,6 +91,8 @@ COMMON_FIELDS: Mapping[str, Schema] = {
     ),
     "warmup": BOOLEAN,
     "threads": {**POSITIVE, "maximum": 1024},
+    "load_timeout_s": _TIMEOUT,
+    "step_timeout_s": _TIMEOUT,
     "inline": BOOLEAN,
     "params": {"type": "object"},
 }
@@ -252,6 +257,8 @@ def _deploy(
         queue=_queue(data),
         params=cast("Mapping[str, object]", data.get("params", {})),
         threads=cast("int | None", data.get("threads")),
+        load_timeout_s=cast("float | None", data.get("load_timeout_s")),
+        step_timeout_s=cast("float | None", data.get("step_timeout_s")),
         estimated_bytes=estimate_bytes(config) if has_weights else 0,
         prepare=_FETCH if has_weights and _is_to_be_fetched(config) else "",
         is_inline=cast("bool", data.get("inline", kind.is_inline)),

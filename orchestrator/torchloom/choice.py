@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from torchloom.device import is_on
 from torchloom.replica import Replica
+from torchloom.replica_state import ReplicaState
 
 
 def roomiest(replicas: Iterable[Replica], passed: Collection[Replica]) -> Replica | None:
@@ -25,9 +26,15 @@ def hints_for(replica: Replica, replicas: Iterable[Replica], hints: Iterable[str
     Those for its device, those without a hint, and those for a device that nobody serves at
     present.
     """
-    up = {each.device for each in replicas if each.is_up}
+    up = {each.device for each in replicas if _is_up(each)}
     return [
         hint
         for hint in hints
         if not hint or is_on(hint, replica.device) or not any(is_on(hint, device) for device in up)
     ]
+
+
+def _is_up(replica: Replica) -> bool:
+    """Tell whether tasks for its device should wait for it: not while a dead worker is away."""
+    is_first_start = replica.state is ReplicaState.STARTING and not replica.restarts
+    return is_first_start or replica.state is ReplicaState.READY

@@ -14,10 +14,14 @@ HANG_S = 60.0
 
 
 class Leaving:
-    """The ids of those that are on their way out; `on_hung` is called for one that stays."""
+    """The ids of those that are on their way out; `on_hung` is called for one that stays.
 
-    def __init__(self, on_hung: Callable[[], None]) -> None:
+    `hang_s`: how long one may stay, where HANG_S is not the time.
+    """
+
+    def __init__(self, on_hung: Callable[[], None], hang_s: float | None = None) -> None:
         self._on_hung = on_hung
+        self._hang_s = hang_s
         self._timers: dict[int, asyncio.TimerHandle] = {}
 
     def __len__(self) -> int:
@@ -27,7 +31,7 @@ class Leaving:
     def add(self, task_id: int) -> None:
         """Begin to wait for one."""
         loop = asyncio.get_running_loop()
-        self._timers[task_id] = loop.call_later(HANG_S, self._on_hung)
+        self._timers[task_id] = loop.call_later(self._hang_s or HANG_S, self._on_hung)
 
     def remove(self, task_id: int) -> None:
         """Wait no more for one, if it is among them."""

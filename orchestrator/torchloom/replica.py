@@ -18,6 +18,7 @@ from torchloom.engine import Occupancy, Room
 from torchloom.errors import InvalidInput, ModelLoadError, NotServing, TorchLoomError, WorkerDied
 from torchloom.executor import Executor, Link
 from torchloom.leaving import Leaving
+from torchloom.orphans import count_death
 from torchloom.owner import Owner
 from torchloom.replica_series import ReplicaSeries
 from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
@@ -26,6 +27,7 @@ from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
 from torchloom.telling import Telling
 from torchloom.turns import Turns
+from torchloom.watchdog import Watchdog
 from torchloom.wire import (
     Admit,
     AnyFrame,
@@ -50,9 +52,6 @@ from torchloom.wire import (
 
 
 _log = logging.getLogger(__name__)
-
-#: A task is given up when this many workers have died while they held it.
-MAX_DEATHS = 3
 
 
 class Replica:
@@ -84,7 +83,8 @@ class Replica:
         self.error: TorchLoomError | None = None
         self.wanted_device = device
         self.in_flight: dict[int, Task] = {}
-        self.leaving = Leaving(self._kill_hung)
+        self.leaving = Leaving(self._kill_hung, deployment.step_timeout_s)
+        self._watchdog = Watchdog(self._on_late)
         self._turns = Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room)
         self._executor = executor
         self._owner = owner
@@ -119,27 +119,20 @@ class Replica:
         held = len(self.in_flight) + len(self.leaving)
         if not held:
             return self.room.max_tasks
-        if self.has_suspect:
+        if any(task.deaths for task in self.in_flight.values()):  # such a task runs alone
             return 0
         if self.room.is_continuous:
             return 0 if self.occupancy.is_full else self.room.max_tasks - held
         return self.room.max_tasks if self._turns.takes_ahead else 0
 
     @property
-    def is_up(self) -> bool:
-        """Tell whether tasks for its device should wait for it: not while a dead worker is away."""
-        is_first_start = self.state is ReplicaState.STARTING and not self.restarts
-        return is_first_start or self.state is ReplicaState.READY
-
-    @property
-    def has_suspect(self) -> bool:
-        """Tell whether it holds a task under which a worker has died: such a task runs alone."""
-        return any(task.deaths for task in self.in_flight.values())
-
-    @property
     def is_idle(self) -> bool:
         """Tell whether it is ready and holds nothing."""
-        return self.state is ReplicaState.READY and not self.in_flight and not self.leaving
+        return self.state is ReplicaState.READY and not self._is_busy
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.in_flight or len(self.leaving))
 
     # Starting and ending
 
@@ -163,6 +156,7 @@ class Replica:
             self._link = await self._executor.start(
                 self.deployment, self.wanted_device, self._on_frame, self._on_end
             )
+            self._watchdog.begin(self.deployment.load_timeout_s)
         except (OSError, RuntimeError, TypeError) as error:
             self._on_end(f"it could not be started: {error}")
 
@@ -220,6 +214,7 @@ class Replica:
 
     def _on_end(self, how: str) -> None:
         self._link = None
+        self._watchdog.end()
         self.telling.end()
         self._turns.clear()
         self.occupancy = Occupancy()
@@ -237,20 +232,9 @@ class Replica:
         else:
             self._move(ReplicaState.STOPPED)
         self._settled.set()
-        self._settle_orphans(orphans, how)
-
-    def _settle_orphans(self, orphans: Sequence[Task], how: str) -> None:
-        """Queue again what has shown nothing to its caller and has not killed too often."""
-        again = []
-        for task in orphans:
-            task.deaths += 1
-            if task.chunks_sent or task.deaths >= MAX_DEATHS:
-                cause = "after it had begun to answer" if task.chunks_sent else "again and again"
-                died = WorkerDied(f"The worker of {self.deployment.label!r} ended ({how}) {cause}.")
-                self._fail_all([task], died)
-            else:
-                again.append(task)
-        self._owner.on_orphans(again)
+        for task, died in count_death(orphans, label, how):
+            self._fail_all([task], died)
+        self._owner.on_orphans([task for task in orphans if not task.is_final])
 
     def _restart(self) -> None:
         if self.state is not ReplicaState.WAITING:
@@ -270,6 +254,7 @@ class Replica:
         """Send tasks to the worker; the caller has seen that there is room."""
         now = self._now()
         work = []
+        was_busy = self._is_busy
         for task in tasks:
             task.move(TaskState.RUNNING)
             task.started_at = now
@@ -289,6 +274,12 @@ class Replica:
             for task_id, fault in faults.items():
                 self._turns.remove(task_id)
                 self._fail_all([self.in_flight.pop(task_id)], InvalidInput(fault))
+        if not was_busy:
+            self._watch_step()
+
+    def _watch_step(self) -> None:
+        """Give the worker its time anew, if it has something to do."""
+        self._watchdog.begin(self.deployment.step_timeout_s if self._is_busy else None)
 
     def cancel(self, task: Task) -> None:
         """Forget a task in flight; its room comes back when the engine has let go of it."""
@@ -299,10 +290,23 @@ class Replica:
         self.leaving.add(task.id)
         self._emptied.set()
 
-    def _kill_hung(self) -> None:
+    def _kill_hung(self, why: str = "it held a task cancelled long ago") -> None:
         assert self._link is not None
-        _log.error("%r holds a task cancelled long ago; it is killed as hung.", self)
+        _log.error("%r is killed as hung: %s.", self, why)
         self._link.kill()
+
+    def _on_late(self) -> None:
+        """Give up the worker, and the tasks of its step; those that wait for it go elsewhere."""
+        deployment, killed = self.deployment, f"The worker of {self.deployment.label!r} was killed"
+        if self._is_loading:
+            why = f"it had not loaded within {deployment.load_timeout_s} s"
+            self.error = ModelLoadError(f"{killed}: {why}.")
+        else:
+            why = f"it had not ended a step within {deployment.step_timeout_s} s"
+            stepped = (self._turns.running or self.in_flight.keys()) & self.in_flight.keys()
+            died = WorkerDied(f"{killed}: {why}.")
+            self._fail_all([self.in_flight.pop(task_id) for task_id in stepped], died)
+        self._kill_hung(why)
 
     def _take_in_flight(self) -> list[Task]:
         tasks, self.in_flight = list(self.in_flight.values()), {}
@@ -345,6 +349,7 @@ class Replica:
         self.memory_bytes = frame.memory_bytes or self.memory_bytes
         self.error = None
         self._has_served, self._is_loading = True, False
+        self._watchdog.end()
         self._series = ReplicaSeries(self._stats, self.deployment, frame.device)
         self._move(ReplicaState.READY)
         self.telling.begin(self._link)
@@ -364,6 +369,7 @@ class Replica:
             self._backoff.forgive()  # not when it is ready: one that dies of each task is, too
             self._series.observe_step(size, seconds)
             self._owner.on_step(self.device, size, seconds)
+        self._watch_step()
         self._owner.on_room()
 
     def _on_event(self, event: WireEvent) -> None:

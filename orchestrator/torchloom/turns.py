@@ -42,6 +42,11 @@ class Turns:
         """Tell whether a batch may be sent ahead now."""
         return self._is_near and not (self._ahead or self._is_long or self._was_long)
 
+    @property
+    def running(self) -> frozenset[int]:
+        """Give the batch whose step runs; of an engine that takes tasks at any time, none."""
+        return frozenset(self._running)
+
     def add(self, ids: Iterable[int]) -> None:
         """Take note of a batch that is sent: it runs, or waits for its turn."""
         if self._running:

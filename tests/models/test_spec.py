@@ -30,6 +30,8 @@ FULL = {
     "warmup": False,
     "params": {"max_tokens": 256},
     "threads": 2,
+    "load_timeout_s": 120,
+    "step_timeout_s": 0.5,
     "max_length": 512,
 }
 
@@ -58,6 +60,7 @@ def test_reads_every_key() -> None:
     assert deployment.batching == BatchPolicy(max_size=16, max_wait_s=0.005)
     assert deployment.queue == QueuePolicy(max_size=100, overflow="wait")
     assert deployment.params == {"max_tokens": 256}
+    assert (deployment.load_timeout_s, deployment.step_timeout_s) == (120, 0.5)
     assert deployment.threads == 2
     assert deployment.config == {
         "name": "llama",

@@ -20,6 +20,17 @@ async def test_calls_for_one_that_stays(monkeypatch: pytest.MonkeyPatch) -> None
     await hung.wait()
 
 
+async def test_gives_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose steps may take long has long to let go."""
+    monkeypatch.setattr(leaving_module, "HANG_S", 0.0)
+    hung = asyncio.Event()
+    leaving = Leaving(hung.set, 60.0)
+    leaving.add(1)
+    await asyncio.sleep(0.01)
+    leaving.clear()
+    assert not hung.is_set()
+
+
 async def test_calls_for_none_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each timer goes with its task, and all of them with the worker."""
     monkeypatch.setattr(leaving_module, "HANG_S", 0.0)

@@ -11,6 +11,7 @@ from loom_fakes.engines import deploy
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
 from torchloom import backoff, leaving
+from torchloom import replica as replica_module
 from torchloom.code_status import CodeState, CodeStatus
 from torchloom.device import Device
 from torchloom.engine import Occupancy
@@ -24,7 +25,8 @@ from torchloom.errors import (
     TorchLoomError,
     WorkerDied,
 )
-from torchloom.replica import MAX_DEATHS, Replica
+from torchloom.orphans import MAX_DEATHS
+from torchloom.replica import Replica
 from torchloom.replica_state import ReplicaState
 from torchloom.sample import Sample
 from torchloom.stats import Stats
@@ -69,14 +71,16 @@ class _Owner:
 class _Bench:
     """A replica between an owner and a worker that the test plays."""
 
-    def __init__(self, clock: ManualClock, executor: ScriptedExecutor) -> None:
+    def __init__(
+        self, clock: ManualClock, executor: ScriptedExecutor, **limits: float | None
+    ) -> None:
         self.clock = clock
         self.executor = executor
         self.owner = _Owner()
         self.stats = Stats()
         self.claims: list[tuple[Replica, int]] = []
         self.replica = Replica(
-            deploy("open_echo"),
+            deploy("open_echo", **limits),
             Device("auto"),
             executor,
             self.owner,
@@ -431,6 +435,121 @@ async def test_kills_a_worker_that_does_not_let_go(
     await until(lambda: bench.replica.state is ReplicaState.READY)
     assert bench.owner.orphans == [other]
     assert bench.replica.credits == 4
+
+
+class _Watchdog:
+    """A watchdog that barks when the test says so."""
+
+    def __init__(self, on_late: Callable[[], None]) -> None:
+        self.bark = on_late
+        self.limit_s: float | None = None
+        self.num_begun = 0
+
+    def begin(self, limit_s: float | None) -> None:
+        self.limit_s = limit_s
+        self.num_begun += 1
+
+    def end(self) -> None:
+        self.limit_s = None
+
+
+@pytest.fixture
+def watchdog(monkeypatch: pytest.MonkeyPatch) -> Callable[[], _Watchdog]:
+    """Give the watchdog of the replica that is made next, once it is made."""
+    made: list[_Watchdog] = []
+
+    def make(on_late: Callable[[], None]) -> _Watchdog:
+        made.append(_Watchdog(on_late))
+        return made[-1]
+
+    monkeypatch.setattr(replica_module, "Watchdog", make)
+    return lambda: made[-1]
+
+
+async def test_kills_a_worker_whose_step_does_not_end(
+    clock: ManualClock, watchdog: Callable[[], _Watchdog]
+) -> None:
+    """Its callers are told; what waits there for its turn is given back; the worker starts anew."""
+    bench = _Bench(clock, ScriptedExecutor(), step_timeout_s=7.0)
+    await bench.replica.start()
+    one, other, gone = bench.dispatch("a", "b", "c")
+    link = bench.link
+    bench.replica.cancel(gone)
+    (ahead,) = bench.dispatch("d")
+    assert (watchdog().limit_s, watchdog().num_begun) == (7.0, 2)
+    watchdog().bark()
+    message = await _fails_with(one, WorkerDied)
+    assert message == "The worker of 'echo@1' was killed: it had not ended a step within 7.0 s."
+    await _fails_with(other, WorkerDied)
+    assert link.is_killed
+    assert bench.owner.orphans == [ahead]
+    await until(lambda: bench.replica.is_idle)
+    assert (bench.replica.restarts, watchdog().limit_s) == (1, None)
+
+
+async def test_kills_a_worker_of_a_continuous_engine_that_hangs(
+    clock: ManualClock, watchdog: Callable[[], _Watchdog]
+) -> None:
+    """All that it holds may be what it hangs on."""
+    bench = _Bench(clock, ScriptedExecutor(is_continuous=True), step_timeout_s=7.0)
+    await bench.replica.start()
+    tasks = [*bench.dispatch("a"), *bench.dispatch("b")]
+    watchdog().bark()
+    for task in tasks:
+        await _fails_with(task, WorkerDied)
+    assert bench.owner.orphans == []
+
+
+async def test_lets_a_worker_be_that_goes_on(
+    clock: ManualClock, watchdog: Callable[[], _Watchdog]
+) -> None:
+    """Each sign of life gives it its time anew; one that has nothing to do owes none."""
+    bench = _Bench(clock, ScriptedExecutor(), step_timeout_s=7.0)
+    await bench.replica.start()
+    (task,) = bench.dispatch("a", sink=lambda _: None)
+    begun = watchdog().num_begun
+    bench.link.chunk(task.id, "on and on")
+    assert (watchdog().limit_s, watchdog().num_begun) == (7.0, begun + 1)
+    bench.link.answer(task.id, text="A")
+    assert watchdog().limit_s is None
+    bench.dispatch("b")
+    assert watchdog().limit_s == 7.0
+    bench.link.answer_all(text="B")
+    assert watchdog().limit_s is None
+
+
+async def test_kills_a_worker_that_does_not_load(
+    clock: ManualClock, watchdog: Callable[[], _Watchdog]
+) -> None:
+    """The first is given up, with what it was that did not happen."""
+    bench = _Bench(clock, ScriptedExecutor(max_tasks=None), load_timeout_s=9.0)
+    starting = asyncio.ensure_future(bench.replica.start())
+    await until(lambda: watchdog().limit_s == 9.0)
+    watchdog().bark()
+    with pytest.raises(ModelLoadError, match=r"had not loaded within 9\.0 s"):
+        await starting
+    assert bench.link.is_killed
+    assert (bench.replica.state, watchdog().limit_s) == (ReplicaState.STOPPED, None)
+
+
+async def test_starts_another_worker_for_one_that_does_not_load_again(
+    clock: ManualClock, watchdog: Callable[[], _Watchdog]
+) -> None:
+    """A worker that hangs as it is started again is killed, too."""
+    executor = ScriptedExecutor()
+    bench = _Bench(clock, executor, load_timeout_s=9.0)
+    await bench.replica.start()
+    assert watchdog().limit_s is None
+    executor.max_tasks = None
+    bench.link.end()
+    await until(lambda: watchdog().limit_s == 9.0)
+    slow = bench.link
+    watchdog().bark()
+    assert slow.is_killed
+    await until(lambda: len(executor.links) == 3)
+    await settle()
+    bench.link.ready()
+    assert (bench.replica.state, bench.replica.error) == (ReplicaState.READY, None)
 
 
 async def test_leaves_no_timer_behind_a_cancellation(bench: _Bench) -> None:

@@ -93,8 +93,7 @@ class ArchiveFinder:
             raise internal(f"{self._noun} file already exists {name}") from None
         except HostRefused as error:
             _log.warning("%s is not fetched: %s (property allowed_urls)", url, error)
-            text = f"Given URL {url} does not match any allowed URL(s)"
-            raise self._refuse(text) from None
+            raise failed from None
         except DownloadFailed as error:
             _log.warning("%s cannot be fetched: %s", url, error)
             raise failed from None

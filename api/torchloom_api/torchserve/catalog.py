@@ -153,12 +153,16 @@ class Catalog:
         return said if said is not None and said not in used else max(used, default=0) + 1
 
     def worker_ids(self, served: Served, count: int) -> Sequence[int]:
-        """Give the numbers of its workers: each place keeps its own, also when a worker is new."""
-        del served.worker_ids[count:]
+        """Give the numbers of its workers: each place keeps its own, also when a worker is new.
+
+        A number is never given again. While a version loads, it has as many as it is to have.
+        """
+        if not served.is_loading:
+            del served.worker_ids[count:]
         while len(served.worker_ids) < count:
             served.worker_ids.append(self._next_worker_id)
             self._next_worker_id += 1
-        return tuple(served.worker_ids)
+        return tuple(served.worker_ids[:count])
 
     def _find(self, name: str, version: str | None) -> Served | None:
         chosen = self._defaults.get(name) if version is None else version

@@ -50,6 +50,7 @@ async def scale(frontend: Frontend, served: Served, least: int, most: int, said:
         message = f"Failed to start workers for model {served.name} version: {said}"
         raise internal(message, error.status if error.status == _OUT_OF_MEMORY else 500) from error
     served.limits = replace(served.limits, min_workers=least, max_workers=most)
+    frontend.catalog.worker_ids(served, policy.min * num_devices)
     frontend.catalog.on_change()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,12 +13,24 @@ import psutil
 
 from torchloom.model_status import ModelStatus
 from torchloom.replica_state import ReplicaStatus
+from torchloom_api.torchserve.answer import Answer
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import unavailable
+from torchloom_api.torchserve.prediction import to_answer
+from torchloom_api.torchserve.request import Request
 
 
 Document = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a version and its handler say. Of `head`, status, phrase and headers count."""
+
+    document: Document
+    head: Answer
+
 
 _READY: Final = "READY"
 _UNLOADING: Final = "UNLOADING"
@@ -62,7 +75,7 @@ def describe(frontend: Frontend, served: Served) -> Document:
     }
 
 
-async def describe_customized(frontend: Frontend, served: Served, request_id: str) -> Document:
+async def describe_customized(frontend: Frontend, request: Request, served: Served) -> Told:
     """Show a version, and what its handler says of itself. FrontendError: it has no worker."""
     status = frontend.catalog.status(served)
     if status is None or not status.replicas:
@@ -74,10 +87,18 @@ async def describe_customized(frontend: Frontend, served: Served, request_id: st
     outputs = await frontend.service.orchestrator.predict(
         served.name,
         {},
-        {"is_describe": True, "request_id": request_id},
+        {
+            "headers": dict(request.headers),
+            "is_describe": True,
+            "is_explain": None,
+            "request_id": request.id,
+            "url_path": None,
+        },
         version=served.number,
     )
-    return describe(frontend, served) | {"customizedMetadata": _metadata(outputs.get("body"))}
+    metadata = _metadata(outputs.get("body"))
+    answer = to_answer(outputs, frontend.settings.max_response_size)
+    return Told(document=describe(frontend, served) | {"customizedMetadata": metadata}, head=answer)
 
 
 def _metadata(body: object) -> object:

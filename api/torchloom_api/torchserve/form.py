@@ -64,7 +64,8 @@ def read_form(request: Request, *, with_query: bool, is_decoded: bool) -> Form:
 def _parts(request: Request) -> Iterator[tuple[str, str, bytes]]:
     """Give name, media type and content of each part."""
     media_type = request.content_type
-    essence = media_type.partition(";")[0].strip().lower()
+    type_alone = media_type.partition(";")[0].strip()
+    essence = type_alone.lower()
     if essence == _MULTIPART:
         yield from _multipart(request.body, media_type)
     elif essence == _URLENCODED:
@@ -72,7 +73,7 @@ def _parts(request: Request) -> Iterator[tuple[str, str, bytes]]:
         for name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
             yield _sound(name), "", value.encode("utf-8", "surrogateescape")
     else:
-        yield _BODY, media_type, request.body
+        yield _BODY, type_alone, request.body
 
 
 def _multipart(body: bytes, media_type: str) -> Iterator[tuple[str, str, bytes]]:

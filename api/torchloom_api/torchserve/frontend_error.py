@@ -12,6 +12,7 @@ from typing import Final
 from torchloom.errors import (
     Conflict,
     DeadlineExceeded,
+    HandlerFailed,
     InvalidInput,
     InvalidModel,
     OutOfMemory,
@@ -110,8 +111,7 @@ def to_frontend_error(error: Exception, request_id: str) -> FrontendError:
 
 
 def _from_handler(error: TaskFailed) -> FrontendError:
-    """Tell what a handler has said; of one that only raised, that the prediction failed."""
-    is_own = error.status != TaskFailed.status
-    return internal(
-        error.message if is_own else "Prediction failed", error.status if is_own else 503
-    )
+    """Tell what a handler has said; of anything else that failed, that the prediction did."""
+    if isinstance(error, HandlerFailed):
+        return internal(error.message, error.status)
+    return internal("Prediction failed", 503)

@@ -57,9 +57,18 @@ class FrontendSettings:
     default_service_handler: str | None = None
     service_envelope: str | None = None
     limit_max_image_pixels: bool = True
+    #: Install what archives list as their requirements, for each model by itself.
+    install_py_dep_per_model: bool = False
     decode_input_request: bool = True
     max_request_size: int = 6_553_500
     max_response_size: int = 6_553_500
+
+    #: For addresses with https: PEM files, or a keystore; without either a certificate is made.
+    private_key_file: str | None = None
+    certificate_file: str | None = None
+    keystore: str | None = None
+    keystore_pass: str = field(default="changeit", repr=False)
+    keystore_type: Literal["PKCS12", "JKS"] = "PKCS12"
 
     allowed_urls: tuple[str, ...] = (r"file://.*|http(s)?://.*",)
     enable_model_api: bool = False
@@ -91,11 +100,4 @@ class FrontendSettings:
         for name in ("job_queue_size", "max_request_size", "max_response_size"):
             if getattr(self, name) < 1:
                 message = f"The property {name!r} must be above 0, not {getattr(self, name)}."
-                raise InvalidSettings(message)
-        for name in ("inference_address", "management_address", "metrics_address"):
-            if getattr(self, name).startswith("https://"):
-                message = (
-                    f"The property {name!r} asks for https, which is not served yet. Write http, "
-                    "and let a proxy in front speak TLS."
-                )
                 raise InvalidSettings(message)

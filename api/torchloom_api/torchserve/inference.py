@@ -10,7 +10,7 @@ from torchloom_api.torchserve.answer import Answer, json_answer, status_answer
 from torchloom_api.torchserve.form import read_form
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import bad_request
-from torchloom_api.torchserve.open_api import inference_document, prediction_document
+from torchloom_api.torchserve.open_api import prediction_document
 from torchloom_api.torchserve.prediction import Call, predict
 from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
@@ -47,7 +47,7 @@ async def ping(frontend: Frontend, request: Request, reply: Reply) -> Answer:  #
 def _find_prediction(method: str, segments: Sequence[str]) -> tuple[str, Answering] | None:
     """Know the paths that ask a model: this is TorchServe's order."""
     match list(segments):
-        case ["predictions", model] if method == "OPTIONS":
+        case ["predictions" | "explanations", model, *_] if method == "OPTIONS":
             return "/predictions/{model}", partial(_describe, model=model)
         case ["predictions" | "explanations" as verb, model, *rest]:
             return f"/{verb}/{{model}}", partial(_ask, call=_to_call(verb, model, rest))
@@ -142,8 +142,3 @@ async def _answer(frontend: Frontend, request: Request, reply: Reply, *, answer:
 async def _describe(frontend: Frontend, request: Request, reply: Reply, *, model: str) -> Answer:  # noqa: ARG001 - the routes' face
     frontend.catalog.find(model)
     return json_answer(prediction_document(model))
-
-
-async def describe_api(frontend: Frontend, request: Request, reply: Reply) -> Answer:  # noqa: ARG001 - the routes' face
-    """Give the port's document."""
-    return json_answer(inference_document())

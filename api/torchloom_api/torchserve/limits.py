@@ -39,6 +39,8 @@ class Limits:
     continuous_batching: bool = False
     use_job_ticket: bool = False
     use_venv: bool = False
+    #: `asyncCommunication`: the handler is a coroutine, called for each request by itself.
+    is_async: bool = False
     stateful: bool = False
     sequence_max_idle_ms: int = 0
     sequence_timeout_ms: int = 0
@@ -97,6 +99,7 @@ def _from_archive(said: Limits, archive: Mapping[str, object]) -> Limits:
         continuous_batching=archive.get("continuousBatching") is True,
         use_job_ticket=archive.get("useJobTicket") is True,
         use_venv=archive.get("useVenv") is True,
+        is_async=archive.get("asyncCommunication") is True,
         stateful=is_sequence,
         sequence_max_idle_ms=_int(archive.get("sequenceMaxIdleMSec"), 0),
         sequence_timeout_ms=_int(archive.get("sequenceTimeoutMSec"), 0),

@@ -1,6 +1,7 @@
 """Listen: the addresses of TorchServe's ports, bound before anything is loaded.
 
-An address is `http://HOST:PORT`, HOST:PORT, or `unix:/PATH`. Equal ones are one port.
+An address is `http://HOST:PORT`, `https://HOST:PORT`, HOST:PORT, or `unix:/PATH`. Equal ones are
+one port.
 """
 
 from __future__ import annotations
@@ -20,25 +21,30 @@ from torchloom_api.torchserve.frontend_settings import FrontendSettings
 
 _UNIX: Final = "unix:"
 _HTTP: Final = "http://"
+_HTTPS: Final = "https://"
 
-#: What TorchServe takes where an address names no port.
+#: What TorchServe takes where an address names no port, and where it asks for https.
 _DEFAULT: Final[Mapping[Port, int]] = {"inference": 80, "management": 8081, "metrics": 8082}
+_DEFAULT_TLS: Final[Mapping[Port, int]] = {"inference": 443, "management": 8444, "metrics": 8445}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a port listens: a path, or an address."""
+    """Where a port listens: a path, or an address, with TLS or without."""
 
     at: Path | Address
+    is_tls: bool = False
 
     @classmethod
     def parse(cls, text: str, port: Port) -> Self:
         """Read an address. Raises InvalidSettings."""
         if text.startswith(_UNIX):
             return cls(Path(text.removeprefix(_UNIX)))
-        bare = text.removeprefix(_HTTP).rstrip("/")
+        is_tls = text.startswith(_HTTPS)
+        default = (_DEFAULT_TLS if is_tls else _DEFAULT)[port]
+        bare = text.removeprefix(_HTTPS).removeprefix(_HTTP).rstrip("/")
         has_port = ":" in bare.rpartition("]")[2]
-        return cls(Address.parse(bare if has_port else f"{bare}:{_DEFAULT[port]}"))
+        return cls(Address.parse(bare if has_port else f"{bare}:{default}"), is_tls)
 
     def bind(self) -> socket.socket:
         """Bind it. Raises InvalidSettings."""
@@ -64,7 +70,8 @@ class Place:
         """Write where it answers, with the port that was really bound."""
         if isinstance(self.at, Path):
             return f"{_UNIX}{self.at}"
-        return f"{_HTTP}{Address(self.at.host, bound.getsockname()[1])}"
+        scheme = _HTTPS if self.is_tls else _HTTP
+        return f"{scheme}{Address(self.at.host, bound.getsockname()[1])}"
 
 
 def _clear(path: Path) -> None:

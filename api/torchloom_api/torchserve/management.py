@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -53,7 +54,8 @@ def _find(method: str, segments: tuple[str, ...]) -> tuple[str, Answering] | Non
         case ("models", name, version, "set-default"):
             set_default = partial(_set_default, name=name, version=version)
             pattern = "/models/{model}/{version}/set-default"
-            return pattern, set_default if method == "PUT" else _refuse
+            describing = partial(_describe, name=name, version=version)
+            return pattern, {"PUT": set_default, "GET": describing}.get(method, _refuse)
         case ("v1", "models", name):
             ready = partial(_tell_ready, name=name)
             return "/v1/models/{model}", ready if method == "GET" else _refuse
@@ -65,7 +67,7 @@ def _of_models(method: str) -> Answering:
 
 
 def _of_model(method: str, name: str, version: str | None) -> Answering:
-    if method == "OPTIONS" and version is None:
+    if method == "OPTIONS":
         return partial(_document, name=name)
     actions = {"GET": _describe, "PUT": _scale, "DELETE": _unregister}
     action = actions.get(method)
@@ -119,8 +121,13 @@ async def _describe(
     chosen = catalog.versions(name) if version == "all" else [catalog.find(name, version)]
     if not Parameters.of(request).flag("customized", default=False):
         return json_answer([describe(frontend, each) for each in chosen])
-    shown = [await describe_customized(frontend, each, request.id) for each in chosen]
-    return json_answer(shown)
+    told = [await describe_customized(frontend, request, each) for each in chosen]
+    head = told[-1].head
+    return replace(
+        json_answer([each.document for each in told], head.status),
+        reason=head.reason,
+        headers=head.headers,
+    )
 
 
 async def _scale(

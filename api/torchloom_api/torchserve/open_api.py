@@ -1,6 +1,7 @@
 """OpenAPI documents of TorchServe's ports and of single models, for `OPTIONS`. Written by hand.
 
-Operation ids, titles and paths are TorchServe's: clients are generated from them.
+Titles, paths, operation ids and parameters are TorchServe's, for clients are generated from them:
+also ids that stand at several paths, and paths that it leaves out. The words are ours.
 """
 
 from __future__ import annotations
@@ -88,9 +89,12 @@ def _operation(
     parameters: Sequence[Document] = (),
     *,
     takes_body: bool = False,
+    is_deprecated: bool = False,
 ) -> Document:
     operation: Document = {"description": text, "operationId": operation_id}
     operation["parameters"] = list(parameters)
+    if is_deprecated:
+        operation["deprecated"] = True
     if takes_body:
         binary = {"schema": {"type": "string", "format": "binary"}}
         operation["requestBody"] = {
@@ -102,82 +106,71 @@ def _operation(
     return operation
 
 
-def _document(title: str, description: str, paths: Document, version: str = _VERSION) -> Document:
-    info = {"title": title, "description": description, "version": version}
-    return {"openapi": "3.0.1", "info": info, "paths": paths}
+def _document(title: str, paths: Document, *, description: str = "", version: str) -> Document:
+    said = {"description": description} if description else {}
+    return {
+        "openapi": "3.0.1",
+        "info": {"title": title, **said, "version": version},
+        "paths": paths,
+    }
 
 
-def _description_paths() -> Document:
+def _port_document(paths: Document, description: str) -> Document:
+    return _document("TorchServe APIs", paths, description=description, version=_VERSION)
+
+
+def _described_by(operation_id: str, *, is_deprecated: bool = False) -> Document:
     described = {"200": _ok("An OpenAPI document", {"type": "object"})}
-    return {
-        "/": {
-            "options": _operation(
-                "apiDescription", "Describe this API.", _responses(described, ["500"])
-            )
-        },
-        "/api-description": {
-            "get": _operation(
-                "api-description", "Describe this API.", _responses(described, ["500"])
-            )
-        },
-    }
+    responses = _responses(described, ["500"])
+    text = "Describe this API."
+    return _operation(operation_id, text, responses, is_deprecated=is_deprecated)
 
 
-def _asking(operation_id: str, text: str, parameters: Sequence[Document]) -> Document:
-    """Describe one path that asks a model, by every method that clients use."""
-    failures = ["400", "404", "500", "503", "507"]
-    responses = _responses({"200": _any_answer("What the handler gives")}, failures)
-    return {
-        method: _operation(
-            operation_id if method == "post" else f"{operation_id}_{method}",
-            text,
-            responses,
-            parameters,
-            takes_body=method != "get",
-        )
-        for method in ("post", "put", "get")
+def _last_paths() -> Document:
+    """Describe what stands at the end of both ports' documents."""
+    described = _described_by("api-description", is_deprecated=True)
+    return {"/api-description": {"get": described}, "/metrics": {"get": _metrics()}}
+
+
+def _metrics() -> Document:
+    text = {"text/plain; version=0.0.4; charset=utf-8": {"schema": {"type": "string"}}}
+    ok: dict[str, Document] = {
+        "200": {"description": "Metrics in Prometheus' format", "content": text}
     }
+    names = _query("name[]", "string", "Names of the metrics to give; all where there is none.")
+    return _operation("metrics", "Give the metrics.", _responses(ok, ["500"]), [names])
 
 
 def inference_document() -> Document:
     """Describe the inference port."""
     model, version = _path_parameter(_MODEL), _path_parameter(_MODEL_VERSION)
-    named = _query(_MODEL, "string", "Name of the model.")
-    paths: Document = _description_paths()
-    paths["/ping"] = {
-        "get": _operation(
-            "ping",
-            "Tell whether every model has its workers.",
-            _responses({"200": _ok("Healthy")}, ["500"]),
-        )
+    pinged = _responses({"200": _ok("Healthy")}, ["500"])
+    paths: Document = {
+        "/": {"options": _described_by("apiDescription")},
+        "/ping": {"get": _operation("ping", "Tell whether every model has its workers.", pinged)},
     }
+    asked = _responses({"200": _any_answer("What the handler gives")}, ["404", "500", "503"])
     for path, name, parameters in (
+        ("/v1/models/{model_name}:predict", "predictions", [model]),
+        ("/v2/models/{model_name}/infer", "predictions", [model]),
         ("/predictions/{model_name}", "predictions", [model]),
         ("/predictions/{model_name}/{model_version}", "version_predictions", [model, version]),
-        ("/explanations/{model_name}", "explanations", [model]),
-        ("/explanations/{model_name}/{model_version}", "version_explanations", [model, version]),
-        ("/invocations", "invocations", [named]),
-        ("/models/{model_name}/invoke", "model_invoke", [model]),
-        ("/{model_name}/predict", "predict", [model]),
-        ("/{model_name}/{model_version}/predict", "version_predict", [model, version]),
-        ("/v1/models/{model_name}:predict", "kservePredict", [model]),
-        ("/v1/models/{model_name}:explain", "kserveExplain", [model]),
-        ("/v2/models/{model_name}/infer", "kserveInfer", [model]),
-        ("/v2/models/{model_name}/explain", "kserveV2Explain", [model]),
     ):
-        paths[path] = _asking(name, "Ask a model.", parameters)
-    return _document("TorchServe APIs", "TorchServe's inference API", paths)
+        asking = _operation(name, "Ask a model.", asked, parameters, takes_body=True)
+        paths[path] = {"post": asking}
+    return _port_document({**paths, **_last_paths()}, "TorchServe's inference API")
 
 
 def prediction_document(name: str) -> Document:
     """Describe how one model is asked."""
-    responses = _responses({"200": _any_answer("What the handler gives")}, ["404", "500", "503"])
+    asked = _responses({"200": _any_answer("What the handler gives")}, ["404", "500", "503"])
+    asking = {"post": _operation(name, f"Ask {name}.", asked)}
     paths: Document = {
-        f"/prediction/{name}": {
-            "post": _operation("prediction", f"Ask {name}.", responses, takes_body=True)
-        }
+        f"/prediction/{name}": asking,
+        "/v1/models/{model_name}:predict": asking,
+        "/v2/models/{model_name}/infer": asking,
     }
-    return _document(f"RESTful API for: {name}", f"How {name} is asked", paths, "1.0.0")
+    return _document(f"RESTful API for: {name}", paths, version="1.0.0")
 
 
 def _registering() -> Document:
@@ -202,7 +195,7 @@ def _registering() -> Document:
 def _listing() -> Document:
     parameters = [
         _query("limit", "integer", "The most models to list.", default="100"),
-        _query("next_page_token", "integer", "`nextPageToken` of the page before.", default="0"),
+        _query("next_page_token", "string", "`nextPageToken` of the page before."),
     ]
     model: Document = {
         "type": "object",
@@ -220,15 +213,15 @@ def _listing() -> Document:
     return _operation("listModels", "List the models.", responses, parameters)
 
 
-def _model_operations(parameters: Sequence[Document], suffix: str = "") -> Document:
+def _model_operations(parameters: Sequence[Document], prefix: str = "") -> Document:
     """Describe what can be done to a model, or to one version of it."""
-    customized = _query("customized", "boolean", "Also what its handler says.", default="false")
+    timeout = _query("timeout", "integer", "Not used.", default="-1")
     scaling = [
         _query("min_worker", "integer", "The least workers.", default="1"),
-        _query("max_worker", "integer", "The most workers."),
+        _query("max_worker", "integer", "The most workers; as many as the least if not given."),
         _query("number_gpu", "integer", "Not used.", default="0"),
         _query("synchronous", "boolean", "Answer when it is done.", default="false"),
-        _query("timeout", "integer", "Not used.", default="-1"),
+        timeout,
     ]
     scaled = {
         "200": _ok("It has its workers"),
@@ -238,28 +231,27 @@ def _model_operations(parameters: Sequence[Document], suffix: str = "") -> Docum
     described = {"200": _ok("The versions", {"type": "array", "items": {"type": "object"}})}
     return {
         "get": _operation(
-            f"{suffix}describeModel",
+            f"{prefix}describeModel",
             "Describe a model.",
-            _responses(described, ["404", "500", "503"]),
-            [*parameters, customized],
+            _responses(described, ["404", "500"]),
+            parameters,
         ),
         "put": _operation(
-            f"{suffix}setAutoScale",
+            f"{prefix}setAutoScale",
             "Set the number of workers.",
             _responses(scaled, ["400", "404", "500"]),
             [*parameters, *scaling],
         ),
         "delete": _operation(
-            f"{suffix}unregisterModel",
+            f"{prefix}unregisterModel",
             "Remove a model.",
             _responses({"200": _ok("It is removed")}, ["403", "404", "408", "500"]),
-            [*parameters, _query("synchronous", "boolean", "Not used."), scaling[-1]],
+            [*parameters, _query("synchronous", "boolean", "Not used."), timeout],
         ),
     }
 
 
-def management_document() -> Document:
-    """Describe the management port."""
+def _model_paths() -> Document:
     model, version = _path_parameter(_MODEL), _path_parameter(_MODEL_VERSION)
     default = _operation(
         "setDefault",
@@ -267,39 +259,28 @@ def management_document() -> Document:
         _responses({"200": _ok("It is the default")}, ["404", "500"]),
         [model, version],
     )
-    token = _operation(
-        "token",
-        "Make a new token.",
-        _responses({"200": {"description": "It is in the key file"}}, ["400"]),
-        [_query("type", "string", "inference or management", required=True)],
-    )
-    ready = _operation(
-        "kserveReady", "Tell whether a model has workers.", _responses({"200": _ok("")}, ["404"])
-    )
-    paths: Document = _description_paths()
-    paths["/models"] = {"get": _listing(), "post": _registering()}
-    paths["/models/{model_name}"] = _model_operations([model])
-    paths["/models/{model_name}/{model_version}"] = _model_operations([model, version], "version_")
-    paths["/models/{model_name}/{model_version}/set-default"] = {"put": default}
-    paths["/v1/models/{model_name}"] = {"get": ready}
-    paths["/token"] = {"get": token}
-    return _document("TorchServe APIs", "TorchServe's management API", paths)
+    return {
+        "/models/{model_name}": _model_operations([model]),
+        "/models/{model_name}/{model_version}": _model_operations([model, version], "version_"),
+        "/models/{model_name}/{model_version}/set-default": {"put": default},
+    }
+
+
+def management_document() -> Document:
+    """Describe the management port."""
+    paths: Document = {
+        "/": {"options": _described_by("apiDescription")},
+        "/models": {"get": _listing(), "post": _registering()},
+    }
+    paths |= {**_model_paths(), **_last_paths()}
+    return _port_document(paths, "TorchServe's management API")
 
 
 def management_model_document(name: str) -> Document:
     """Describe how one model is managed."""
-    paths: Document = {f"/models/{name}": _model_operations([])}
-    title = f"RESTful Management API for: {name}"
-    return _document(title, f"How {name} is managed", paths, "1.0.0")
+    return _document(f"RESTful Management API for: {name}", _model_paths(), version=_VERSION)
 
 
 def metrics_document() -> Document:
     """Describe the metrics port."""
-    text = {"text/plain; version=0.0.4; charset=utf-8": {"schema": {"type": "string"}}}
-    ok: dict[str, Document] = {
-        "200": {"description": "Metrics in Prometheus' format", "content": text}
-    }
-    names = _query("name[]", "string", "Names of the metrics to give; all where there is none.")
-    metrics = _operation("metrics", "Give the metrics.", _responses(ok, ["500"]), [names])
-    paths: Document = {"/metrics": {"get": metrics}}
-    return _document("TorchServe APIs", "TorchServe's metrics API", paths)
+    return _port_document({"/metrics": {"get": _metrics()}}, "TorchServe's metrics API")

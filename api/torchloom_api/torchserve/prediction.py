@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
-from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError
+from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError, WorkerDied
 from torchloom.event_log import EventLog
+from torchloom.model_status import ModelStatus
 from torchloom.run import RunOptions
+from torchloom.watchdog import Watchdog
 from torchloom_api.exchange import ClientGone
 from torchloom_api.presence import Presence
 from torchloom_api.torchserve.answer import Answer
@@ -39,12 +41,15 @@ _CHUNK: Final = "chunk"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What is asked of a model. `version`: as the path has it; None means the default one."""
+    """What is asked of a model. `version`: as the path has it; None means the default one.
+
+    Of what is None here, the handler finds no header.
+    """
 
     model: str
     version: str | None = None
-    url_path: str = ""
-    is_explain: bool = False
+    url_path: str | None = None
+    is_explain: bool | None = None
     with_query: bool = False
 
 
@@ -76,6 +81,8 @@ async def _ask(
     frontend: Frontend, request: Request, reply: Reply, call: Call, served: Served
 ) -> Answer | None:
     settings = frontend.settings
+    if served.limits.use_job_ticket and not _has_ticket(frontend.catalog.status(served)):
+        raise no_worker(call.model, call.version)
     form = read_form(
         request,
         with_query=call.with_query or settings.query_to_handlers,
@@ -85,11 +92,9 @@ async def _ask(
         "headers": dict(request.headers),
         "content_types": dict(form.content_types),
         "request_id": request.id,
+        "is_explain": call.is_explain,
+        "url_path": call.url_path,
     }
-    if call.is_explain:
-        params["is_explain"] = True
-    if call.url_path:
-        params["url_path"] = call.url_path
     sequence_id = request.header(_SEQUENCE_ID)
     if sequence_id:
         params["sequence_id"] = sequence_id
@@ -129,8 +134,19 @@ async def _deliver(
     return None
 
 
+def _has_ticket(status: ModelStatus | None) -> bool:
+    """Tell whether a worker stands ready for one request more than there are."""
+    replicas = () if status is None else status.replicas
+    room = sum(each.max_tasks - each.in_flight for each in replicas if each.state == "ready")
+    return status is not None and room > status.queue_depth
+
+
 class _Prediction:
-    """A call to a model that is under way, and the parts of its answer so far."""
+    """A call to a model that is under way, and the parts of its answer so far.
+
+    Calls of a coroutine do not stop its worker, so that each is given up by itself where it has
+    told nothing for as long as its model may take.
+    """
 
     def __init__(
         self,
@@ -140,18 +156,35 @@ class _Prediction:
         params: Mapping[str, object],
     ) -> None:
         self._log = EventLog()
-        timeout_s = served.limits.client_timeout_ms / 1000 or None
+        limits = served.limits
+        timeout_s = limits.client_timeout_ms / 1000 or None
+        self._silence_s = limits.response_timeout_s if limits.is_async else None
+        self._is_late = False
+        self._watchdog = Watchdog(self._give_up)
+        self._watchdog.begin(self._silence_s)
         self._task = asyncio.get_running_loop().create_task(
             frontend.service.orchestrator.predict(
                 served.name,
                 inputs,
                 params,
                 version=served.number,
-                sink=lambda chunk: self._log.add(_CHUNK, chunk),
+                sink=self._take,
                 options=RunOptions(timeout_s=timeout_s),
             )
         )
-        self._task.add_done_callback(lambda _: self._log.close())
+        self._task.add_done_callback(lambda _: self._end())
+
+    def _take(self, chunk: Mapping[str, object]) -> None:
+        self._watchdog.begin(self._silence_s)
+        self._log.add(_CHUNK, chunk)
+
+    def _end(self) -> None:
+        self._watchdog.end()
+        self._log.close()
+
+    def _give_up(self) -> None:
+        self._is_late = True
+        self._task.cancel()
 
     async def parts(self) -> AsyncIterator[Mapping[str, object]]:
         """Give the parts as they come; ends with the call."""
@@ -159,8 +192,14 @@ class _Prediction:
             yield cast("Mapping[str, object]", event.data["data"])
 
     async def outputs(self) -> Mapping[str, object]:
-        """Give the last part, or the whole. Raises what the call raises."""
-        return await self._task
+        """Give the last part, or the whole. Raises what the call raises, and WorkerDied."""
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            if self._is_late:
+                message = f"The handler has told nothing for {self._silence_s} s."
+                raise WorkerDied(message) from None
+            raise
 
     def cancel(self) -> None:
         """Give it up, if it is not over."""

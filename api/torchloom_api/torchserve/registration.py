@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,7 @@ from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
 from torchloom_api.torchserve.parameters import Parameters
 from torchloom_api.torchserve.worker_place import choose_devices, count_each
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.preparation import store_of
 
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,9 @@ _log = logging.getLogger(__name__)
 _RUNTIMES: Final = frozenset({"python", "python3", "LSP"})
 
 _OUT_OF_MEMORY: Final = 507
+
+#: What a model file may say at most: a week.
+_MAX_TIMEOUT_S: Final = 604_800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,7 @@ def _positive(value: int | None) -> int | None:
 class Registration:
     """Registers archives. One that nobody waits for is undone all the same where it fails.
 
-    `gpus`: the numbers of the GPUs that workers may use.
+    `gpus`: the numbers of the GPUs that workers may use. `archives`: where they are unpacked.
     """
 
     def __init__(
@@ -97,12 +102,14 @@ class Registration:
         *,
         finder: ArchiveFinder | None = None,
         gpus: Sequence[int] = (),
+        archives: Path | None = None,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._registrar = registrar
         self._finder = finder or ArchiveFinder(settings.model_store, settings)
         self._gpus = gpus
+        self._archives = archives
         self._loading: set[asyncio.Task[None]] = set()
 
     async def register(self, order: Order) -> Served:
@@ -114,6 +121,7 @@ class Registration:
         try:
             served, document = await self._read(order, found)
             self._catalog.put(served)
+            self._catalog.worker_ids(served, served.limits.min_workers)
         except BaseException:
             _forget_file(found)
             raise
@@ -188,14 +196,16 @@ class Registration:
         """Load it, as many workers as it is to have; whatever fails, nothing of it is left."""
         text = msgspec.json.encode(document)
         try:
-            async with asyncio.timeout(served.limits.startup_timeout_s):
+            with await asyncio.to_thread(self._prepare, document, path):
                 await self._registrar.add_model(text, file=path)
         except BaseException as error:
             served.is_loading = False
             self._catalog.drop(served)
             if served.fetched is not None:
                 served.fetched.unlink(missing_ok=True)
-            if isinstance(error, TorchLoomError | TimeoutError):
+            if isinstance(error, FrontendError):
+                _log.error("%s %s is not registered: %s", served.name, served.version, error)
+            if isinstance(error, TorchLoomError):
                 said = _say(served, error)
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
                 raise said from error
@@ -203,6 +213,21 @@ class Registration:
         served.is_loading = False
         self._catalog.tell_default(served.name)
         self._catalog.on_change()
+
+    def _prepare(
+        self, document: Mapping[str, object], path: Path
+    ) -> AbstractContextManager[object]:
+        """Install what an archive asks for, before it has workers. Raises FrontendError.
+
+        Gives what holds it until it has some: the last one who lets go removes it.
+        """
+        if not self._settings.install_py_dep_per_model:
+            return nullcontext()
+        config = {**document, "archives": self._archives, "install_requirements": True}
+        try:
+            return closing(store_of(config, path).open(path))
+        except ModelLoadError as error:
+            raise FrontendError(400, "ModelException", error.message) from error
 
 
 def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
@@ -212,6 +237,8 @@ def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
         "replicas": {"min": least, "max": max(count_each(limits.max_workers, len(devices)), 1)},
         "batching": {"max_wait_s": _wait_s(limits)},
         "queue": {"max_size": min(limits.job_queue_size, 1_000_000)},
+        "load_timeout_s": min(limits.startup_timeout_s, _MAX_TIMEOUT_S),
+        "step_timeout_s": min(limits.response_timeout_s, _MAX_TIMEOUT_S),
     }
 
 
@@ -219,7 +246,7 @@ def _wait_s(limits: Limits) -> float:
     return min(limits.max_batch_delay_ms / 1000, 3600.0)
 
 
-def _say(served: Served, error: TorchLoomError | TimeoutError) -> FrontendError:
+def _say(served: Served, error: TorchLoomError) -> FrontendError:
     """Say why an archive does not serve."""
     if isinstance(error, InvalidModel):
         return FrontendError(400, "InvalidModelException", error.message)

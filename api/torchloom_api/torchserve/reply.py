@@ -26,6 +26,9 @@ _FRESH: Final[Sequence[Header]] = (
 
 _FIRST_ERROR: Final = 400
 
+#: Statuses without a body, and whether they have a length all the same: HTTP's rules.
+_EMPTY: Final[Mapping[int, bool]] = {204: False, 205: True, 304: False}
+
 #: What may stand in a header that a handler has set; any other would cut the answer in two.
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -49,9 +52,10 @@ class Reply:
 
     async def send(self, answer: Answer) -> None:
         """Send a whole answer."""
-        length = ("content-length", str(len(answer.body)))
-        await self._begin(answer, [length])
-        await self._exchange.write(answer.body, is_last=True)
+        body = b"" if answer.status in _EMPTY else answer.body
+        length = [("content-length", str(len(body)))] if _EMPTY.get(answer.status, True) else []
+        await self._begin(answer, length)
+        await self._exchange.write(body, is_last=True)
 
     async def begin(self, answer: Answer) -> None:
         """Begin an answer whose parts are written as they come: status and headers."""

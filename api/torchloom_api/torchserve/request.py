@@ -57,6 +57,15 @@ def spelled_headers(exchange: Exchange) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
+def _with_length(headers: dict[str, str], body: bytes) -> Mapping[str, str]:
+    """Say how long the body is where the client has not, as TorchServe tells handlers."""
+    lower = {name.lower() for name in headers}
+    if "content-length" in lower:
+        return headers
+    kept = {name: v for name, v in headers.items() if name.lower() != "transfer-encoding"}
+    return {**kept, "content-length": str(len(body))}
+
+
 async def read_request(exchange: Exchange, limit: BodyLimit) -> Request:
     """Read it whole. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
     body = await read_body(exchange, limit)
@@ -66,7 +75,7 @@ async def read_request(exchange: Exchange, limit: BodyLimit) -> Request:
         path=exchange.path,
         segments=split_path(exchange.path),
         query=parse_qsl(query, keep_blank_values=True),
-        headers=spelled_headers(exchange),
+        headers=_with_length(spelled_headers(exchange), body),
         body=body,
         id=exchange.id,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -30,6 +31,7 @@ from torchloom_api.torchserve.door import Door, Port
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.gate import Gate, TokenRing
+from torchloom_api.torchserve.identity import read_identity
 from torchloom_api.torchserve.listen import Place, bound, places
 from torchloom_api.torchserve.opening import to_frontend_settings
 from torchloom_api.torchserve.protocol import guard_spelled
@@ -37,6 +39,7 @@ from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
 from torchloom_api.torchserve.startup import load_startup_models
+from torchloom_api.torchserve.tls_listener import HttpsOnly, TlsListener
 from torchloom_api.torchserve.token_file import TokenFile
 
 
@@ -133,6 +136,7 @@ async def open_frontend(
     keys = KeyRing() if tokens is None else TokenRing(tokens)
     native = native_settings(settings)
     try:
+        context = await asyncio.to_thread(_open_tls, settings)
         with bound(settings) as sockets:
             async with open_service(
                 native, keys=keys, reader=make_reader(native), on_progress=on_progress
@@ -140,7 +144,7 @@ async def open_frontend(
                 frontend = await _make_frontend(settings, service, tokens)
                 if on_open is not None:
                     on_open(frontend)
-                async with _listening(frontend, sockets):
+                async with _listening(frontend, sockets, context):
                     yield frontend, _urls(settings, sockets)
                 await frontend.registration.close()
     except ExceptionGroup as group:
@@ -151,12 +155,26 @@ async def open_frontend(
             tokens.remove()
 
 
+def _open_tls(settings: FrontendSettings) -> ssl.SSLContext | None:
+    """Prepare TLS, if any port speaks it. Raises InvalidSettings."""
+    if not any(place.is_tls for place in places(settings)):
+        return None
+    identity = read_identity(settings)
+    if identity.is_made_up:
+        _log.warning(
+            "no certificate is configured (private_key_file, certificate_file or keystore): one "
+            "was made up, for which nobody vouches"
+        )
+    return identity.to_context()
+
+
 def native_settings(settings: FrontendSettings) -> Settings:
     """Give what the native API on the same ports works with."""
     return Settings(
         store=settings.store,
         max_body_bytes=max(settings.max_request_size, 32 * 1024 * 1024),
         allow_open=True,
+        install_requirements=settings.install_py_dep_per_model,
         grace_s=settings.grace_s,
     )
 
@@ -172,7 +190,13 @@ async def _make_frontend(
         service=service,
         catalog=catalog,
         gate=Gate(tokens, is_401=settings.auth_401),
-        registration=Registration(settings, catalog, service.registrar, gpus=gpus),
+        registration=Registration(
+            settings,
+            catalog,
+            service.registrar,
+            gpus=gpus,
+            archives=service.settings.archives_folder,
+        ),
         metrics_page=(lambda _: b"") if settings.metrics_mode == "log" else (lambda _: page()),
     )
 
@@ -185,18 +209,28 @@ async def _find_gpus(most: int | None) -> list[int]:
 
 @asynccontextmanager
 async def _listening(
-    frontend: Frontend, sockets: Mapping[Place, socket.socket]
+    frontend: Frontend, sockets: Mapping[Place, socket.socket], context: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
     service = frontend.service
     app = create_app(service)
     native = service.settings
     protocol = guard_spelled(max_header_s=native.max_header_s, max_stall_s=native.max_stall_s)
     listeners: dict[asyncio.Task[None], Listener] = {}
+
+    def listen(place: Place, door: Door) -> Listener:
+        config = to_config(door, native, protocol=protocol, has_date=False)
+        if not place.is_tls:
+            return Listener(config)
+        assert context is not None, "where a place speaks TLS there is one"
+        refusing = HttpsOnly(frontend.extra_headers)
+        plain = to_config(refusing, native, protocol=protocol, has_date=False)
+        return TlsListener(config, plain, context)
+
     async with app.lifespan():
         for place, ports in places(frontend.settings).items():
             scopes = _scopes(ports, is_model_api=frontend.settings.enable_model_api)
             door = Door(frontend, Edge(service, app, scopes), ports)
-            listener = Listener(to_config(door, native, protocol=protocol, has_date=False))
+            listener = listen(place, door)
             listeners[asyncio.create_task(listener.serve([sockets[place]]))] = listener
         try:
             yield

@@ -22,16 +22,20 @@ PARAMS: Mapping[str, Schema] = {
     "headers": {**_TEXTS, "description": "Headers of the request, in the client's spelling."},
     "content_types": {**_TEXTS, "description": "The media type of each input, by its name."},
     "request_id": {**STRING, "description": "What the handler is told; left out, one is made up."},
-    "is_explain": {**BOOLEAN, "default": False, "description": "Ask for an explanation."},
+    "is_explain": {
+        "type": ["boolean", "null"],
+        "default": False,
+        "description": "Ask for an explanation. Of null, the handler sees no header.",
+    },
     "is_describe": {
         **BOOLEAN,
         "default": False,
         "description": "Ask what the model says of itself.",
     },
     "url_path": {
-        **STRING,
+        "type": ["string", "null"],
         "default": "",
-        "description": "What follows the version in the address.",
+        "description": "What follows the version in the address. Null: as for `is_explain`.",
     },
     "sequence_id": {**STRING, "default": "", "description": "The sequence that it belongs to."},
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
@@ -22,8 +21,9 @@ from torchloom_models.archive.context import Context
 from torchloom_models.archive.entry import find_entry
 from torchloom_models.archive.envelope import wrap
 from torchloom_models.archive.files import ArchiveFiles
-from torchloom_models.archive.requirements import has_own_packages, install, packages_of
-from torchloom_models.archive.unpacked import Unpacked, UnpackedStore
+from torchloom_models.archive.preparation import store_of
+from torchloom_models.archive.requirements import packages_of
+from torchloom_models.archive.unpacked import Unpacked
 from torchloom_models.archive.unpacking import is_archive
 from torchloom_models.source import resolve_source
 
@@ -42,29 +42,12 @@ def open_handler(config: Mapping[str, object], device: Device, report: Report) -
         )
         raise InvalidModel(message)
     report("unpacking the archive", None)
-    unpacked = _store_of(config, source).open(source)
+    unpacked = store_of(config, source).open(source)
     try:
         return _open(config, device, report, source, unpacked)
     except BaseException:
         unpacked.close()
         raise
-
-
-def _store_of(config: Mapping[str, object], source: Path) -> UnpackedStore:
-    """Give where archives are unpacked; with the packages that they ask for, if they may."""
-    root = config.get("archives")
-    folder = Path(str(root)) if root else Path(tempfile.gettempdir()) / "torchloom-archives"
-    if not config.get("install_requirements"):
-        return UnpackedStore(folder)
-
-    def finish(unpacked: Path) -> None:
-        files = ArchiveFiles.read(unpacked, source, handler=cast("str", config.get("handler")))
-        name = files.manifest.requirements_file
-        if name is not None:
-            model, has_venv = str(config.get("name")), has_own_packages(files.config)
-            install(unpacked, unpacked / name, model=model, has_venv=has_venv)
-
-    return UnpackedStore(folder, finish=finish, variant="requirements")
 
 
 def _refuse_to_install(files: ArchiveFiles, source: Path) -> None:

@@ -21,12 +21,14 @@ _log = logging.getLogger(__name__)
 #: The environment of an archive that has one, in its folder.
 _VENV: Final = "venv"
 
-#: Of what pip says, as many characters are told: the last ones.
+#: Of what pip says, as much is told: its last lines, but for those that only advertise.
 _MAX_SAID: Final = 1000
+_NUM_LINES: Final = 3
+_NOTICE: Final = "[notice]"
 
 
 def install(folder: Path, file: Path, *, model: str, has_venv: bool) -> None:
-    """Install what a file of requirements lists. Raises ModelLoadError with pip's last line.
+    """Install what a file of requirements lists. Raises ModelLoadError with pip's last lines.
 
     Without an environment of its own, everything lies among the archive's files; with one, only
     what this server's packages do not have already.
@@ -67,6 +69,11 @@ def _run(command: list[str], folder: Path, failure: str) -> None:
     said = (done.stdout + done.stderr).decode(errors="replace").strip()
     if done.returncode:
         _log.error("%s: %s", failure, said)
-        last = said.rpartition("\n")[2]
-        raise ModelLoadError(f"{failure}: {last[-_MAX_SAID:]}")
+        raise ModelLoadError(f"{failure}: {_last_lines(said)}")
     _log.info("%s", said[-_MAX_SAID:])
+
+
+def _last_lines(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines()]
+    told = [line for line in lines if line and not line.startswith(_NOTICE)]
+    return " ".join(told[-_NUM_LINES:])[-_MAX_SAID:]

@@ -97,9 +97,10 @@ class FakeHandler:
     def _do(self, task_id: int, work: Work) -> Iterable[Event]:
         headers = work.params.get("headers", {})
         assert isinstance(headers, Mapping)
-        if work.params.get("is_describe"):
-            return self._end(task_id, {**PLAIN, "body": self._description()})
         verb, _, rest = str(headers.get("do", "")).partition(" ")
+        if work.params.get("is_describe"):
+            outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._description()}
+            return self._end(task_id, {**PLAIN, **outputs})
         if verb in ("stream", "break"):
             return self._stream(task_id, int(rest), breaks=verb == "break")
         if verb == "endless":
@@ -107,6 +108,9 @@ class FakeHandler:
             return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick "}})]
         if verb in FAILURES:
             return self._fail(task_id, FAILURES[verb](rest))
+        if verb == "forget":
+            time.sleep(0.005)
+            return []
         if verb == "hang":
             release.wait(30)
         outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._seen(work)}

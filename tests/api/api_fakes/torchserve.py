@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -52,3 +52,12 @@ class Serve(Protocol):
 
 
 MakeMar = Callable[..., Path]
+
+
+def ids_of(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, object]]]]) -> object:
+    """Give the operation ids of an OpenAPI document, by method and path."""
+    return {
+        f"{method} {path}": operation["operationId"]
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 from api_fakes import handlers
-from api_fakes.torchserve import MakeMar, Serve, Served
+from api_fakes.torchserve import MakeMar, Serve, Served, ids_of
 
 
 def ask(body: bytes = b"hi", path: str = "/predictions/noop", *headers: str) -> bytes:
@@ -98,6 +98,38 @@ async def test_tells_handlers_headers_as_the_client_spelled_them(served: Served)
 
 
 @pytest.mark.parametrize(
+    ("head", "body", "told"),
+    [
+        ("", b"", '"content-length": "0"'),
+        ("Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n0\r\n\r\n", '"content-length": "3"'),
+        ("Content-Length: 3\r\n", b"abc", '"Content-Length": "3"'),
+    ],
+)
+async def test_tells_how_long_a_body_is(served: Served, head: str, body: bytes, told: str) -> None:
+    """Also where the client has not."""
+    request = f"POST /predictions/noop HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n"
+    answer = (await served.raw(request.encode() + body)).decode()
+
+    assert told in answer
+    assert "Transfer-Encoding" not in answer.partition("\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(("status", "length"), [(204, None), (205, "0"), (304, None)])
+async def test_sends_no_body_where_a_status_has_none(
+    served: Served, status: int, length: str | None
+) -> None:
+    """What the handler gave is left out, and the connection goes on."""
+    for _ in range(2):
+        answer = await served.inference.post(
+            "/predictions/noop", headers={"do": f"status {status}"}
+        )
+
+        assert answer.status_code == status
+        assert answer.content == b""
+        assert answer.headers.get("content-length") == length
+
+
+@pytest.mark.parametrize(
     ("content_type", "body", "seen"),
     [
         ("application/json", '{"a": [1]}', ["value", {"a": [1]}]),
@@ -124,7 +156,7 @@ async def test_reads_bodies_by_their_type(
     told = answer.json()
 
     assert told["inputs"] == {"body": seen}
-    assert told["params"]["content_types"] == {"body": content_type}
+    assert told["params"]["content_types"] == {"body": content_type.partition(";")[0]}
 
 
 async def test_leaves_bodies_alone_where_it_is_told_to(serve: Serve, make_mar: MakeMar) -> None:
@@ -195,29 +227,29 @@ async def test_gives_the_query_to_handlers_where_it_is_asked_to(
 
 
 @pytest.mark.parametrize(
-    ("path", "params"),
+    ("path", "is_explain", "url_path"),
     [
-        ("/predictions/noop", {}),
-        ("/predictions/noop/", {}),
-        ("/predictions/noop/1.0", {}),
-        ("/predictions/noop/1.0/v1/chat/completions", {"url_path": "v1/chat/completions"}),
-        ("/explanations/noop", {"is_explain": True}),
-        ("/explanations/noop/1.0", {"is_explain": True}),
-        ("/invocations", {}),
-        ("/invocations?model_name=noop", {}),
-        ("/models/noop/invoke", {}),
-        ("/noop/predict", {}),
-        ("/noop/1.0/predict", {}),
-        ("/v1/models/noop:predict", {}),
-        ("/v1/models/noop:explain", {"is_explain": True}),
-        ("/v2/models/noop/infer", {}),
-        ("/v2/models/noop/explain", {"is_explain": True}),
+        ("/predictions/noop", False, ""),
+        ("/predictions/noop/", False, ""),
+        ("/predictions/noop/1.0", False, ""),
+        ("/predictions/noop/1.0/v1/chat/completions", False, "v1/chat/completions"),
+        ("/explanations/noop", True, ""),
+        ("/explanations/noop/1.0", True, ""),
+        ("/invocations", None, None),
+        ("/invocations?model_name=noop", None, None),
+        ("/models/noop/invoke", None, None),
+        ("/noop/predict", None, None),
+        ("/noop/1.0/predict", None, None),
+        ("/v1/models/noop:predict", False, None),
+        ("/v1/models/noop:explain", True, None),
+        ("/v2/models/noop/infer", False, None),
+        ("/v2/models/noop/explain", True, None),
     ],
 )
 async def test_knows_every_path_to_a_model(
-    served: Served, path: str, params: dict[str, object]
+    served: Served, path: str, is_explain: object, url_path: str | None
 ) -> None:
-    """By any method."""
+    """By any method; handlers are told no more than TorchServe tells them on each."""
     for method in ("GET", "POST", "PUT"):
         answer = await served.inference.request(method, path)
         told = answer.json()
@@ -226,7 +258,7 @@ async def test_knows_every_path_to_a_model(
         assert told["model"] == ["noop", "1.0"]
         told["params"].pop("headers")
         told["params"].pop("content_types")
-        assert told["params"] == params
+        assert told["params"] == {"is_explain": is_explain, "url_path": url_path}
 
 
 async def test_invokes_the_model_that_a_form_names(served: Served) -> None:
@@ -278,8 +310,42 @@ ERRORS = [
     ("/predictions/noop", "plain-failure", 503, "InternalServerException", "Prediction failed"),
     ("/predictions/noop", "memory", 507, "InternalServerException", "Out of resources"),
     ("/predictions/noop", "own 404", 404, "InternalServerException", "I am short and stout"),
+    ("/predictions/noop", "own 500", 500, "InternalServerException", "I am short and stout"),
     ("/predictions/noop", "body 2000", 500, "InternalServerException", "Worker died."),
 ]
+
+
+async def test_gives_up_a_coroutine_that_tells_nothing(serve: Serve, make_mar: MakeMar) -> None:
+    """Of `asyncCommunication`: it alone, for its worker works on for others."""
+    make_mar("noop.mar", config="asyncCommunication: true\nresponseTimeout: 1\n")
+    served = await serve(load_models=("noop.mar",))
+    lost = await served.inference.post("/predictions/noop", headers={"do": "forget"})
+    streamed = await served.inference.post("/predictions/noop", headers={"do": "stream 2"})
+
+    assert (lost.status_code, lost.json()["message"]) == (500, "Worker died.")
+    assert streamed.content == b"part 0;part 1;last"
+
+
+async def test_queues_nothing_where_each_request_needs_a_ticket(
+    serve: Serve, make_mar: MakeMar
+) -> None:
+    """`useJobTicket`: whom no worker waits for is refused at once."""
+    make_mar("noop.mar", config="useJobTicket: true\n")
+    served = await serve(load_models=("noop.mar",))
+    orchestrator = served.frontend.service.orchestrator
+    hanging = asyncio.create_task(
+        served.inference.post("/predictions/noop", headers={"do": "hang"})
+    )
+    while not orchestrator.model("noop").replicas[0].in_flight:  # noqa: ASYNC110 - a thread
+        await asyncio.sleep(0)
+    refused = await served.inference.post("/predictions/noop")
+    handlers.release.set()
+    first = await hanging
+    after = await served.inference.post("/predictions/noop")
+
+    assert refused.status_code == 503
+    assert 'Model "noop" has no worker to serve' in refused.json()["message"]
+    assert (first.status_code, after.status_code) == (200, 200)
 
 
 @pytest.mark.parametrize(("path", "do", "status", "kind", "message"), ERRORS)
@@ -407,16 +473,27 @@ async def test_describes_itself(served: Served) -> None:
     root = await served.inference.options("/")
     aws = await served.inference.get("/api-description")
     model = await served.inference.options("/predictions/noop")
+    explained = await served.inference.options("/explanations/noop/1.0")
 
     assert root.json() == aws.json()
     assert (root.json()["openapi"], root.json()["info"]["title"]) == ("3.0.1", "TorchServe APIs")
-    assert "/predictions/{model_name}/{model_version}" in root.json()["paths"]
-    assert model.json()["info"] == {
-        "title": "RESTful API for: noop",
-        "description": "How noop is asked",
-        "version": "1.0.0",
+    assert ids_of(root.json()) == {
+        "options /": "apiDescription",
+        "get /ping": "ping",
+        "post /v1/models/{model_name}:predict": "predictions",
+        "post /v2/models/{model_name}/infer": "predictions",
+        "post /predictions/{model_name}": "predictions",
+        "post /predictions/{model_name}/{model_version}": "version_predictions",
+        "get /api-description": "api-description",
+        "get /metrics": "metrics",
     }
-    assert list(model.json()["paths"]) == ["/prediction/noop"]
+    assert model.json() == explained.json()
+    assert model.json()["info"] == {"title": "RESTful API for: noop", "version": "1.0.0"}
+    assert ids_of(model.json()) == {
+        "post /prediction/noop": "noop",
+        "post /v1/models/{model_name}:predict": "noop",
+        "post /v2/models/{model_name}/infer": "noop",
+    }
 
 
 async def test_speaks_the_open_inference_protocol_where_it_is_on(serve: Serve) -> None:

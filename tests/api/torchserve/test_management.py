@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from api_fakes import handlers
-from api_fakes.torchserve import MakeMar, Serve, Served
+from api_fakes.torchserve import MakeMar, Serve, Served, ids_of
+
+from torchloom.errors import ModelLoadError
+from torchloom_models.archive import preparation
 
 
 def said(text: str, status: int = 200) -> tuple[int, object]:
@@ -217,6 +221,54 @@ async def test_undoes_a_registration_that_takes_too_long(served: Served, make_ma
     assert (gone.status_code, again.status_code) == (404, 200)
 
 
+@pytest.mark.parametrize("where", ["archive", "properties", "registration"])
+async def test_kills_a_worker_that_does_not_answer_in_time(
+    serve: Serve, make_mar: MakeMar, where: str
+) -> None:
+    """`responseTimeout`: its caller is told, it is started anew, and others go on."""
+    make_mar("noop.mar", config="responseTimeout: 1\n" if where == "archive" else None)
+    make_mar("other.mar", "other")
+    served = await serve(default_response_timeout_s=1 if where == "properties" else 120)
+    await served.register("other.mar", response_timeout=60)
+    await served.register(
+        "noop.mar", **({"response_timeout": 1} if where == "registration" else {})
+    )
+    orchestrator = served.frontend.service.orchestrator
+    hung, other = await asyncio.gather(
+        served.inference.post("/predictions/noop", headers={"do": "hang"}),
+        served.inference.post("/predictions/other"),
+    )
+    again = await served.inference.post("/predictions/noop")
+
+    assert (hung.status_code, hung.json()) == failed(500, "InternalServerException", "Worker died.")
+    assert (other.status_code, again.status_code) == (200, 200)
+    restarts = [orchestrator.model(each).replicas[0].restarts for each in ("noop", "other")]
+    assert restarts == [1, 0]
+
+
+async def test_tells_why_packages_cannot_be_installed(
+    serve: Serve, make_mar: MakeMar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `install_py_dep_per_model`: before there is a worker, and nothing is left."""
+
+    def install(folder: Path, file: Path, *, model: str, has_venv: bool) -> None:
+        name = "venv" if has_venv else "pip"
+        raise ModelLoadError(f"{name} failed for {model}: {file.relative_to(folder)}")
+
+    monkeypatch.setattr(preparation, "install", install)
+    make_mar("needy.mar", "needy", requirementsFile="r.txt", config="useVenv: true\n")
+    make_mar("noop.mar")
+    served = await serve(install_py_dep_per_model=True)
+    answer = await served.register("needy.mar")
+    gone = await served.management.get("/models/needy")
+    other = await served.register("noop.mar")
+
+    assert (answer.status_code, answer.json()) == failed(
+        400, "ModelException", "venv failed for needy: r.txt"
+    )
+    assert (gone.status_code, other.status_code) == (404, 200)
+
+
 async def test_takes_no_models_where_the_model_api_is_off(serve: Serve, make_mar: MakeMar) -> None:
     """Neither by TorchServe's routes nor by native ones; scaling stays."""
     make_mar("noop.mar")
@@ -327,6 +379,7 @@ async def test_asks_a_handler_what_it_says_of_itself(served: Served, make_mar: M
 
     assert knowing.json()[0]["customizedMetadata"] == {"knows": ["cats"]}
     assert knowing.headers["content-type"] == "application/json"
+    assert (knowing.status_code, knowing.reason_phrase) == (200, "")
     assert silent.json()[0]["customizedMetadata"] == {}
     assert (mute.status_code, mute.json()) == failed(
         503,
@@ -334,6 +387,16 @@ async def test_asks_a_handler_what_it_says_of_itself(served: Served, make_mar: M
         'Model "noop" has no worker to serve describe request. Please use scale workers API to '
         "add workers.",
     )
+
+
+async def test_lets_a_handler_decide_how_it_is_described(served: Served) -> None:
+    """It sees the request's headers; status, phrase and headers are its own, not the type."""
+    path = "/models/noop?customized=true"
+    own = await served.management.get(path, headers={"do": "headers"})
+    stout = await served.management.get(path, headers={"do": "status 418"})
+
+    assert (own.headers["x-own"], own.headers["content-type"]) == ("yes", "application/json")
+    assert (stout.status_code, stout.json()[0]["modelName"]) == (418, "noop")
 
 
 SCALINGS = [
@@ -376,6 +439,18 @@ async def test_keeps_the_numbers_of_workers(served: Served) -> None:
     assert await ids() == ["9000"]
     await served.management.put("/models/noop?min_worker=2&synchronous=true")
     assert await ids() == ["9000", "9003"]
+
+
+async def test_gives_no_number_of_a_worker_twice(served: Served, make_mar: MakeMar) -> None:
+    """Also where nobody asked for it: those that failed have had theirs, as have others."""
+    make_mar("broken.mar", "broken")
+    make_mar("other.mar", "other")
+    make_mar("later.mar", "later")
+    for archive in ("broken.mar", "other.mar", "later.mar"):
+        await served.register(archive)
+    (later,) = (await served.management.get("/models/later")).json()
+
+    assert [worker["id"] for worker in later["workers"]] == ["9003"]
 
 
 async def test_refuses_a_scaling_below_zero(served: Served) -> None:
@@ -464,9 +539,30 @@ async def test_describes_itself(served: Served) -> None:
     """The port, and each model."""
     port = (await served.management.options("/")).json()
     model = (await served.management.options("/models/noop")).json()
+    version = (await served.management.options("/models/noop/1.0")).json()
+    described = await served.management.get("/models/noop/1.0/set-default")
 
-    assert "/models/{model_name}/{model_version}/set-default" in port["paths"]
+    own = {
+        "get /models/{model_name}": "describeModel",
+        "put /models/{model_name}": "setAutoScale",
+        "delete /models/{model_name}": "unregisterModel",
+        "get /models/{model_name}/{model_version}": "version_describeModel",
+        "put /models/{model_name}/{model_version}": "version_setAutoScale",
+        "delete /models/{model_name}/{model_version}": "version_unregisterModel",
+        "put /models/{model_name}/{model_version}/set-default": "setDefault",
+    }
+    assert ids_of(model) == own
+    assert ids_of(port) == {
+        "options /": "apiDescription",
+        "get /models": "listModels",
+        "post /models": "registerModel",
+        **own,
+        "get /api-description": "api-description",
+        "get /metrics": "metrics",
+    }
     assert model["info"]["title"] == "RESTful Management API for: noop"
+    assert version == model
+    assert described.json() == (await served.management.get("/models/noop")).json()
 
 
 async def test_serves_handlers_of_the_native_registry(served: Served, make_mar: MakeMar) -> None:
@@ -561,7 +657,7 @@ async def test_fetches_only_from_where_it_may(serve: Serve, files: str, allowed:
     answer = await served.register(url)
 
     assert (answer.status_code, answer.json()) == failed(
-        404, "ModelNotFoundException", f"Given URL {url} does not match any allowed URL(s)"
+        400, "DownloadArchiveException", f"Failed to download archive from: {url}"
     )
 
 

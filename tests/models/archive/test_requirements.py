@@ -86,6 +86,25 @@ def test_says_what_pip_says(open_archive: Open, tmp_path: Path) -> None:
     assert [each for each in (tmp_path / "archives").iterdir() if each.is_dir()] == []
 
 
+def test_tells_the_last_lines_that_say_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all that pip says, not what it advertises at the end."""
+    said = b"Collecting x\nERROR: none of x\n\nERROR: no match for x\n[notice] Try a newer pip\n"
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, 1, stdout=b"Looking\n", stderr=said)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    (tmp_path / "r.txt").write_text("x\n", "utf-8")
+    with pytest.raises(ModelLoadError) as caught:
+        install(tmp_path, tmp_path / "r.txt", model="m", has_venv=False)
+    assert caught.value.message == (
+        "Custom pip package installation failed for model m: "
+        "Collecting x ERROR: none of x ERROR: no match for x"
+    )
+
+
 def test_names_requirements_that_are_not_there(tmp_path: Path) -> None:
     """The manifest must not name what is not in the archive."""
     with pytest.raises(ModelLoadError, match=r"'r\.txt' of model 'm' are not in the archive"):
