@@ -43,7 +43,10 @@ _OUT_OF_MEMORY: Final = 507
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a registration asks for. What is None is the archive's to say."""
+    """What a registration asks for. What is None is the archive's to say.
+
+    `found`: where the archive lies, if that is known. `workflow`, `is_function`: see `Served`.
+    """
 
     url: str
     name: str | None = None
@@ -53,6 +56,9 @@ class Order:
     wish: Wish = field(default_factory=Wish)
     is_synchronous: bool = True
     is_at_startup: bool = False
+    found: Found | None = None
+    workflow: str | None = None
+    is_function: bool = False
 
     @classmethod
     def of(cls, parameters: Parameters) -> Order:
@@ -110,7 +116,7 @@ class Registration:
 
         Raises FrontendError, with nothing left behind.
         """
-        found = await self._finder.find(order.url)
+        found = order.found or await self._finder.find(order.url)
         try:
             served, document = await self._read(order, found)
             self._catalog.put(served)
@@ -157,6 +163,8 @@ class Registration:
             is_at_startup=order.is_at_startup,
             is_loading=True,
             fetched=found.path if found.is_fetched else None,
+            workflow=order.workflow,
+            is_function=order.is_function,
         )
         document: dict[str, object] = {
             "name": name,
@@ -176,7 +184,7 @@ class Registration:
         if order.handler:
             document["handler"] = order.handler
         envelope = manifest.envelope or settings.service_envelope
-        if envelope:
+        if envelope and not order.is_function:
             document["envelope"] = envelope
         return served, document
 
@@ -192,9 +200,7 @@ class Registration:
                 await self._registrar.add_model(text, file=path)
         except BaseException as error:
             served.is_loading = False
-            self._catalog.drop(served)
-            if served.fetched is not None:
-                served.fetched.unlink(missing_ok=True)
+            self.forget(served)
             if isinstance(error, TorchLoomError | TimeoutError):
                 said = _say(served, error)
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
@@ -202,7 +208,22 @@ class Registration:
             raise
         served.is_loading = False
         self._catalog.tell_default(served.name)
-        self._catalog.on_change()
+        if served.workflow is None:
+            self._catalog.on_change()
+
+    async def remove(self, served: Served, *, grace_s: float) -> None:
+        """Let a model finish what it has, then remove it, and its file if that was fetched.
+
+        Raises Conflict where it is needed, and UnknownModel.
+        """
+        await self._registrar.remove_model(served.name, served.number, grace_s=grace_s)
+        self.forget(served)
+
+    def forget(self, served: Served) -> None:
+        """Drop a model that is gone, and its file if that was fetched."""
+        self._catalog.drop(served)
+        if served.fetched is not None:
+            served.fetched.unlink(missing_ok=True)
 
 
 def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
