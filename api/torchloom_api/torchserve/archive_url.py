@@ -44,7 +44,7 @@ class Wording:
 
 
 class ArchiveFinder:
-    """Finds archives for registrations. Whatever is wrong with a URL is told in TorchServe's words."""
+    """Finds archives for registrations. What is wrong with a URL is told in TorchServe's words."""
 
     def __init__(
         self,

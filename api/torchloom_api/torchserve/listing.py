@@ -13,7 +13,7 @@ _MAX_PAGE: Final = 100
 
 
 def to_page(request: Request, key: str, entries: Sequence[object]) -> dict[str, object]:
-    """Give the entries that a request asks for under `key`; where more follow, their token first."""
+    """Give the entries that a request asks for under `key`; first a token, where more follow."""
     parameters = Parameters.of(request)
     limit = parameters.number("limit")
     limit = _MAX_PAGE if limit is None or not 0 <= limit <= _MAX_PAGE else limit

@@ -1,4 +1,4 @@
-"""The models of a workflow's nodes as model files; a function is one whose handler is the function."""
+"""The models of a workflow's nodes as model files; that of a function has it as its handler."""
 
 from __future__ import annotations
 

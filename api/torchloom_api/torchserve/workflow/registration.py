@@ -168,14 +168,9 @@ class WorkflowRegistration:
         ]
         try:
             outcomes = await asyncio.gather(*loads, return_exceptions=True)
-            failures = [
-                (node, outcome)
-                for node, outcome in zip(served.specification.nodes, outcomes, strict=True)
-                if isinstance(outcome, BaseException)
-            ]
-            if failures:
-                raise _say(name, failures)
-            served.nodes = [each for each in outcomes if isinstance(each, Served)]
+            served.nodes = _require(
+                name, list(zip(served.specification.nodes, outcomes, strict=True))
+            )
             await self._add_graph(found, served)
         except BaseException:
             await self._undo(loads)
@@ -248,15 +243,20 @@ def _to_order(order: WorkflowOrder, found: Found, workflow: str, node: NodeSpec)
     )
 
 
-def _say(name: str, failures: Sequence[tuple[NodeSpec, BaseException]]) -> FrontendError:
-    """Say which nodes failed, and why."""
+def _require(
+    name: str, outcomes: Sequence[tuple[NodeSpec, Served | BaseException]]
+) -> list[Served]:
+    """Give the nodes. Raises FrontendError that says which failed, and why."""
     told = []
-    for node, error in failures:
-        if not isinstance(error, FrontendError):
-            raise error
-        is_start = error.message.startswith("Failed to start workers for model ")
-        prefix = f"Workflow Node {node.model_name} failed to register. Details: "
-        told.append(error.message if is_start else prefix + error.message)
-    message = f"Workflow {name} has failed to register. Failures: [{', '.join(told)}]"
-    _log.error("%s", message)
-    return FrontendError(500, "WorkflowException", message)
+    for node, outcome in outcomes:
+        if isinstance(outcome, FrontendError):
+            is_start = outcome.message.startswith("Failed to start workers for model ")
+            prefix = f"Workflow Node {node.model_name} failed to register. Details: "
+            told.append(outcome.message if is_start else prefix + outcome.message)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+    if told:
+        message = f"Workflow {name} has failed to register. Failures: [{', '.join(told)}]"
+        _log.error("%s", message)
+        raise FrontendError(500, "WorkflowException", message)
+    return [outcome for _, outcome in outcomes if isinstance(outcome, Served)]

@@ -1,6 +1,6 @@
 """Specification: what a workflow archive says: settings, models, and the dag of its nodes.
 
-Reads the archive's small texts within bounds, and checks what TorchServe checks. Runs nothing of it.
+Reads the archive's small texts within bounds, and checks what TorchServe checks. Runs nothing.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Specification:
         Raises UnreadableArchive: InvalidDag for a dag that TorchServe refuses.
         """
         archive = ArchiveFile(path)
+        archive.check_names()
         manifest = archive.manifest("WAR-INF")
         said = (manifest or {}).get("workflow")
         if not isinstance(said, dict) or not said.get("specFile"):

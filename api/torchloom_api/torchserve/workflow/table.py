@@ -25,7 +25,7 @@ VERSION: Final = 1
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ServedWorkflow:
-    """A workflow. `nodes` are its models, functions included. `fetched`: a file to remove with it."""
+    """A workflow. `nodes` are its models, with functions. `fetched`: a file to remove with it."""
 
     url: str
     specification: Specification
