@@ -1,7 +1,7 @@
 """A handler's engine for the tests of TorchServe's API: it keeps the contract, and runs no archive.
 
-What it is to do stands in the header `do`: `status 418`, `raise`, `stream 3`, …. Behind `at NAME`, one
-model of several does it.
+What it is to do stands in the header `do`: `status 418`, `raise`, `stream 3`, …. Behind `at NAME`,
+one model of several does it.
 """
 
 from __future__ import annotations

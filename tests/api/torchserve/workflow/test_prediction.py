@@ -193,7 +193,7 @@ async def test_says_that_a_node_has_no_worker(served: Served, make_war: MakeWar)
     assert answer.json()["message"].startswith('Model "z__m" has no worker to serve inference')
 
 
-async def test_tells_of_a_full_queue(serve: Serve, make_war: MakeWar, make_mar: object) -> None:
+async def test_tells_of_a_full_queue(serve: Serve, make_war: MakeWar) -> None:
     """By 429 and when to come again, where the switch is on."""
     server = await serve(job_queue_size=1, queue_full_429=True)
     make_war("q", "models: {}\ndag: {start: []}\n")
