@@ -101,6 +101,13 @@ SPECIFICATIONS = {
 }
 
 
+#: What is said of a function that the handler's file has not.
+NODE_FAILED = (
+    "Workflow Node nowhere__nowhere failed to register. Details: The handler 'functions:nowhere': "
+    "there is no function 'nowhere' in 'functions'."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """A server that is up, and its folder."""
@@ -225,8 +232,7 @@ def test_refuses_another_number_of_answers(running: Running) -> None:
         ("unwilling", "Failed to start workers for model unwilling__unwilling version: 1.0"),
         (
             "nowhere",
-            "Workflow Node nowhere__nowhere failed to register. Details: The handler "
-            "'functions:nowhere': there is no function 'nowhere' in 'functions'.",
+            NODE_FAILED,
         ),
     ],
 )
