@@ -138,6 +138,11 @@ class Registrar:
         self.failed.forget("workflows", graph.name, graph.version)
         return graph, is_new
 
+    def entrust(self, owner: str, models: Iterable[str]) -> None:
+        """Let models that serve already go with a workflow, as if it had brought them along."""
+        for label in models:
+            self._brought.setdefault(label, set()).add(owner)
+
     async def remove_workflow(self, name: str, version: int | None, *, grace_s: float) -> None:
         """Drain, then remove a version, or all, and the models that came along. UnknownWorkflow."""
         failed = self.failed.versions("workflows", name, version)
@@ -192,7 +197,8 @@ class Registrar:
             if not owners:
                 del self._brought[label]
                 name, _, version = label.rpartition("@")
-                await self._orchestrator.remove_model(name, int(version))
+                if self.serving_models(name, int(version)):
+                    await self._orchestrator.remove_model(name, int(version))
 
     # Traffic
 

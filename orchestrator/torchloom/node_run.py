@@ -16,6 +16,7 @@ from torchloom.engine import Values
 from torchloom.errors import (
     BatchContractError,
     DeadlineExceeded,
+    HandlerFailed,
     ModelLoadError,
     NotServing,
     OutOfMemory,
@@ -39,6 +40,7 @@ from torchloom.watcher import Watcher
 _CAUSES: Mapping[type[TorchLoomError], RetryCause] = {
     BatchContractError: "failed",
     DeadlineExceeded: "timeout",
+    HandlerFailed: "failed",
     ModelLoadError: "failed",
     NotServing: "queue_full",
     OutOfMemory: "failed",

@@ -19,6 +19,7 @@ from torchloom.errors import (
     BatchContractError,
     Cancelled,
     DeadlineExceeded,
+    HandlerFailed,
     InvalidInput,
     ItemFailed,
     ModelLoadError,
@@ -246,6 +247,7 @@ async def test_is_not_skipped_where_there_is_a_default(bench: _Bench) -> None:
     ("error", "cause"),
     [
         (TaskFailed("x"), "failed"),
+        (HandlerFailed("x"), "failed"),
         (BatchContractError("x"), "failed"),
         (ModelLoadError("x"), "failed"),
         (WorkerDied("x"), "worker_died"),

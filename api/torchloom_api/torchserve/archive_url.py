@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from torchloom_api.torchserve.download import Download, DownloadFailed, HostRefused
-from torchloom_api.torchserve.frontend_error import FrontendError, internal
+from torchloom_api.torchserve.frontend_error import FrontendError
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 
 
@@ -31,25 +31,29 @@ class Found:
     is_fetched: bool = False
 
 
-class ArchiveFinder:
-    """Finds archives for registrations. Whatever is wrong with a URL is told in TorchServe's words.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """What is said of an archive that cannot be had: one of a model, or of a workflow."""
 
-    `noun` and `kind` name what is looked for.
-    """
+    noun: str = "Model"
+    kind: str = "ModelNotFoundException"
+    empty: str = "empty url"
+    absent: str = "Model not found at"
+    #: The type and the text where a file of its name is there already.
+    there: tuple[str, str] = ("InternalServerException", "Model file already exists {name}")
+
+
+class ArchiveFinder:
+    """Finds archives for registrations. What is wrong with a URL is told in TorchServe's words."""
 
     def __init__(
         self,
         store: Path | None,
         settings: FrontendSettings,
-        *,
-        noun: str = "Model",
-        kind: str = "ModelNotFoundException",
-        absent: str = "Model not found at",
+        wording: Wording | None = None,
     ) -> None:
         self._store = None if store is None else store.resolve()
-        self._noun = noun
-        self._kind = kind
-        self._absent = absent
+        self._wording = wording or Wording()
         patterns = [each for text in settings.allowed_urls for each in text.split(",")]
         self._allowed = [re.compile(each.strip(), re.IGNORECASE) for each in patterns if each]
         is_default = settings.allowed_urls == FrontendSettings().allowed_urls
@@ -58,16 +62,16 @@ class ArchiveFinder:
     async def find(self, url: str) -> Found:
         """Give the archive. Raises FrontendError."""
         if self._store is None:
-            raise self._refuse(f"{self._noun} store has not been configured.")
+            raise self._refuse(f"{self._wording.noun} store has not been configured.")
         if not url:
-            raise self._refuse("empty url")
+            raise self._refuse(self._wording.empty)
         if ".." in url:
             raise self._refuse(f"Relative path is not allowed in url: {url}")
         if _URL.fullmatch(url):
             return await self._fetch(url, self._store)
         path = self._store / url
         if "\0" in url or not path.exists() or not self._is_inside(path):
-            raise self._refuse(f"{self._absent}: {url}")
+            raise self._refuse(f"{self._wording.absent}: {url}")
         return Found(path=path)
 
     def _is_inside(self, path: Path) -> bool:
@@ -86,11 +90,11 @@ class ArchiveFinder:
             raise failed
         target = store / name
         if target.exists():
-            raise internal(f"{self._noun} file already exists {name}")
+            raise self._refuse_second(name)
         try:
             await asyncio.to_thread(self._download.fetch, url, target)
         except FileExistsError:
-            raise internal(f"{self._noun} file already exists {name}") from None
+            raise self._refuse_second(name) from None
         except HostRefused as error:
             _log.warning("%s is not fetched: %s (property allowed_urls)", url, error)
             raise failed from None
@@ -102,5 +106,9 @@ class ArchiveFinder:
     def _is_allowed(self, url: str) -> bool:
         return any(pattern.fullmatch(url) for pattern in self._allowed)
 
+    def _refuse_second(self, name: str) -> FrontendError:
+        kind, text = self._wording.there
+        return FrontendError(500, kind, text.format(name=name))
+
     def _refuse(self, message: str) -> FrontendError:
-        return FrontendError(404, self._kind, message)
+        return FrontendError(404, self._wording.kind, message)

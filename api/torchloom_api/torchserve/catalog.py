@@ -34,7 +34,8 @@ _WHOLE: Final = re.compile(r"0*([1-9][0-9]{0,8})(\.0+)*")
 class Served:
     """One version of a model. `number` is its version in the registry.
 
-    `is_native`: the native API has registered it. `fetched`: a file to remove with it.
+    `is_native`: the native API has registered it. `fetched`: a file to remove with it. `workflow`
+    names the one whose node it is, `is_function` that it is a function of that.
     """
 
     name: str
@@ -47,6 +48,8 @@ class Served:
     is_at_startup: bool = False
     is_loading: bool = False
     fetched: Path | None = None
+    workflow: str | None = None
+    is_function: bool = False
     worker_ids: list[int] = field(default_factory=list)
 
 

@@ -65,10 +65,7 @@ async def unregister(frontend: Frontend, served: Served) -> None:
         raise FrontendError(403, "InvalidModelVersionException", message)
     grace_s = float(frontend.settings.unregister_model_timeout_s)
     try:
-        await frontend.service.registrar.remove_model(served.name, served.number, grace_s=grace_s)
+        await frontend.registration.remove(served, grace_s=grace_s)
     except Conflict as error:
         raise FrontendError(409, "ConflictStatusException", error.message) from error
-    catalog.drop(served)
-    if served.fetched is not None:
-        served.fetched.unlink(missing_ok=True)
     catalog.on_change()

@@ -44,7 +44,7 @@ def describe(frontend: Frontend, served: Served) -> Document:
     document: Document = {
         "modelName": served.name,
         "modelVersion": served.version,
-        "modelUrl": served.url,
+        **({} if served.is_function else {"modelUrl": served.url}),
         "runtime": served.runtime,
         "minWorkers": limits.min_workers,
         "maxWorkers": limits.max_workers,

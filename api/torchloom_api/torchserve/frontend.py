@@ -13,6 +13,7 @@ from torchloom_api.torchserve.frontend_error import Header
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.gate import Gate
 from torchloom_api.torchserve.registration import Registration
+from torchloom_api.torchserve.workflow.registration import WorkflowRegistration
 
 
 #: States of a replica in which a worker is there, or soon will be.
@@ -54,6 +55,7 @@ class Frontend:
     catalog: Catalog
     gate: Gate
     registration: Registration
+    workflows: WorkflowRegistration
     #: Names of models that were to be served from the start, and are not.
     failed_at_startup: set[str] = field(default_factory=set)
     on_answered: list[Callable[[Answered], None]] = field(default_factory=list)

@@ -16,6 +16,7 @@ from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
 from torchloom_api.torchserve.route import Answering, Route
 from torchloom_api.torchserve.token_file import TokenKind
+from torchloom_api.torchserve.workflow.route import find_prediction
 
 
 _TOKENS: Final[tuple[TokenKind, ...]] = ("inference",)
@@ -33,7 +34,11 @@ def find_route(frontend: Frontend, request: Request) -> Route | None:
     if first == "ping" and len(segments) == 1:
         is_open = frontend.settings.ping_without_token
         return Route(pattern="/ping", answer=ping, tokens=() if is_open else _TOKENS)
-    found = _find_prediction(request.method, segments) or _find_protocol(frontend, segments)
+    found = (
+        _find_prediction(request.method, segments)
+        or find_prediction(segments)
+        or _find_protocol(frontend, segments)
+    )
     return None if found is None else Route(pattern=found[0], answer=found[1], tokens=_TOKENS)
 
 

@@ -14,6 +14,7 @@ from torchloom_api.torchserve.change import check_scale, scale, unregister
 from torchloom_api.torchserve.describing import describe, describe_customized
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import FrontendError, method_not_allowed
+from torchloom_api.torchserve.listing import to_page
 from torchloom_api.torchserve.open_api import management_model_document
 from torchloom_api.torchserve.parameters import Parameters
 from torchloom_api.torchserve.registration import Order
@@ -21,13 +22,12 @@ from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
 from torchloom_api.torchserve.route import Answering, Route
 from torchloom_api.torchserve.token_file import TokenKind
+from torchloom_api.torchserve.workflow.route import find_management
 
 
 _log = logging.getLogger(__name__)
 
 _TOKENS: Final[tuple[TokenKind, ...]] = ("management",)
-
-_MAX_PAGE: Final = 100
 
 _UPDATING: Final = "Processing worker updates..."
 
@@ -39,7 +39,8 @@ def find_route(frontend: Frontend, request: Request) -> Route | None:
     """Give what answers, or None where this port has no such path."""
     if request.segments == ("token",) and not frontend.gate.is_open:
         return Route(pattern="/token", answer=_renew)
-    found = _find(request.method, request.segments)
+    method, segments = request.method, request.segments
+    found = _find(method, segments) or find_management(method, segments)
     return None if found is None else Route(pattern=found[0], answer=found[1], tokens=_TOKENS)
 
 
@@ -79,17 +80,11 @@ async def _refuse(frontend: Frontend, request: Request, reply: Reply) -> Answer:
 
 
 async def _list(frontend: Frontend, request: Request, reply: Reply) -> Answer:  # noqa: ARG001 - the routes' face
-    """List the default version of each name, a page at a time."""
-    parameters = Parameters.of(request)
-    limit = parameters.number("limit")
-    limit = _MAX_PAGE if limit is None or not 0 <= limit <= _MAX_PAGE else limit
-    start = max(parameters.number("next_page_token") or 0, 0)
-    names = frontend.catalog.names()
-    models = [frontend.catalog.find(name) for name in names[start : start + limit]]
+    """List the default version of each name, a page at a time; functions of workflows are none."""
+    defaults = [frontend.catalog.find(name) for name in frontend.catalog.names()]
+    models = [each for each in defaults if not each.is_function]
     shown = [{"modelName": each.name, "modelUrl": each.url} for each in models]
-    end = start + limit
-    page: dict[str, object] = {"nextPageToken": str(end)} if end < len(names) else {}
-    return json_answer({**page, "models": shown})
+    return json_answer(to_page(request, "models", shown))
 
 
 async def _register(frontend: Frontend, request: Request, reply: Reply) -> Answer:  # noqa: ARG001 - the routes' face

@@ -247,17 +247,21 @@ def _with_header(answer: Answer, header: tuple[str, str]) -> Answer:
 def _say(error: TorchLoomError, request: Request, call: Call, frontend: Frontend) -> FrontendError:
     """Say why there is no answer, in TorchServe's words."""
     if isinstance(error, QueueFull) and frontend.settings.queue_full_429:
-        seconds = max(1, round(error.retry_after_s or 1.0))
-        message = f'Model "{call.model}" has as many requests waiting as it may. Try again later.'
-        return FrontendError(
-            429, "ServiceUnavailableException", message, headers=[("Retry-After", str(seconds))]
-        )
+        return too_many(call.model, error)
     if isinstance(error, DeadlineExceeded):
         message = "The request waited for longer than clientTimeoutInMills."
         return FrontendError(408, "RequestTimeoutException", message)
     if isinstance(error, QueueFull | NotServing):
         return no_worker(call.model, call.version)
     return to_frontend_error(error, request.id)
+
+
+def too_many(model: str, error: QueueFull) -> FrontendError:
+    """Say that the queue is full, and when to try again."""
+    seconds = max(1, round(error.retry_after_s or 1.0))
+    message = f'Model "{model}" has as many requests waiting as it may. Try again later.'
+    headers = [("Retry-After", str(seconds))]
+    return FrontendError(429, "ServiceUnavailableException", message, headers=headers)
 
 
 def no_worker(model: str, version: str | None) -> FrontendError:

@@ -48,7 +48,10 @@ _MAX_TIMEOUT_S: Final = 604_800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a registration asks for. What is None is the archive's to say."""
+    """What a registration asks for. What is None is the archive's to say.
+
+    `found`: where the archive lies, if that is known. `workflow`, `is_function`: see `Served`.
+    """
 
     url: str
     name: str | None = None
@@ -58,6 +61,9 @@ class Order:
     wish: Wish = field(default_factory=Wish)
     is_synchronous: bool = True
     is_at_startup: bool = False
+    found: Found | None = None
+    workflow: str | None = None
+    is_function: bool = False
 
     @classmethod
     def of(cls, parameters: Parameters) -> Order:
@@ -117,7 +123,7 @@ class Registration:
 
         Raises FrontendError, with nothing left behind.
         """
-        found = await self._finder.find(order.url)
+        found = order.found or await self._finder.find(order.url)
         try:
             served, document = await self._read(order, found)
             self._catalog.put(served)
@@ -165,6 +171,8 @@ class Registration:
             is_at_startup=order.is_at_startup,
             is_loading=True,
             fetched=found.path if found.is_fetched else None,
+            workflow=order.workflow,
+            is_function=order.is_function,
         )
         document: dict[str, object] = {
             "name": name,
@@ -184,7 +192,7 @@ class Registration:
         if order.handler:
             document["handler"] = order.handler
         envelope = manifest.envelope or settings.service_envelope
-        if envelope:
+        if envelope and not order.is_function:
             document["envelope"] = envelope
         return served, document
 
@@ -200,19 +208,32 @@ class Registration:
                 await self._registrar.add_model(text, file=path)
         except BaseException as error:
             served.is_loading = False
-            self._catalog.drop(served)
-            if served.fetched is not None:
-                served.fetched.unlink(missing_ok=True)
+            self.forget(served)
             if isinstance(error, FrontendError):
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
-            if isinstance(error, TorchLoomError):
+            if isinstance(error, TorchLoomError | TimeoutError):
                 said = _say(served, error)
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
                 raise said from error
             raise
         served.is_loading = False
         self._catalog.tell_default(served.name)
-        self._catalog.on_change()
+        if served.workflow is None:
+            self._catalog.on_change()
+
+    async def remove(self, served: Served, *, grace_s: float) -> None:
+        """Let a model finish what it has, then remove it, and its file if that was fetched.
+
+        Raises Conflict where it is needed, and UnknownModel.
+        """
+        await self._registrar.remove_model(served.name, served.number, grace_s=grace_s)
+        self.forget(served)
+
+    def forget(self, served: Served) -> None:
+        """Drop a model that is gone, and its file if that was fetched."""
+        self._catalog.drop(served)
+        if served.fetched is not None:
+            served.fetched.unlink(missing_ok=True)
 
     def _prepare(
         self, document: Mapping[str, object], path: Path

@@ -41,6 +41,7 @@ from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
 from torchloom_api.torchserve.startup import load_startup_models
 from torchloom_api.torchserve.tls_listener import HttpsOnly, TlsListener
 from torchloom_api.torchserve.token_file import TokenFile
+from torchloom_api.torchserve.workflow.registration import WorkflowRegistration
 
 
 _log = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ async def open_frontend(
                     on_open(frontend)
                 async with _listening(frontend, sockets, context):
                     yield frontend, _urls(settings, sockets)
+                await frontend.workflows.close()
                 await frontend.registration.close()
     except ExceptionGroup as group:
         # Litestar's lifespan makes one of whatever ends the start.
@@ -185,18 +187,16 @@ async def _make_frontend(
     catalog = Catalog(service.orchestrator, first_worker_id=settings.initial_worker_port)
     gpus = await _find_gpus(settings.number_of_gpu)
     page = service.metrics.render
+    registrar, orchestrator = service.registrar, service.orchestrator
+    archives = service.settings.archives_folder
+    registration = Registration(settings, catalog, registrar, gpus=gpus, archives=archives)
     return Frontend(
         settings=settings,
         service=service,
         catalog=catalog,
         gate=Gate(tokens, is_401=settings.auth_401),
-        registration=Registration(
-            settings,
-            catalog,
-            service.registrar,
-            gpus=gpus,
-            archives=service.settings.archives_folder,
-        ),
+        registration=registration,
+        workflows=WorkflowRegistration(settings, registration, registrar, orchestrator),
         metrics_page=(lambda _: b"") if settings.metrics_mode == "log" else (lambda _: page()),
     )
 

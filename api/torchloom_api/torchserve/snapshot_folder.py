@@ -42,11 +42,11 @@ class SnapshotFolder:
         self._now = now
 
     def write(self, catalog: Catalog, moment: Moment) -> None:
-        """Write one, whole or not at all. What the native API has registered is not in it."""
+        """Write one, whole or not at all. Native models and nodes of workflows are not in it."""
         now = self._now()
         models: dict[str, dict[str, StartupModel]] = {}
         for served in catalog.served():
-            if not (served.is_native or served.is_loading):
+            if not (served.is_native or served.is_loading or served.workflow):
                 models.setdefault(served.name, {})[served.version] = _show(catalog, served)
         snapshot = Snapshot.take(models, moment=moment, now=now)
         try:

@@ -18,9 +18,9 @@ from torchloom_models.archive.context import Batch, Context
 from torchloom_models.archive.engine import check_items
 from torchloom_models.archive.entry import Entry
 from torchloom_models.archive.failure import to_failure
+from torchloom_models.archive.footprint import held_bytes
 from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.row import Row
-from torchloom_models.hardware import reserved_bytes
 
 
 #: How long a step waits for one of the calls; new ones are let in in between.
@@ -92,7 +92,7 @@ class AsyncHandlerEngine:
 
     def memory_bytes(self) -> int:
         """Give what torch holds on a CUDA device; 0 elsewhere: the process's growth counts."""
-        return reserved_bytes(self.device)
+        return held_bytes(self.device)
 
     def take_samples(self) -> Sequence[Sample]:
         """Give what the handler has measured since it was last asked."""

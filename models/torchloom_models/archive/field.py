@@ -19,6 +19,10 @@ _TEXTS: Schema = {"type": "object", "additionalProperties": STRING}
 _STATUS: Schema = {"type": "integer", "minimum": 100, "maximum": 599}
 
 PARAMS: Mapping[str, Schema] = {
+    "fields": {
+        "type": ["object", "null"],
+        "description": "In place of the inputs: all that the row is to hold, by name.",
+    },
     "headers": {**_TEXTS, "description": "Headers of the request, in the client's spelling."},
     "content_types": {**_TEXTS, "description": "The media type of each input, by its name."},
     "request_id": {**STRING, "description": "What the handler is told; left out, one is made up."},

@@ -102,13 +102,13 @@ def _enter(folder: Path) -> None:
 
 def _place_of(device: Device, config: Mapping[str, object]) -> str:
     """Give torch's name for the device; `auto` is what the archive asks for, or CUDA if there."""
-    from torchloom_models.hardware import place_of  # noqa: PLC0415 - costs seconds: torch
-
     if device.kind == "openvino":
         message = (
             f"Handlers run on the CPU or on CUDA, not on {str(device)!r}: write `devices: [cpu]`."
         )
         raise DeviceUnavailable(message)
-    if device.kind == "auto" and config.get("deviceType") == "cpu":
+    if device.kind == "cpu" or (device.kind == "auto" and config.get("deviceType") == "cpu"):
         return "cpu"
+    from torchloom_models.hardware import place_of  # noqa: PLC0415 - costs seconds: torch
+
     return place_of(device)

@@ -15,6 +15,7 @@ from torchloom.errors import InvalidInput
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What comes with the inputs of a task: see `field.PARAMS`."""
 
+    fields: dict[str, object] | None = None
     headers: dict[str, str] = {}
     content_types: dict[str, str] = {}
     request_id: str = ""
@@ -47,6 +48,7 @@ class Row:
             params = msgspec.convert(work.params, Params)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"The params are not valid: {error}.") from None
+        fields = work.inputs if params.fields is None else params.fields
         is_explain = "True" if params.is_explain else "False"
         headers: dict[str, object] = dict(params.headers)
         if params.is_explain is not None:
@@ -55,11 +57,11 @@ class Row:
             headers["url_path"] = params.url_path
         if params.is_describe:
             headers["describe"] = "True"
-        for name in work.inputs:
+        for name in fields:
             headers.setdefault(name, {"content-type": params.content_types.get(name, "")})
         return cls(
             task_id=work.task_id,
-            data={name: _to_data(value) for name, value in work.inputs.items()},
+            data={name: _to_data(value) for name, value in fields.items()},
             headers=headers,
             request_id=params.request_id or str(uuid.uuid4()),
             sequence_id=params.sequence_id,

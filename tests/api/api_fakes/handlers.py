@@ -1,6 +1,7 @@
 """A handler's engine for the tests of TorchServe's API: it keeps the contract, and runs no archive.
 
-What it is to do stands in the header `do`: `status 418`, `raise`, `stream 3`, ….
+What it is to do stands in the header `do`: `status 418`, `raise`, `stream 3`, …. Behind `at NAME`,
+one model of several does it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from torchloom_api.reader import Reader
 
 
 #: What an answer of the engine holds where nothing else is asked for.
-PLAIN = {"content_type": None, "status": 200, "reason": "", "headers": {}}
+PLAIN = {"content_type": None, "status": 200, "reason": "", "headers": {}, "value": None}
 
 #: Lets go of the engines that hang, and of those that load slowly.
 release = threading.Event()
+
+#: Is set when an engine that loads slowly has begun to, and by one whose answer has no end.
+begun = threading.Event()
 
 #: Is set when an engine has been told to forget a task.
 cancelled = threading.Event()
@@ -98,12 +102,16 @@ class FakeHandler:
         headers = work.params.get("headers", {})
         assert isinstance(headers, Mapping)
         verb, _, rest = str(headers.get("do", "")).partition(" ")
+        if verb == "at":
+            name, _, order = rest.partition(" ")
+            verb, _, rest = order.partition(" ") if name == self._config["name"] else ("", "", "")
         if work.params.get("is_describe"):
             outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._description()}
             return self._end(task_id, {**PLAIN, **outputs})
         if verb in ("stream", "break"):
             return self._stream(task_id, int(rest), breaks=verb == "break")
         if verb == "endless":
+            begun.set()
             time.sleep(0.005)  # a forward pass takes its time
             return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick "}})]
         if verb in FAILURES:
@@ -128,11 +136,13 @@ class FakeHandler:
         return self._end(task_id, {**PLAIN, "body": b"last"})
 
     def _seen(self, work: Work) -> bytes:
-        inputs = {name: _show(value) for name, value in work.inputs.items()}
+        fields = work.params.get("fields") or work.inputs
+        assert isinstance(fields, Mapping)
+        inputs = {name: _show(value) for name, value in fields.items()}
         return json.dumps(
             {
                 "inputs": inputs,
-                "params": {k: v for k, v in work.params.items() if k != "request_id"},
+                "params": {k: v for k, v in work.params.items() if k not in _UNSHOWN},
                 "model": [self._config["name"], self._config["model_version"]],
                 "config": {
                     k: self._config[k] for k in ("handler", "envelope") if k in self._config
@@ -152,6 +162,10 @@ class FakeHandler:
         return [Failure(task_id, error)]
 
 
+#: What differs from one request to the next, and what is shown as inputs.
+_UNSHOWN = ("request_id", "fields")
+
+
 def _show(value: object) -> object:
     """Tell bytes from what has been read."""
     if isinstance(value, bytes | bytearray | memoryview):
@@ -169,5 +183,6 @@ def open_handler(config: Mapping[str, object], device: Device, report: object) -
         error.status = 507  # type: ignore[misc]  # as archives do
         raise error
     if "slow" in source:
+        begun.set()
         release.wait(30)
     return FakeHandler(config)

@@ -53,6 +53,26 @@ class Serve(Protocol):
 
 MakeMar = Callable[..., Path]
 
+#: Writes a workflow archive: name, specification, and what else is in it.
+MakeWar = Callable[..., Path]
+
+#: A workflow of a function, two models beside each other, and a function that joins them.
+DIAMOND = """\
+models:
+  min-workers: 1
+  max-workers: 4
+  batch-size: 4
+  max-batch-delay: 200
+  retry-attempts: 3
+  timeout-ms: 5000
+  m1: {url: a.mar, batch-size: 1}
+  m2: {url: b.mar, max-workers: 2}
+dag:
+  pre: [m1, m2]
+  m1: [agg]
+  m2: [agg]
+"""
+
 
 def ids_of(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, object]]]]) -> object:
     """Give the operation ids of an OpenAPI document, by method and path."""

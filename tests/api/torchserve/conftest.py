@@ -75,6 +75,7 @@ def _let_go() -> Iterator[None]:
     """No engine hangs beyond its test."""
     handlers.release.clear()
     handlers.cancelled.clear()
+    handlers.begun.clear()
     yield
     handlers.release.set()
 

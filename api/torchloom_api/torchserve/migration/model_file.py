@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from torchloom.errors import TorchLoomError
+from torchloom_api.torchserve.archive_file import ArchiveFile
 from torchloom_api.torchserve.config import Config
-from torchloom_api.torchserve.migration.archive_file import ArchiveFile
 from torchloom_api.torchserve.migration.note import Note
 from torchloom_api.torchserve.startup_model import StartupModel
 

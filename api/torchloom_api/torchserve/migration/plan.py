@@ -19,14 +19,12 @@ from torchloom_api.torchserve.migration.model_file import (
 )
 from torchloom_api.torchserve.migration.note import Note
 from torchloom_api.torchserve.migration.settings_file import to_settings_file
-from torchloom_api.torchserve.migration.workflow_file import (
-    Specification,
-    to_node_model,
-    to_workflow_file,
-)
+from torchloom_api.torchserve.migration.workflow_file import to_node_model
 from torchloom_api.torchserve.settings import InitialModel
 from torchloom_api.torchserve.snapshot import Snapshot
 from torchloom_api.torchserve.startup_model import StartupModel, StartupModels
+from torchloom_api.torchserve.workflow.document import to_workflow_file
+from torchloom_api.torchserve.workflow.specification import Specification
 from torchloom_models.archive.packing import NAME_PATTERN
 
 
@@ -166,27 +164,21 @@ def _add_workflow(plan: Plan, path: Path, *, model_store: Path, target: Path) ->
         plan.notes.append(Note(subject=subject, message=f"left out: {error.message}"))
         return
     name = specification.name
-    if not all(_is_name(each, subject, plan.notes) for each in (name, *specification.dag)):
-        return
-    if specification.functions and specification.handler is None:
-        functions = ", ".join(specification.functions)
-        message = f"left out: it has no handler that could hold {functions}."
-        plan.notes.append(Note(subject=subject, message=message))
+    if not all(_is_name(each, subject, plan.notes) for each in (name, *specification.graph)):
         return
     folder = PurePosixPath(f"workflows/{name}")
     if specification.functions:
         plan.unpacked[folder] = path
-    for node in specification.dag:
-        url = str(specification.models.get(node, {}).get("url", ""))
-        source = model_store / url if node in specification.models else target / folder
-        if "://" in url or (url and not source.exists()):
-            message = f"{node}: {url} is not in the model store; put it there."
+    for node in specification.nodes:
+        source = target / folder if node.url is None else model_store / node.url
+        if node.url is not None and ("://" in node.url or not source.exists()):
+            message = f"{node.name}: {node.url} is not in the model store; put it there."
             plan.notes.append(Note(subject=subject, message=message))
-        file = to_node_model(specification, node, source=source)
+        file = to_node_model(node, source=source)
         plan.documents[PurePosixPath(f"models/{file['name']}.yaml")] = file
     plan.documents[PurePosixPath(f"workflows/{name}.yaml")] = to_workflow_file(specification)
     message = (
-        "its one input is `body`; add inputs to the workflow and its first node for the fields of "
-        "a form. Outputs are JSON: read `.body` of a node in place of `.value` for bytes."
+        "its input is `body`, or `fields` for those of a form. Outputs are JSON: read `.body` of a "
+        "node in place of `.value` for bytes."
     )
     plan.notes.append(Note(subject=subject, message=message))

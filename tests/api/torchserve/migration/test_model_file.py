@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from torchloom_api.torchserve.archive_file import UnreadableArchive
 from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.config_loading import load_config
-from torchloom_api.torchserve.migration.archive_file import UnreadableArchive
 from torchloom_api.torchserve.migration.model_file import (
     ArchiveFacts,
     number_versions,

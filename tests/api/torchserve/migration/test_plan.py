@@ -101,7 +101,7 @@ def test_leaves_out_what_cannot_be(make_model: Make, make_workflow: Make, store:
     notes = _notes(plan)
     assert "b.mar: left out: a-1.0.mar is version 1.0 of 'a' too." in notes
     assert "broken.mar: left out: it cannot be opened" in notes
-    assert "loop.war: left out: its dag leads back" in notes
+    assert "loop.war: left out: DAG should have only one start node" in notes
     assert "bare.war: left out: it has no handler that could hold a, b." in notes
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,9 +17,23 @@ import msgspec
 import yaml
 
 from torchloom.errors import TorchLoomError
+from torchloom_models.archive.entry_name import find_fault
 
 
 _MAX_BYTES: Final = 1 << 20
+
+_TAR: Final = (".tar.gz", ".tgz")
+
+#: What readers of broken archives raise.
+_BROKEN: Final = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class UnreadableArchive(TorchLoomError):
@@ -58,11 +73,25 @@ class ArchiveFile:
             raise UnreadableArchive(f"{name} is no mapping.")
         return cast("dict[str, object]", data)
 
+    def check_names(self) -> None:
+        """Raise UnreadableArchive for a zip with a name that leads elsewhere, or is none."""
+        if self.path.is_dir() or self.path.name.endswith(_TAR):
+            return
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                names = [info.filename for info in archive.infolist()]
+        except _BROKEN as error:
+            raise UnreadableArchive(f"it cannot be opened: {error}.") from error
+        for name in names:
+            fault = find_fault(name.rstrip("/"))
+            if fault is not None:
+                raise UnreadableArchive(f"its entry {name[:200]!r} is refused: {fault}.")
+
     def read(self, name: str) -> bytes | None:
         """Read a file of it, or give None. Raises UnreadableArchive if it is too long."""
         try:
             text = self._read(name)
-        except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError) as error:
+        except _BROKEN as error:
             raise UnreadableArchive(f"it cannot be opened: {error}.") from error
         if text is not None and len(text) > _MAX_BYTES:
             raise UnreadableArchive(f"{name} has more than {_MAX_BYTES} bytes.")
@@ -75,7 +104,7 @@ class ArchiveFile:
                 return None
             with file.open("rb") as opened:
                 return opened.read(_MAX_BYTES + 1)
-        if self.path.name.endswith((".tar.gz", ".tgz")):
+        if self.path.name.endswith(_TAR):
             return self._read_tar(name)
         with zipfile.ZipFile(self.path) as archive:
             if name not in archive.namelist():

@@ -1,0 +1,1 @@
+"""Workflows of TorchServe: archives (`.war`) become graphs and models of the one registry."""
