@@ -25,6 +25,20 @@ MakeArtefacts = Callable[[Path], Path]
 TOGETHER = ("tests/examples", "tests/test_readme.py", "tests/api/openai")
 
 
+#: Files that take minutes: one that began last would keep one process busy while the others wait.
+FIRST = (
+    "tests/models/llm/test_openvino_runner.py",
+    "tests/tiny_models/test_tiny_stable_diffusion.py",
+    "tests/tiny_models/test_train_llama.py",
+    "tests/tiny_models/test_train_stable_diffusion.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long first; all else stays in its order."""
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
+
 def _group_of(test: str) -> str:
     """Name those that run in one process: the tests of a file, or of several that share something.
 
