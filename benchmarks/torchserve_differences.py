@@ -44,6 +44,9 @@ _ALIKE = (
 
 _LONGEST = 700
 
+#: How long an answer is waited for: on a busy machine workers take minutes to load.
+_TIMEOUT_S = 300
+
 #: A handler that fails at the load.
 _FAILING = """def handle(data, context):
     if data is None:
@@ -64,7 +67,7 @@ class Answer:
 def ask(side: Side, request: Request) -> Answer | None:
     """Send one request over a connection of its own; None where it is not answered."""
     parts = urlsplit(side.urls[request.port])
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=_TIMEOUT_S)
     headers = dict(request.headers)
     if request.token:
         keys = json.loads((side.folder / "key_file.json").read_text("utf-8"))

@@ -918,6 +918,20 @@ async def test_kills_an_engine_that_hangs_on_a_cancelled_task(
 
 
 @pytest.mark.usefixtures("worker_path")
+async def test_kills_an_engine_whose_step_does_not_end(real: Orchestrator) -> None:
+    """Whoever waits for that step is told, once; its worker is started anew, others go on."""
+    await real.add_model(deploy("open_killable", config={"max_tasks": 1}, step_timeout_s=1.0))
+    await real.add_model(deploy("open_echo", name="other"))
+    with pytest.raises(WorkerDied, match=r"had not ended a step within 1\.0 s"):
+        await real.predict("echo", {"text": "hang"}, {})
+    assert (await real.predict("echo", {"text": "a"}, {}))["text"] == "a"
+    assert (await real.predict("other", {"text": "b"}, {}))["text"] == "b"
+    restarts = [real.model(name).replicas[0].restarts for name in ("echo", "other")]
+    assert restarts[1] == 0
+    assert restarts[0] >= 1
+
+
+@pytest.mark.usefixtures("worker_path")
 async def test_serves_runs_by_processes(real: Orchestrator) -> None:
     """A graph over processes: fan out, gather, and bytes and numbers unharmed on the way."""
     await real.add_model(deploy("open_echo", replicas=ReplicaPolicy(min=2, max=2)))
