@@ -176,6 +176,16 @@ class TestWorkflows:
         with pytest.raises(UnknownModel):
             service.orchestrator.model("streamer")
 
+    async def test_removes_a_model_that_was_entrusted_to_it(self, service: Service) -> None:
+        """As if it had brought it along; one that is gone already is not missed."""
+        await service.registrar.add_model("name: streamer\nfactory: streamer")
+        await service.registrar.add_workflow(STREAM)
+        service.registrar.entrust("stream@1", ["streamer@1", "gone@1"])
+        await service.registrar.remove_workflow("stream", None, grace_s=1.0)
+
+        with pytest.raises(UnknownModel):
+            service.orchestrator.model("streamer")
+
     async def test_leaves_a_model_that_was_registered_by_itself(self, service: Service) -> None:
         """A model that was there before stays when the workflow that also has it goes."""
         await service.registrar.add_model("name: streamer\nfactory: streamer")

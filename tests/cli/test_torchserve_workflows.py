@@ -230,10 +230,7 @@ def test_refuses_another_number_of_answers(running: Running) -> None:
     ("name", "failure"),
     [
         ("unwilling", "Failed to start workers for model unwilling__unwilling version: 1.0"),
-        (
-            "nowhere",
-            NODE_FAILED,
-        ),
+        ("nowhere", NODE_FAILED),
     ],
 )
 def test_leaves_nothing_of_one_that_does_not_load(

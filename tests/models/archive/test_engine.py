@@ -57,6 +57,26 @@ def test_calls_the_handler_once_for_a_batch() -> None:
     assert values_of(events) == [None, {"a": 1}, None]
 
 
+def test_takes_fields_in_place_of_inputs() -> None:
+    """Where a workflow hands on whatever a request has held; null means that there are none."""
+
+    def handle(data: list[dict[str, object]], context: Context) -> list[object]:
+        types = [context.get_request_header(i, "data") for i in range(len(data))]
+        return [[sorted(row), types[i]] for i, row in enumerate(data)]
+
+    fields = {"fields": {"data": b"x", "other": 1}, "content_types": {"data": "text/plain"}}
+    events = run(
+        engine_of(handle),
+        Work(1, {"body": None}, fields),
+        Work(2, {"body": "y"}, {"fields": None}),
+    )
+
+    assert values_of(events) == [
+        [["data", "other"], {"content-type": "text/plain"}],
+        [["body"], None],
+    ]
+
+
 def test_tells_the_context_of_each_request() -> None:
     """Headers keep their spelling; purpose, path and media types are among them."""
     context = context_of()

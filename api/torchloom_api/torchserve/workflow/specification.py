@@ -161,13 +161,13 @@ class Specification:
 
 def _read_dag(document: object) -> dict[str, list[str]]:
     """Read the dag. Raises InvalidDag, in TorchServe's words where it has any."""
-    if not isinstance(document, dict) or not document:
-        raise InvalidDag("its specification has no `dag`.")
+    if not isinstance(document, dict):
+        raise InvalidDag("The specification has no `dag` that is a mapping.")
     dag: dict[str, list[str]] = {}
     for key, after in document.items():
         node = _name(key)
         if after is not None and not isinstance(after, list):
-            message = f"what comes after the node {node!r} of its dag is no list."
+            message = f"What comes after the node {node!r} of the dag is no list."
             raise InvalidDag(message)
         dag[node] = [_name(each) for each in after or ()]
         if node in dag[node]:
@@ -191,7 +191,7 @@ def _to_graph(dag: Mapping[str, Sequence[str]]) -> nx.DiGraph[str]:
 def _name(value: object) -> str:
     """Give a node's name, which is a word: of a list, its text may be endless."""
     if not isinstance(value, str | int | float):
-        raise InvalidDag("its dag has a node whose name is no text.")
+        raise InvalidDag("The dag has a node whose name is no text.")
     return str(value)
 
 

@@ -165,10 +165,14 @@ def test_writes_all_or_nothing(make_model: Make, make_workflow: Make, store: Pat
 
 
 def test_unpacks_nothing_that_leads_elsewhere(make_workflow: Make, store: Path) -> None:
-    """A hostile archive ends the migration, and nothing is left behind."""
+    """A hostile archive is left out; one that becomes it later ends all, and nothing is left."""
     path = make_workflow("w", "models: {}\ndag: {a: [b]}\n")
+    plan = _plan(store)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../evil.py", "")
+    assert "w.war: left out: its entry '../evil.py' is refused: it leads out" in _notes(
+        _plan(store)
+    )
     with pytest.raises(CannotMigrate, match="leads elsewhere"):
-        write_plan(_plan(store), store.parent / "out")
+        write_plan(plan, store.parent / "out")
     assert {each.name for each in store.parent.iterdir()} == {"h.py", "spec.yaml", "store"}

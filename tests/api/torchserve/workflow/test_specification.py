@@ -53,7 +53,7 @@ def test_takes_another_name(make_war: MakeWar) -> None:
     ("text", "says"),
     [
         ("models: {}", "no `dag`"),
-        ("models: {}\ndag: {}", "no `dag`"),
+        ("models: {}\ndag: {}", "DAG should have only one start node"),
         ("models: {}\ndag: [a, b]", "no `dag`"),
         ("models: {}\ndag: {a: b}", "is no list"),
         ("models: {}\ndag: {a: [[b]]}", "whose name is no text"),
