@@ -13,6 +13,7 @@ from typing import Final, cast
 from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError
 from torchloom.event_log import EventLog
 from torchloom.run import RunOptions
+from torchloom.timings import Meter
 from torchloom_api.exchange import ClientGone
 from torchloom_api.presence import Presence
 from torchloom_api.torchserve.answer import Answer
@@ -53,8 +54,9 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call
     served = frontend.catalog.find(call.model, call.version)
     started = frontend.now()
     status = 0
+    meter = Meter()
     try:
-        answer = await _ask(frontend, request, reply, call, served)
+        answer = await _ask(frontend, request, reply, call, served, meter)
         status = reply.exchange.status if answer is None else answer.status
     except FrontendError as error:
         status = error.status
@@ -63,9 +65,12 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call
         told = Predicted(
             model=served.name,
             version=call.version,
+            number=served.number,
             request_id=request.id,
             status=status,
             seconds=frontend.now() - started,
+            queue_s=meter.queue_s if meter.num_tasks else None,
+            run_s=meter.run_s if meter.num_tasks else None,
         )
         for listen in frontend.on_predicted:
             listen(told)
@@ -73,7 +78,7 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call
 
 
 async def _ask(
-    frontend: Frontend, request: Request, reply: Reply, call: Call, served: Served
+    frontend: Frontend, request: Request, reply: Reply, call: Call, served: Served, meter: Meter
 ) -> Answer | None:
     settings = frontend.settings
     form = read_form(
@@ -93,7 +98,7 @@ async def _ask(
     sequence_id = request.header(_SEQUENCE_ID)
     if sequence_id:
         params["sequence_id"] = sequence_id
-    prediction = _Prediction(frontend, served, form.fields, params)
+    prediction = _Prediction(frontend, served, form.fields, params, meter)
     with Presence(reply.exchange, prediction.cancel) as presence:
         try:
             return await _deliver(frontend, request, reply, call, prediction)
@@ -138,6 +143,7 @@ class _Prediction:
         served: Served,
         inputs: Mapping[str, object],
         params: Mapping[str, object],
+        meter: Meter,
     ) -> None:
         self._log = EventLog()
         timeout_s = served.limits.client_timeout_ms / 1000 or None
@@ -149,6 +155,7 @@ class _Prediction:
                 version=served.number,
                 sink=lambda chunk: self._log.add(_CHUNK, chunk),
                 options=RunOptions(timeout_s=timeout_s),
+                meter=meter,
             )
         )
         self._task.add_done_callback(lambda _: self._log.close())

@@ -37,6 +37,7 @@ from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
 from torchloom_api.torchserve.startup import load_startup_models
+from torchloom_api.torchserve.telemetry.watch import open_watch
 from torchloom_api.torchserve.token_file import TokenFile
 
 
@@ -133,14 +134,18 @@ async def open_frontend(
     keys = KeyRing() if tokens is None else TokenRing(tokens)
     native = native_settings(settings)
     try:
-        with bound(settings) as sockets:
+        with bound(settings) as sockets, open_watch(settings) as watch:
             async with open_service(
-                native, keys=keys, reader=make_reader(native), on_progress=on_progress
+                native,
+                keys=keys,
+                reader=make_reader(native),
+                executor=watch.executor,
+                on_progress=on_progress,
             ) as service:
                 frontend = await _make_frontend(settings, service, tokens)
                 if on_open is not None:
                     on_open(frontend)
-                async with _listening(frontend, sockets):
+                async with watch.over(frontend), _listening(frontend, sockets):
                     yield frontend, _urls(settings, sockets)
                 await frontend.registration.close()
     except ExceptionGroup as group:
@@ -166,14 +171,12 @@ async def _make_frontend(
 ) -> Frontend:
     catalog = Catalog(service.orchestrator, first_worker_id=settings.initial_worker_port)
     gpus = await _find_gpus(settings.number_of_gpu)
-    page = service.metrics.render
     return Frontend(
         settings=settings,
         service=service,
         catalog=catalog,
         gate=Gate(tokens, is_401=settings.auth_401),
         registration=Registration(settings, catalog, service.registrar, gpus=gpus),
-        metrics_page=(lambda _: b"") if settings.metrics_mode == "log" else (lambda _: page()),
     )
 
 

@@ -22,6 +22,7 @@ from torchloom_models.archive.context import Context
 from torchloom_models.archive.entry import find_entry
 from torchloom_models.archive.envelope import wrap
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.prediction_time import timed
 from torchloom_models.archive.requirements import has_own_packages, install, packages_of
 from torchloom_models.archive.unpacked import Unpacked, UnpackedStore
 from torchloom_models.archive.unpacking import is_archive
@@ -106,6 +107,8 @@ def _open(
     envelope = config.get("envelope", files.manifest.envelope)
     if envelope:
         entry = wrap(entry, str(envelope))
+    if config.get("prediction_time"):
+        entry = timed(entry)
     return batching.make_engine(entry, context, device=place, close=unpacked.close)
 
 
