@@ -14,6 +14,8 @@ _PLAIN_TO: Final = 1e7
 
 def write_number(value: float) -> str:
     """Write a number as `Double.toString` does: `1.0`, `1.2917103519E7`, `Infinity`."""
+    if _PLAIN_FROM <= value < _PLAIN_TO:  # almost every one
+        return repr(float(value))
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

@@ -9,9 +9,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from torchloom.errors import TorchLoomError
 
@@ -25,9 +24,8 @@ class InvalidLayout(TorchLoomError):
     title = "Invalid log layout"
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """What is logged. `at` is in seconds since 1970."""
+class LogEvent(NamedTuple):
+    """What is logged. `at` is in seconds since 1970. A tuple: there are several for a request."""
 
     logger: str
     level: Level

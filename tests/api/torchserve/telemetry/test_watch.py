@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +99,8 @@ async def test_measures_the_host_unless_told_not_to(serve: Serve) -> None:
     values = await values_with(served, "MemoryUtilization")
     assert 0 < values["MemoryUtilization"]["Host",] <= 100
 
-    command = f"{sys.executable} -c print('CPUUtilization.Percent:12.5|#Level:Host|')"
+    program = "print('CPUUtilization.Percent:12.5|#Level:Host|')"
+    command = shlex.join([sys.executable, "-c", program])
     other = await serve(metrics_mode="prometheus", system_metrics_cmd=command)
     values = await values_with(other, "CPUUtilization")
     assert (values["CPUUtilization"]["Host",], "MemoryUsed" in values) == (12.5, False)
