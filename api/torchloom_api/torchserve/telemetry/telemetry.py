@@ -25,6 +25,7 @@ from torchloom_api.torchserve.telemetry.host_gauges import (
     run_tool,
     to_values,
 )
+from torchloom_api.torchserve.telemetry.log_layout import Level
 from torchloom_api.torchserve.telemetry.log_writer import LogWriter
 from torchloom_api.torchserve.telemetry.metric_book import MetricBook
 from torchloom_api.torchserve.telemetry.worker_output import StreamName
@@ -95,7 +96,7 @@ class Telemetry:
         if self._writer is None:
             return
         name = self._workers.get(pid) or self._name(deployment.name, deployment.version, pid)
-        level = "INFO" if stream == "stdout" else "WARN"
+        level: Level = "INFO" if stream == "stdout" else "WARN"
         self._writer.log("MODEL_LOG", line, level=level, thread=f"{name}-{stream}")
 
     def page(self, names: Collection[str]) -> str:
