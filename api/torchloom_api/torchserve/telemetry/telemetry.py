@@ -7,10 +7,13 @@ no socket; what it costs a request is a few dictionary look-ups and lists that g
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 import socket
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
+
+import psutil
 
 from torchloom.deployment import Deployment
 from torchloom.sample import Sample
@@ -30,6 +33,8 @@ from torchloom_api.torchserve.telemetry.log_writer import LogWriter
 from torchloom_api.torchserve.telemetry.metric_book import MetricBook
 from torchloom_api.torchserve.telemetry.worker_output import StreamName
 
+
+_log = logging.getLogger(__name__)
 
 _HOST: Final = ("Host",)
 
@@ -125,7 +130,10 @@ class Telemetry:
             self.look()
             if host_at is not None and loop.time() >= host_at:
                 host_at = max(host_at + interval_s, loop.time())
-                await self._look_at_host(command)
+                try:
+                    await self._look_at_host(command)
+                except (OSError, ValueError, psutil.Error) as error:
+                    _log.warning("The host cannot be measured: %s.", error)
             await asyncio.sleep(_LOOK_S)
 
     async def _look_at_host(self, command: str) -> None:
