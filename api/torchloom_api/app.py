@@ -11,6 +11,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 
 from torchloom.errors import nearest
+from torchloom.executor import Executor
 from torchloom.memory import Memory
 from torchloom.orchestrator import Orchestrator
 from torchloom.pool import OnProgress
@@ -41,12 +42,15 @@ async def open_service(
     *,
     keys: KeyRing | None = None,
     reader: Reader | None = None,
+    executor: Executor | None = None,
     on_progress: OnProgress | None = None,
 ) -> AsyncIterator[Service]:
     """Make the parts of a server; at the end every run is cancelled and every worker ended."""
     budgets = find_budgets(await find_memories(), settings.memory)
     memory = Memory(budgets, can_evict=settings.evict)
-    orchestrator = Orchestrator(history_size=settings.history_size, memory=memory)
+    orchestrator = Orchestrator(
+        executor=executor, history_size=settings.history_size, memory=memory
+    )
     reader = reader or Reader(settings)
     store = Store(settings.store_folder)
     registrar = Registrar(orchestrator, store, reader, on_progress=on_progress)

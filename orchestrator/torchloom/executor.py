@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Protocol, cast
 
 from torchloom.channel import Hangup
@@ -23,7 +24,7 @@ from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
-from torchloom.worker import Worker, open_engine
+from torchloom.worker import PRINTS_PLAIN, Worker, open_engine
 
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,22 @@ OnFrame = Callable[[AnyFrame], None]
 
 #: Called once when a worker has ended, with a word on how.
 OnEnd = Callable[[str], None]
+
+
+class Streams(Protocol):
+    """Where one worker process prints to, in place of where this process does."""
+
+    #: The descriptors that it gets.
+    stdout: int
+    stderr: int
+
+    def begin(self, pid: int) -> None:
+        """Hear which process it is."""
+        ...
+
+
+#: Opens the streams of a worker; what is left of them here is closed once it has them.
+OpenStreams = Callable[[Deployment], AbstractContextManager[Streams]]
 
 
 class Link(Protocol):
@@ -87,7 +104,9 @@ class ProcessLink(asyncio.Protocol):
         self._is_closed = asyncio.Event()
         self._exit_timer: asyncio.TimerHandle | None = None
 
-    async def start(self, command: list[str], environment: dict[str, str]) -> None:
+    async def start(
+        self, command: list[str], environment: dict[str, str], streams: Streams | None = None
+    ) -> None:
         """Start the process, which finds its end of the pair as the last argument."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -99,6 +118,8 @@ class ProcessLink(asyncio.Protocol):
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
+                stdout=None if streams is None else streams.stdout,
+                stderr=None if streams is None else streams.stderr,
             )
         self.pid = self._process.pid
         self._watch = asyncio.create_task(self._report_end())
@@ -177,11 +198,15 @@ WORKER_DEFAULTS = {
 class LocalExecutor:
     """Starts workers as processes of this machine, which share its cores (see `placement.py`).
 
-    Thread counts are set, and cores chosen, before any framework is imported.
+    Thread counts are set, and cores chosen, before any framework is imported. With `open_streams`
+    each prints where that says, without the stamps of our own log.
     """
 
-    def __init__(self, cores: Cores | None = None) -> None:
+    def __init__(
+        self, cores: Cores | None = None, *, open_streams: OpenStreams | None = None
+    ) -> None:
         self._cores = cores or Cores()
+        self._open_streams = open_streams
 
     async def start(
         self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
@@ -199,7 +224,7 @@ class LocalExecutor:
         command = [sys.executable, "-m", "torchloom.worker"]
         share = self._cores.take(worker, deployment.label, deployment.threads, device)
         try:
-            await link.start(command, _environment(share))
+            await self._start(link, command, _environment(share), deployment)
         except BaseException:
             self._cores.release(worker)
             raise
@@ -207,6 +232,21 @@ class LocalExecutor:
         self._cores.settle(worker, share, link.pid)
         link.send(frame)
         return link
+
+    async def _start(
+        self,
+        link: ProcessLink,
+        command: list[str],
+        environment: dict[str, str],
+        deployment: Deployment,
+    ) -> None:
+        if self._open_streams is None:
+            await link.start(command, environment)
+            return
+        with self._open_streams(deployment) as streams:
+            await link.start(command, {**environment, PRINTS_PLAIN: "1"}, streams)
+            assert link.pid is not None
+            streams.begin(link.pid)
 
 
 def _open(deployment: Deployment, device: Device) -> Open:

@@ -308,8 +308,11 @@ class Orchestrator:
         version: int | None = None,
         sink: Sink | None = None,
         options: RunOptions | None = None,
+        meter: Meter | None = None,
     ) -> Values:
         """Call one model without a graph; chunks go to the sink as they come.
+
+        The meter is told how long the call waited and ran, if it succeeds.
 
         A caller that is cancelled cancels the call. Raises what the model raises, and
         DeadlineExceeded.
@@ -326,7 +329,7 @@ class Orchestrator:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self.call_model(
-                    call, inputs, params, sink=sink, options=call_options, meter=Meter()
+                    call, inputs, params, sink=sink, options=call_options, meter=meter or Meter()
                 )
         except TimeoutError:
             raise DeadlineExceeded(f"No answer within {timeout_s} s.") from None

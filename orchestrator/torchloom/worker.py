@@ -82,6 +82,11 @@ _QUIET_S = 0.1
 _LOOK_S = 0.5
 
 
+#: Set where somebody reads what a worker prints, line by line: what is logged is printed as it is,
+#: to standard output, and a model's code keeps the two streams apart.
+PRINTS_PLAIN = "TORCHLOOM_PRINTS_PLAIN"
+
+
 def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False) -> Engine | None:
     """Open the engine that a frame describes; announce that it is ready, or why it is not."""
     started = time.perf_counter()
@@ -370,6 +375,14 @@ def _pin(environment: Mapping[str, str]) -> None:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
 
 
+def _begin_log(environment: Mapping[str, str]) -> None:
+    """Log to standard error, with stamps; or as plain lines to standard output."""
+    if PRINTS_PLAIN in environment:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        return
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker: %(message)s")
+
+
 def main() -> None:
     """Serve the scheduler at the other end of the inherited socket."""
     die_with_parent()
@@ -378,7 +391,7 @@ def main() -> None:
     # No SIG_IGN: what a model's code starts would inherit that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker: %(message)s")
+    _begin_log(os.environ)
     with socket.socket(fileno=int(sys.argv[1])) as connection, contextlib.suppress(Hangup):
         channel = SocketChannel(connection)
         for frame in channel.receive(wait=True):

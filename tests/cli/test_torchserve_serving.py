@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,32 @@ def handle(data, context):
     return said
 """
 
+LOUD = """\
+import logging
+import sys
+import time
+
+
+def handle(data, context):
+    if data is None:
+        return None
+    body = bytes(data[0]["body"]).decode()
+    if body == "flood":
+        line = "x" * 1000 + "\\n"
+        for _ in range(100_000):
+            sys.stderr.write(line)
+        time.sleep(1)
+        sys.stderr.write("printed after the flood\\n")
+        return ["drowned"]
+    print("printed", body)
+    logging.getLogger(__name__).info("logged %s", body)
+    sys.stderr.write(f"complained {body}\\n")
+    context.metrics.add_counter("Rows", 1)
+    if body == "fail":
+        raise ValueError("no luck")
+    return ["said"]
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
@@ -92,8 +120,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         )
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line == "Model server started.\n", (folder / "stderr").read_text()
+        is_up = "Model server started.\n" in process.stdout  # lines of the log come before it
+        assert is_up, (folder / "stderr").read_text()
         keys = json.loads((folder / "key_file.json").read_text())
         with (
             _client(ports[0], keys["inference"]) as one,
@@ -199,6 +227,61 @@ def test_leaves_nothing_of_an_archive_that_does_not_load(running: Running) -> No
         answer = running.management.post("/models?url=bad.mar&initial_workers=1")
         assert answer.json()["message"] == "Failed to start workers for model bad version: 1.0"
     assert running.management.get("/models/bad").status_code == 404
+
+
+def test_writes_what_handlers_print_and_measure(running: Running) -> None:
+    """To the files and in the forms of TorchServe, while nobody reads its standard output."""
+    make_mar(running.folder / "models", "loud", "loud.py", {"loud.py": LOUD})
+    registered = running.management.post("/models?url=loud.mar&initial_workers=1")
+    assert registered.status_code == 200, registered.text
+    (model,) = running.management.get("/models/loud").json()
+    worker = f"W-{model['workers'][0]['id']}-loud_1.0"
+    for body in ("hello", "fail"):
+        running.inference.post("/predictions/loud", content=body.encode())
+    logs = running.folder / "logs"
+    printed = _wait_for(logs / "model_log.log", "ValueError: no luck")
+    measured = _wait_for(logs / "model_metrics.log", "PredictionTime")
+
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}"
+    for level, stream, text in (
+        ("INFO ", "stdout", "printed hello"),
+        ("INFO ", "stdout", "logged hello"),
+        ("WARN ", "stderr", "complained hello"),
+        ("INFO ", "stdout", "Traceback .*"),
+    ):
+        pattern = rf"{stamp} \[{level}\] {worker}-{stream} MODEL_LOG - {text}"
+        assert re.search(rf"^{pattern}$", printed, re.MULTILINE), (pattern, printed)
+    assert re.search(
+        rf"^{stamp} - PredictionTime\.ms:\d+\.\d+\|#ModelName:loud,Level:Model\|#hostname:[^,]+,"
+        r"requestID:[0-9a-f-]{36},timestamp:\d+$",
+        measured,
+        re.MULTILINE,
+    )
+    assert "Rows" not in measured
+    assert "WorkerLoadTime.Milliseconds:" in _wait_for(
+        logs / "ts_metrics.log", f"#WorkerName:{worker},Level:Host|"
+    )
+    assert "MODEL_LOG - printed hello" in (logs / "ts_log.log").read_text()
+
+
+def test_lives_with_a_handler_that_prints_without_end(running: Running) -> None:
+    """It answers, and the log is bounded."""
+    before = (running.folder / "logs" / "model_log.log").stat().st_size
+    answer = running.inference.post("/predictions/loud", content=b"flood")
+    assert answer.status_code == 200
+    text = _wait_for(running.folder / "logs" / "model_log.log", "printed after the flood")
+
+    assert len(text) - before < 64 << 20
+    assert running.inference.get("/ping").json() == {"status": "Healthy"}
+
+
+def _wait_for(path: Path, text: str) -> str:
+    """Give what is in a file once that has a text."""
+    for _ in range(3000):
+        if path.exists() and text in (found := path.read_text("utf-8", "replace")):
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"{text!r} is not in {path.read_text()}")
 
 
 def test_ends_when_it_is_told_to(running: Running) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -14,6 +16,7 @@ from loom_fakes.engines import PATIENCE_S, Gate, deploy
 from loom_fakes.recorder import Recorder
 
 from torchloom import executor as executor_module
+from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.engine import BatchEngine
 from torchloom.executor import (
@@ -22,6 +25,7 @@ from torchloom.executor import (
     Link,
     LocalExecutor,
     ProcessLink,
+    Streams,
     ThreadLink,
     _environment,
 )
@@ -158,6 +162,42 @@ async def test_kills_a_process_that_lives_on_without_its_link(
     monkeypatch.setattr(executor_module, "_EXIT_S", 0.01)
     _, recorder = await _start_script("connection.close(); import signal; signal.pause()")
     assert await recorder.wait_end() == "signal SIGKILL"
+
+
+class _Files:
+    """The streams of one worker: two files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = [(folder / name).open("w+") for name in ("stdout", "stderr")]
+        self.stdout, self.stderr = (file.fileno() for file in self.files)
+        self.names: list[str] = []
+        self.pid = 0
+
+    def begin(self, pid: int) -> None:
+        """Hear which process it is."""
+        self.pid = pid
+
+    @contextmanager
+    def open(self, deployment: Deployment) -> Iterator[Streams]:
+        """Give them."""
+        self.names.append(deployment.name)
+        yield self
+        for file in self.files:
+            file.close()
+
+
+@pytest.mark.usefixtures("worker_path")
+async def test_lets_workers_print_where_they_are_told(tmp_path: Path) -> None:
+    """What they log is there without stamps; the streams hear which process it is."""
+    files = _Files(tmp_path)
+    link, recorder = await _start(LocalExecutor(open_streams=files.open), "open_buggy")
+    await recorder.wait_for(lambda frame: isinstance(frame, Broken))
+    await recorder.wait_end()
+
+    assert (files.names, files.pid) == (["echo"], link.pid)
+    printed = (tmp_path / "stdout").read_text()
+    assert printed.startswith("The engine could not be opened.\nTraceback")
+    assert (tmp_path / "stderr").read_text() == ""
 
 
 async def test_raises_if_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:

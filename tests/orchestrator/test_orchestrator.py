@@ -42,6 +42,7 @@ from torchloom.graph import Constant, Graph, ModelCall, Node, WorkflowCall
 from torchloom.orchestrator import Orchestrator
 from torchloom.policy import CachePolicy, QueuePolicy, ReplicaPolicy, RetryPolicy
 from torchloom.run import Run, RunOptions, RunState
+from torchloom.timings import Meter
 
 
 class _Bench:
@@ -132,6 +133,20 @@ async def test_serves_a_model(bench: _Bench) -> None:
     assert await call == {"text": "A"}
     assert bench.orchestrator.is_ready
     assert repr(bench.orchestrator) == ("<Orchestrator <Pool echo@1: 0 queued, 0 running on cpu>>")
+
+
+async def test_tells_how_long_a_call_waited_and_ran(bench: _Bench) -> None:
+    """Whoever brings a meter finds one task in it."""
+    await bench.orchestrator.add_model(deploy("open_echo"))
+    meter = Meter()
+    call = _soon(bench.orchestrator.predict("echo", {"text": "a"}, {}, meter=meter))
+    await settle()
+    assert meter.num_tasks == 0
+    await bench.answer(text="A")
+    await call
+    assert meter.num_tasks == 1
+    assert meter.queue_s >= 0.0
+    assert meter.run_s >= 0.0
 
 
 async def test_adds_the_same_model_once(bench: _Bench) -> None:

@@ -128,7 +128,7 @@ IDLE_KEYS: Mapping[str, str] = MappingProxyType(
         "use_native_io": "there is no Netty",
         "io_ratio": "there is no Netty",
         "vmargs": "there is no Java",
-        "async_logging": "there is no log4j",
+        "async_logging": "logs are written by a thread of their own",
         "plugins_path": "plugins are Java's",
         "model_server_home": "the program knows where it is",
         "initial_worker_port": "workers have sockets without names",

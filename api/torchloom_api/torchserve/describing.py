@@ -126,7 +126,7 @@ def _workers(frontend: Frontend, served: Served, status: ModelStatus | None) -> 
             "memoryUsage": memory,
             "pid": replica.pid or -1,
             "gpu": is_gpu,
-            "gpuUsage": "N/A",
+            "gpuUsage": frontend.gpu_usage(replica.device) if is_gpu else "N/A",
         }
 
 

@@ -34,13 +34,20 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """A prediction that is over. `version`: as it was asked for, None where it was not."""
+    """A prediction that is over. `version`: as it was asked for, None where it was not.
+
+    `number`: the version in the registry. `queue_s` and `run_s`: how long it waited, and was with a
+    worker; None of one that failed.
+    """
 
     model: str
     version: str | None
+    number: int
     request_id: str
     status: int
     seconds: float
+    queue_s: float | None = None
+    run_s: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +68,8 @@ class Frontend:
     on_answered: list[Callable[[Answered], None]] = field(default_factory=list)
     on_predicted: list[Callable[[Predicted], None]] = field(default_factory=list)
     metrics_page: Callable[[Sequence[str]], bytes] = lambda _: b""
+    #: Says what a device (`cuda:0`) is at, as descriptions of workers have it.
+    gpu_usage: Callable[[str], str] = lambda _: "N/A"
     now: Callable[[], float] = time.monotonic
     #: Since when a model has had too few workers, by name, as `/ping` has seen it.
     _short_since: dict[str, float] = field(default_factory=dict)

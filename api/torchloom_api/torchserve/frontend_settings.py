@@ -80,6 +80,17 @@ class FrontendSettings:
     cors_allowed_headers: str | None = None
     enable_metrics_api: bool = True
     metrics_mode: Literal["log", "prometheus", "legacy"] = "log"
+    metrics_config: Path | None = None
+    model_metrics_auto_detect: bool = False
+    disable_system_metrics: bool = False
+    system_metrics_cmd: str = ""
+    metric_time_interval_s: float = 60.0
+    #: Folders of the log files. None: there are none, and the process's logs are left alone.
+    log_location: Path | None = None
+    metrics_location: Path | None = None
+    log_config: Path | None = None
+    #: Whether what is logged is printed as well.
+    logs_to_console: bool = False
     ts_open_inference_protocol: bool = False
 
     #: TorchLoom's own store: native registrations, compiled artefacts, unpacked archives.

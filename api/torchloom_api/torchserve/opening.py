@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torchloom_api.torchserve.frontend_settings import FrontendSettings, StartupVersion
 from torchloom_api.torchserve.settings import TorchServeSettings
@@ -51,6 +52,15 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         cors_allowed_headers=config.cors_allowed_headers,
         enable_metrics_api=config.enable_metrics_api,
         metrics_mode=config.metrics_mode,
+        metrics_config=Path(config.metrics_config) if config.metrics_config else None,
+        model_metrics_auto_detect=config.model_metrics_auto_detect,
+        disable_system_metrics=config.disable_system_metrics,
+        system_metrics_cmd=config.system_metrics_cmd,
+        metric_time_interval_s=config.metric_time_interval,
+        log_location=settings.log_location,
+        metrics_location=settings.metrics_location,
+        log_config=settings.log_config,
+        logs_to_console=True,
         ts_open_inference_protocol=config.ts_open_inference_protocol,
         queue_full_429=config.queue_full_429,
         auth_401=config.auth_401,

@@ -14,6 +14,7 @@ from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomE
 from torchloom.event_log import EventLog
 from torchloom.model_status import ModelStatus
 from torchloom.run import RunOptions
+from torchloom.timings import Meter
 from torchloom.watchdog import Watchdog
 from torchloom_api.exchange import ClientGone
 from torchloom_api.presence import Presence
@@ -58,8 +59,9 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call
     served = frontend.catalog.find(call.model, call.version)
     started = frontend.now()
     status = 0
+    meter = Meter()
     try:
-        answer = await _ask(frontend, request, reply, call, served)
+        answer = await _ask(frontend, request, reply, call, served, meter)
         status = reply.exchange.status if answer is None else answer.status
     except FrontendError as error:
         status = error.status
@@ -68,9 +70,12 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call
         told = Predicted(
             model=served.name,
             version=call.version,
+            number=served.number,
             request_id=request.id,
             status=status,
             seconds=frontend.now() - started,
+            queue_s=meter.queue_s if meter.num_tasks else None,
+            run_s=meter.run_s if meter.num_tasks else None,
         )
         for listen in frontend.on_predicted:
             listen(told)
@@ -78,7 +83,7 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call
 
 
 async def _ask(
-    frontend: Frontend, request: Request, reply: Reply, call: Call, served: Served
+    frontend: Frontend, request: Request, reply: Reply, call: Call, served: Served, meter: Meter
 ) -> Answer | None:
     settings = frontend.settings
     if served.limits.use_job_ticket and not _has_ticket(frontend.catalog.status(served)):
@@ -98,7 +103,7 @@ async def _ask(
     sequence_id = request.header(_SEQUENCE_ID)
     if sequence_id:
         params["sequence_id"] = sequence_id
-    prediction = _Prediction(frontend, served, form.fields, params)
+    prediction = _Prediction(frontend, served, form.fields, params, meter)
     with Presence(reply.exchange, prediction.cancel) as presence:
         try:
             return await _deliver(frontend, request, reply, call, prediction)
@@ -154,6 +159,7 @@ class _Prediction:
         served: Served,
         inputs: Mapping[str, object],
         params: Mapping[str, object],
+        meter: Meter,
     ) -> None:
         self._log = EventLog()
         limits = served.limits
@@ -170,6 +176,7 @@ class _Prediction:
                 version=served.number,
                 sink=self._take,
                 options=RunOptions(timeout_s=timeout_s),
+                meter=meter,
             )
         )
         self._task.add_done_callback(lambda _: self._end())

@@ -181,6 +181,7 @@ class Registration:
             "source": str(found.path),
             "model_version": version,
             "limit_image_pixels": settings.limit_max_image_pixels,
+            "prediction_time": True,
             **_policies(limits, choose_devices(limits, self._gpus)),
         }
         # What the archive says is its engine's to read, who may make more of it than one number.

@@ -39,6 +39,7 @@ from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
 from torchloom_api.torchserve.startup import load_startup_models
+from torchloom_api.torchserve.telemetry.watch import open_watch
 from torchloom_api.torchserve.tls_listener import HttpsOnly, TlsListener
 from torchloom_api.torchserve.token_file import TokenFile
 from torchloom_api.torchserve.workflow.registration import WorkflowRegistration
@@ -138,14 +139,18 @@ async def open_frontend(
     native = native_settings(settings)
     try:
         context = await asyncio.to_thread(_open_tls, settings)
-        with bound(settings) as sockets:
+        with bound(settings) as sockets, open_watch(settings) as watch:
             async with open_service(
-                native, keys=keys, reader=make_reader(native), on_progress=on_progress
+                native,
+                keys=keys,
+                reader=make_reader(native),
+                executor=watch.executor,
+                on_progress=on_progress,
             ) as service:
                 frontend = await _make_frontend(settings, service, tokens)
                 if on_open is not None:
                     on_open(frontend)
-                async with _listening(frontend, sockets, context):
+                async with watch.over(frontend), _listening(frontend, sockets, context):
                     yield frontend, _urls(settings, sockets)
                 await frontend.workflows.close()
                 await frontend.registration.close()
@@ -186,7 +191,6 @@ async def _make_frontend(
 ) -> Frontend:
     catalog = Catalog(service.orchestrator, first_worker_id=settings.initial_worker_port)
     gpus = await _find_gpus(settings.number_of_gpu)
-    page = service.metrics.render
     registrar, orchestrator = service.registrar, service.orchestrator
     archives = service.settings.archives_folder
     registration = Registration(settings, catalog, registrar, gpus=gpus, archives=archives)
@@ -197,7 +201,6 @@ async def _make_frontend(
         gate=Gate(tokens, is_401=settings.auth_401),
         registration=registration,
         workflows=WorkflowRegistration(settings, registration, registrar, orchestrator),
-        metrics_page=(lambda _: b"") if settings.metrics_mode == "log" else (lambda _: page()),
     )
 
 

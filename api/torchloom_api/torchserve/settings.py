@@ -121,7 +121,7 @@ def read_settings(
         model_store=model_store,
         workflow_store=workflow_store or model_store,
         log_location=log_location,
-        metrics_location=folder / environment.get("METRICS_LOCATION", str(log_location)),
+        metrics_location=folder / environment.get("METRICS_LOCATION", "logs"),
         key_file=folder / "key_file.json",
         models=() if loads_all else tuple(InitialModel.parse(part) for part in wanted),
         loads_all=loads_all,

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from torchloom.worker import PRINTS_PLAIN
+
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,8 @@ _RATE_S: Final = 32 << 10
 def take_over() -> None:
     """Let `print` go to the log, and what native code prints to where the log goes."""
     sys.stdout.flush()
-    os.dup2(2, 1)
+    if PRINTS_PLAIN not in os.environ:  # there the log goes to standard output
+        os.dup2(2, 1)
     sys.stdout = Console(_log.info)
 
 

@@ -69,6 +69,11 @@ FIELDS: Mapping[str, Schema] = {
         "default": True,
         "description": "Refuse pictures of so many pixels that they look like an attack.",
     },
+    "prediction_time": {
+        **BOOLEAN,
+        "default": False,
+        "description": "Measure each call, as the metric PredictionTime: milliseconds.",
+    },
 }
 
 #: How many rows a handler is given at once, unless the archive or the model file says.

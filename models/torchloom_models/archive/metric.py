@@ -222,7 +222,8 @@ class MetricsCache:
         metric = self.add_metric_to_cache(
             name, "", [each.name for each in whole], MetricTypes.COUNTER
         )
-        metric.add_or_update(value, [each.value for each in whole], self._ids(None))
+        # As in TorchServe, an error belongs to no request.
+        metric.add_or_update(value, [each.value for each in whole])
 
     def _ids(self, index: int | None) -> str:
         """Give the id of one request of the batch, or of all."""

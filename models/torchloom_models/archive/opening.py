@@ -21,6 +21,7 @@ from torchloom_models.archive.context import Context
 from torchloom_models.archive.entry import find_entry
 from torchloom_models.archive.envelope import wrap
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.prediction_time import timed
 from torchloom_models.archive.preparation import store_of
 from torchloom_models.archive.requirements import packages_of
 from torchloom_models.archive.unpacked import Unpacked
@@ -89,6 +90,8 @@ def _open(
     envelope = config.get("envelope", files.manifest.envelope)
     if envelope:
         entry = wrap(entry, str(envelope))
+    if config.get("prediction_time"):
+        entry = timed(entry)
     return batching.make_engine(entry, context, device=place, close=unpacked.close)
 
 

@@ -82,6 +82,8 @@ def test_reads_the_file_that_the_environment_names(folder: Path) -> None:
     assert settings.config.job_queue_size == 1
     assert settings.workflow_store == folder / "workflows"
     assert (settings.log_location, settings.metrics_location) == (folder / "x", Path("/y"))
+    settings = _read(folder, {"LOG_LOCATION": "x"}, ts_config="a")
+    assert settings.metrics_location == folder / "logs"  # that is log4j's, as TorchServe has it
 
 
 @pytest.mark.parametrize(

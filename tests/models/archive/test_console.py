@@ -79,6 +79,20 @@ def output() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("output")
+def test_leaves_the_streams_apart_where_they_are_read(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, native code prints where it would."""
+    monkeypatch.setenv("TORCHLOOM_PRINTS_PLAIN", "1")
+    caplog.set_level(logging.INFO, console_module.__name__)
+    before = os.fstat(1).st_ino
+    take_over()
+    sys.stdout.write("hello\n")
+
+    assert caplog.messages == ["hello"]
+    assert os.fstat(1).st_ino == before
+
+
 def test_takes_the_place_of_the_output(caplog: pytest.LogCaptureFixture) -> None:
     """`print` is logged, and native code prints where errors go."""
     caplog.set_level(logging.INFO, console_module.__name__)

@@ -1,0 +1,192 @@
+"""LogLayout: how an event becomes a line: by one of log4j's patterns, or as JSON.
+
+Knows no file. A layout is made once, and writes lines by one formatting operation each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
+
+from torchloom.errors import TorchLoomError
+
+
+Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+
+
+class InvalidLayout(TorchLoomError):
+    """A pattern that cannot be kept."""
+
+    title = "Invalid log layout"
+
+
+class LogEvent(NamedTuple):
+    """What is logged. `at` is in seconds since 1970. A tuple: there are several for a request."""
+
+    logger: str
+    level: Level
+    thread: str
+    at: float
+    message: str
+
+
+Layout = Callable[[LogEvent], str]
+
+#: A conversion of a pattern: `%-5p`, `%d{ISO8601}`; two signs stand for one.
+_CONVERSION: Final = re.compile(
+    r"%(?:(?P<percent>%)|(?P<size>-?\d*(?:\.-?\d+)?)(?P<word>[a-zA-Z]+)(?P<options>(?:\{[^}]*\})*))"
+)
+
+#: What a conversion stands for, by each of its names, longest first where they begin alike.
+_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("d", "date"), "date"),
+        **dict.fromkeys(("p", "level"), "level"),
+        **dict.fromkeys(("t", "tn", "thread", "threadName"), "thread"),
+        **dict.fromkeys(("c", "logger"), "logger"),
+        **dict.fromkeys(("m", "msg", "message"), "message"),
+        "n": "line",
+        # Exceptions are a part of the message here.
+        **dict.fromkeys(("ex", "exception", "throwable", "xEx", "xThrowable"), "nothing"),
+    }
+)
+
+#: Names of log4j for formats of dates, in its own words.
+_DATES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "": "yyyy-MM-dd HH:mm:ss,SSS",
+        "DEFAULT": "yyyy-MM-dd HH:mm:ss,SSS",
+        "ISO8601": "yyyy-MM-dd'T'HH:mm:ss,SSS",
+        "ISO8601_BASIC": "yyyyMMdd'T'HHmmss,SSS",
+        "ABSOLUTE": "HH:mm:ss,SSS",
+        "COMPACT": "yyyyMMddHHmmssSSS",
+        "DATE": "dd MMM yyyy HH:mm:ss,SSS",
+    }
+)
+
+#: Parts of a date in Java's words, and strftime's; milliseconds come last.
+_JAVA_DATE: Final = re.compile(r"'([^']*)'|(yyyy|yy|MMM|MM|dd|HH|hh|mm|ss|SSS|a|EEE|Z)|([A-Za-z]+)")
+_STRFTIME: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "yyyy": "%Y",
+        "yy": "%y",
+        "MMM": "%b",
+        "MM": "%m",
+        "dd": "%d",
+        "HH": "%H",
+        "hh": "%I",
+        "mm": "%M",
+        "ss": "%S",
+        "a": "%p",
+        "EEE": "%a",
+        "Z": "%z",
+    }
+)
+
+#: Stands for milliseconds until they are known: strftime leaves it alone.
+_MILLISECONDS: Final = "\x01"
+
+
+class Stamp:
+    """Writes moments in one format; what changes once a second is written once a second."""
+
+    def __init__(self, java: str) -> None:
+        self._format = to_strftime(java)
+        self._second = -1
+        self._text = ""
+
+    def write(self, at: float) -> str:
+        """Write a moment, in local time."""
+        second = int(at)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime(self._format, time.localtime(second))
+        # A moment is no whole number of milliseconds in binary: 0.293 s may be a little less.
+        milliseconds = min(999, int((at - second) * 1000 + 0.001))
+        return self._text.replace(_MILLISECONDS, f"{milliseconds:03d}")
+
+
+def to_strftime(java: str) -> str:
+    """Say Java's format of a date in Python's words. Raises InvalidLayout."""
+
+    def say(match: re.Match[str]) -> str:
+        quoted, known, unknown = match.groups()
+        if unknown is not None:
+            raise InvalidLayout(f"The date format {java!r} has {unknown!r}, which is not known.")
+        if quoted is not None:
+            return quoted.replace("%", "%%")
+        return _MILLISECONDS if known == "SSS" else _STRFTIME[known]
+
+    return _JAVA_DATE.sub(say, java.replace("%", "%%"))
+
+
+def make_pattern(pattern: str) -> Layout:
+    """Make a layout of log4j's PatternLayout. Raises InvalidLayout for what is not known."""
+    stamps: dict[str, Stamp] = {}
+
+    def convert(match: re.Match[str]) -> str:
+        if match["percent"]:
+            return "%%"
+        word, rest = _split(match["word"], pattern)
+        field = _FIELDS[word]
+        if field == "line":
+            return f"\n{rest}"
+        if field == "date":
+            name = match["options"].split("}", 1)[0].removeprefix("{")
+            field = f"date{len(stamps)}"
+            stamps[field] = Stamp(_DATES.get(name, name))
+        return f"%({field}){match['size']}s{rest}"
+
+    template = "".join(_convert_all(pattern, convert))
+
+    def write(event: LogEvent) -> str:
+        fields = {
+            "level": event.level,
+            "thread": event.thread,
+            "logger": event.logger,
+            "message": event.message,
+            "nothing": "",
+        }
+        for field, stamp in stamps.items():
+            fields[field] = stamp.write(event.at)
+        return template % fields
+
+    return write
+
+
+def _convert_all(pattern: str, convert: Callable[[re.Match[str]], str]) -> list[str]:
+    parts: list[str] = []
+    end = 0
+    for match in _CONVERSION.finditer(pattern):
+        parts += [pattern[end : match.start()].replace("%", "%%"), convert(match)]
+        end = match.end()
+    return [*parts, pattern[end:].replace("%", "%%")]
+
+
+def _split(word: str, pattern: str) -> tuple[str, str]:
+    """Find the longest conversion that a word begins with, and what is left of it: `%mabc`."""
+    for length in range(len(word), 0, -1):
+        if word[:length] in _FIELDS:
+            return word[:length], word[length:]
+    raise InvalidLayout(f"The pattern {pattern!r} has the conversion %{word}, which is not known.")
+
+
+def make_json() -> Layout:
+    """Make a layout of one JSON object a line."""
+    stamp = Stamp(_DATES["ISO8601"])
+
+    def write(event: LogEvent) -> str:
+        value = {
+            "timestamp": stamp.write(event.at),
+            "level": event.level,
+            "thread": event.thread,
+            "logger": event.logger,
+            "message": event.message,
+        }
+        return json.dumps(value, ensure_ascii=False) + "\n"
+
+    return write

@@ -1,0 +1,178 @@
+"""MetricBook: all metrics of TorchServe's names: those for the page, and those for the logs.
+
+`metrics_mode` decides: `prometheus` shows all on the page, `log` writes all to the logs, `legacy`
+shows three and writes the others. Knows no request and no file.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final, Literal
+
+from torchloom.sample import Sample
+from torchloom_api.torchserve.telemetry.metric import CONTROLS, Metric
+from torchloom_api.torchserve.telemetry.metric_declaration import (
+    HOSTNAME,
+    MetricDeclaration,
+    MetricTable,
+)
+from torchloom_api.torchserve.telemetry.metric_file import LABEL, NAME
+
+
+_log = logging.getLogger(__name__)
+
+Mode = Literal["log", "prometheus", "legacy"]
+
+#: Loggers that metrics are written to.
+SERVER_LOGGER: Final = "TS_METRICS"
+MODEL_LOGGER: Final = "MODEL_METRICS"
+
+#: What the page shows in the mode `legacy`.
+_LEGACY: Final = frozenset(
+    {
+        "ts_inference_requests_total",
+        "ts_inference_latency_microseconds",
+        "ts_queue_latency_microseconds",
+    }
+)
+
+#: The most series of one metric, and metrics that handlers bring along undeclared.
+_MAX_SERIES: Final = 1000
+_MAX_DETECTED: Final = 1000
+
+#: Faults that are told; of others of the same handler it is known by then.
+_MAX_TOLD: Final = 100
+
+#: How what follows a name on a page's line tells series of a histogram.
+_SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
+
+#: Takes a line: logger, and message.
+WriteLine = Callable[[str, str], None]
+
+
+class MetricBook:
+    """Takes values, and shows or writes them.
+
+    `detects`: metrics of handlers that are declared nowhere are taken as well.
+    """
+
+    def __init__(
+        self,
+        table: MetricTable,
+        *,
+        mode: Mode,
+        hostname: str,
+        write_line: WriteLine,
+        detects: bool = False,
+        max_series: int = _MAX_SERIES,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.mode = mode
+        self.hostname = hostname
+        self._write_line = write_line
+        self._detects = detects
+        self._max_series = max_series
+        self._now = now
+        self._server = self._make(table.server)
+        self._model = self._make(table.model)
+        self._detected = 0
+        self._told: set[tuple[str, str]] = set()
+
+    def add(self, name: str, values: tuple[str, ...], value: float) -> None:
+        """Take a value of a metric of the server's own, if it is declared.
+
+        `values` are those of its dimensions, but the host's.
+        """
+        metric = self._server.get(name)
+        if metric is None:
+            return
+        whole = (*values, self.hostname)
+        if self._is_shown(name):
+            self._observe(metric, whole, value)
+        else:
+            self._write_line(SERVER_LOGGER, metric.line(whole, value, self._now()))
+
+    def add_sample(self, sample: Sample) -> None:
+        """Take what a handler has measured, if it is declared or undeclared ones are wanted."""
+        metric = self._model.get(sample.name) or self._detect(sample)
+        if metric is None:
+            return
+        labels = {HOSTNAME: self.hostname, **sample.labels}
+        dimensions = metric.declaration.dimensions
+        if labels.keys() != set(dimensions):
+            self._tell(sample.name, f"has the dimensions {sorted(labels)}, not {dimensions}")
+            return
+        values = tuple(labels[name] for name in dimensions)
+        if self.mode == "prometheus":
+            self._observe(metric, values, sample.value)
+        else:
+            ids = sample.request_ids or "null"
+            if not ids.isprintable():
+                ids = ids.translate(CONTROLS)
+            line = metric.line(values, sample.value, self._now(), f"requestID:{ids},")
+            self._write_line(MODEL_LOGGER, line)
+
+    def forget(self, name: str, values: tuple[str, ...]) -> None:
+        """Let go of a series of the server's own."""
+        metric = self._server.get(name)
+        if metric is not None:
+            metric.forget((*values, self.hostname))
+
+    def page(self, names: Collection[str] = ()) -> str:
+        """Write what the page shows: all of it, or what has one of these names."""
+        return "".join(
+            line
+            for metric in self._shown()
+            if not names or any(metric.declaration.name + end in names for end in _SUFFIXES)
+            for line in metric.page()
+        )
+
+    def _shown(self) -> Iterator[Metric]:
+        for name, metric in self._server.items():
+            if self._is_shown(name):
+                yield metric
+        if self.mode == "prometheus":
+            yield from self._model.values()
+
+    def _is_shown(self, name: str) -> bool:
+        return self.mode == "prometheus" or (self.mode == "legacy" and name in _LEGACY)
+
+    def _make(self, declared: Mapping[str, MetricDeclaration]) -> dict[str, Metric]:
+        return {
+            name: Metric(declaration, max_series=self._max_series)
+            for name, declaration in declared.items()
+        }
+
+    def _observe(self, metric: Metric, values: tuple[str, ...], value: float) -> None:
+        if not metric.observe(values, value):
+            fault = "has too many series" if metric.num_lost else f"cannot rise by {value}"
+            self._tell(metric.declaration.name, f"{fault}; the value is left out")
+
+    def _detect(self, sample: Sample) -> Metric | None:
+        """Declare what a handler measures, where that is wanted and it can be shown."""
+        if not self._detects:
+            self._tell(sample.name, "is not declared in metrics_config, and left out")
+            return None
+        dimensions = tuple(name for name in sample.labels if name != HOSTNAME)
+        is_sound = NAME.fullmatch(sample.name) and all(map(LABEL.fullmatch, dimensions))
+        if not is_sound or sample.name in self._server or self._detected >= _MAX_DETECTED:
+            self._tell(sample.name, "cannot be taken as a new metric, and is left out")
+            return None
+        self._detected += 1
+        declared = MetricDeclaration(
+            name=sample.name,
+            kind=sample.kind,
+            unit=sample.unit,
+            dimensions=(*dimensions, HOSTNAME),
+        )
+        metric = self._model[sample.name] = Metric(declared, max_series=self._max_series)
+        return metric
+
+    def _tell(self, name: str, fault: str) -> None:
+        """Warn once of a metric, and of so many metrics at most."""
+        key = (name, fault.partition(" ")[0])
+        if key not in self._told and len(self._told) < _MAX_TOLD:
+            self._told.add(key)
+            _log.warning("The metric %r %s.", name[:200], fault)

@@ -1,0 +1,187 @@
+"""Telemetry: what happens on TorchServe's routes becomes metrics of its names, and lines of logs.
+
+It listens: to answers, predictions, what handlers measure, what workers print, and the host. Knows
+no socket; what it costs a request is a few dictionary look-ups and lists that grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import socket
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+import psutil
+
+from torchloom.deployment import Deployment
+from torchloom.sample import Sample
+from torchloom_api.torchserve.catalog import Catalog, Served
+from torchloom_api.torchserve.frontend import Answered, Predicted
+from torchloom_api.torchserve.telemetry.host_gauges import (
+    GpuUse,
+    HostValue,
+    look_at_gpus,
+    measure_host,
+    read_values,
+    run_tool,
+    to_values,
+)
+from torchloom_api.torchserve.telemetry.log_layout import Level
+from torchloom_api.torchserve.telemetry.log_writer import LogWriter
+from torchloom_api.torchserve.telemetry.metric_book import MetricBook
+from torchloom_api.torchserve.telemetry.worker_output import StreamName
+
+
+_log = logging.getLogger(__name__)
+
+_HOST: Final = ("Host",)
+
+#: How often workers are looked at, for how long they took to load.
+_LOOK_S: Final = 1.0
+
+#: First digit of a status → the metric that counts it; every other status is a fault.
+_REQUESTS: Final[Mapping[int, str]] = {2: "Requests2XX", 4: "Requests4XX"}
+
+#: How gRPC's calls are named in the access log; they are in no counter.
+GRPC: Final = "gRPC"
+
+_PREDICTION_TIME: Final = "PredictionTime"
+
+
+class Telemetry:
+    """Takes what happens to a MetricBook and a LogWriter (None: there are no logs)."""
+
+    def __init__(self, catalog: Catalog, book: MetricBook, writer: LogWriter | None) -> None:
+        self._catalog = catalog
+        self._book = book
+        self._writer = writer
+        #: Model and number → milliseconds that its handler took last.
+        self._handler_ms: dict[tuple[str, int], float] = {}
+        #: Process → the name of its worker, once it has loaded.
+        self._workers: dict[int, str] = {}
+        #: What each GPU was at when the host was looked at last.
+        self._gpus: Mapping[int, GpuUse] = {}
+
+    def on_answered(self, told: Answered) -> None:
+        """Count an answer, and write it to the access log."""
+        if told.method != GRPC:
+            name = _REQUESTS.get(told.status // 100, "Requests5XX")
+            self._book.add(name, _HOST, 1.0)
+        if self._writer is not None:
+            took_ms = int(told.seconds * 1000)
+            self._writer.log(
+                "ACCESS_LOG",
+                f'/{told.client} "{told.method} {told.uri} HTTP/{told.http_version}" '
+                f"{told.status} {took_ms}",
+            )
+
+    def on_predicted(self, told: Predicted) -> None:
+        """Count a prediction, and how long it took if it succeeded."""
+        book = self._book
+        labels = (told.model, told.version or "default")
+        book.add("ts_inference_requests_total", labels, 1.0)
+        if told.queue_s is None or told.run_s is None:
+            return
+        book.add("ts_inference_latency_microseconds", labels, round(told.seconds * 1e6, 3))
+        book.add("ts_queue_latency_microseconds", labels, round(told.queue_s * 1e6, 3))
+        book.add("QueueTime", _HOST, float(int(told.queue_s * 1000)))
+        handler_ms = self._handler_ms.get((told.model, told.number), 0.0)
+        book.add("WorkerThreadTime", _HOST, float(max(0, int(told.run_s * 1000 - handler_ms))))
+
+    def on_sample(self, model: str, number: int, sample: Sample) -> None:
+        """Take what a handler has measured."""
+        if sample.name == _PREDICTION_TIME:
+            self._handler_ms[model, number] = sample.value
+        self._book.add_sample(sample)
+
+    def on_line(self, deployment: Deployment, pid: int, stream: StreamName, line: str) -> None:
+        """Write what a worker has printed."""
+        if self._writer is None:
+            return
+        name = self._workers.get(pid) or self._name(deployment.name, deployment.version, pid)
+        level: Level = "INFO" if stream == "stdout" else "WARN"
+        self._writer.log("MODEL_LOG", line, level=level, thread=f"{name}-{stream}")
+
+    def page(self, names: Collection[str]) -> str:
+        """Write the metrics that the mode shows."""
+        self.look()
+        return self._book.page(names)
+
+    def look(self) -> None:
+        """Tell of workers that have loaded since the last look, and forget those that are gone."""
+        there: dict[int, str] = {}
+        for served in self._catalog.served():
+            for pid, name, load_s in self._loaded(served):
+                there[pid] = name
+                if pid not in self._workers:
+                    load_ms = float(int(load_s * 1000))
+                    self._book.add("WorkerLoadTime", (name, *_HOST), load_ms)
+        for name in set(self._workers.values()) - set(there.values()):
+            self._book.forget("WorkerLoadTime", (name, *_HOST))
+        self._workers = there
+
+    async def watch(self, *, interval_s: float, command: str, measures_host: bool) -> None:
+        """Look at the workers now and then, and at the host at each interval, until cancelled."""
+        loop = asyncio.get_running_loop()
+        host_at = loop.time() if measures_host else None
+        while True:
+            self.look()
+            if host_at is not None and loop.time() >= host_at:
+                host_at = max(host_at + interval_s, loop.time())
+                try:
+                    await self._look_at_host(command)
+                except (OSError, ValueError, psutil.Error) as error:
+                    _log.warning("The host cannot be measured: %s.", error)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _look_at_host(self, command: str) -> None:
+        self._gpus = await look_at_gpus()
+        if command:
+            self.add_host(list(read_values(await run_tool(*shlex.split(command)))))
+            return
+        host = await asyncio.to_thread(lambda: list(measure_host()))
+        self.add_host([*host, *to_values(self._gpus)])
+
+    def gpu_usage(self, device: str) -> str:
+        """Say what a device was at when it was looked at last."""
+        number = device.partition(":")[2] or "0"
+        gpu = self._gpus.get(int(number)) if number.isdecimal() else None
+        return "N/A" if gpu is None else str(gpu)
+
+    def add_host(self, values: Collection[HostValue]) -> None:
+        """Take what the host is at."""
+        for each in values:
+            dimensions = (*_HOST, each.device) if each.device else _HOST
+            self._book.add(each.name, dimensions, float(each.value))
+
+    def _loaded(self, served: Served) -> Iterator[tuple[int, str, float]]:
+        """Give process, name and time to load of each worker that is there."""
+        status = self._catalog.status(served)
+        replicas = () if status is None else status.replicas
+        ids = self._catalog.worker_ids(served, len(replicas))
+        for worker_id, replica in zip(ids, replicas, strict=True):
+            if replica.state == "ready" and replica.pid is not None:
+                yield replica.pid, _worker_name(served, worker_id), replica.load_s
+
+    def _name(self, model: str, number: int, pid: int) -> str:
+        """Name the worker of a process that has not loaded yet, or is none of TorchServe's."""
+        for served in self._catalog.served():
+            if (served.name, served.number) != (model, number):
+                continue
+            status = self._catalog.status(served)
+            pids = [] if status is None else [each.pid for each in status.replicas]
+            if pid in pids:
+                ids = self._catalog.worker_ids(served, len(pids))
+                return _worker_name(served, ids[pids.index(pid)])
+        return f"W-{model}_{number}"
+
+
+def _worker_name(served: Served, worker_id: int) -> str:
+    return f"W-{worker_id}-{served.name}_{served.version}"
+
+
+def find_hostname() -> str:
+    """Give the host's name as labels have it."""
+    return socket.gethostname() or "unknown"

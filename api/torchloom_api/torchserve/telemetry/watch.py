@@ -1,0 +1,140 @@
+"""Watch: metrics and logs as the settings say, for as long as a server lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from torchloom.deployment import Deployment
+from torchloom.executor import Executor, LocalExecutor
+from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.telemetry.log4j import read_log_config
+from torchloom_api.torchserve.telemetry.log_plan import LogPlan, default_plan
+from torchloom_api.torchserve.telemetry.log_writer import LogWriter
+from torchloom_api.torchserve.telemetry.metric_book import MetricBook
+from torchloom_api.torchserve.telemetry.metric_declaration import DEFAULT, MetricTable
+from torchloom_api.torchserve.telemetry.metric_file import InvalidMetricsFile, read_metric_file
+from torchloom_api.torchserve.telemetry.page import pick_families
+from torchloom_api.torchserve.telemetry.python_logs import take_logs
+from torchloom_api.torchserve.telemetry.telemetry import Telemetry, find_hostname
+from torchloom_api.torchserve.telemetry.worker_output import StreamName, WorkerOutput
+
+
+_log = logging.getLogger(__name__)
+
+_LOGS: Final = Path("logs")
+
+
+class Watch:
+    """Watches a server from before its first worker on. `executor`: what workers start by."""
+
+    def __init__(self, settings: FrontendSettings, writer: LogWriter | None) -> None:
+        self._settings = settings
+        self._writer = writer
+        self._telemetry: Telemetry | None = None
+        self._output = None if writer is None else WorkerOutput(self._on_line)
+        self.executor: Executor | None = None
+        if self._output is not None:
+            self.executor = LocalExecutor(open_streams=self._output.open)
+
+    @asynccontextmanager
+    async def over(self, frontend: Frontend) -> AsyncIterator[None]:
+        """Watch a frontend, and write what its metrics port shows."""
+        settings, writer = self._settings, self._writer
+        book = MetricBook(
+            _read_table(settings.metrics_config),
+            mode=settings.metrics_mode,
+            hostname=find_hostname(),
+            write_line=_write_nowhere if writer is None else writer.log,
+            detects=settings.model_metrics_auto_detect,
+        )
+        telemetry = self._telemetry = Telemetry(frontend.catalog, book, writer)
+        frontend.on_answered.append(telemetry.on_answered)
+        frontend.on_predicted.append(telemetry.on_predicted)
+        readings = frontend.service.orchestrator.stats.readings
+        readings.listeners.append(telemetry.on_sample)
+        native = frontend.service.metrics.render
+
+        def page(names: Collection[str]) -> bytes:
+            if settings.metrics_mode == "log":
+                return b""
+            return telemetry.page(names).encode() + pick_families(native(), names)
+
+        frontend.metrics_page = page
+        frontend.gpu_usage = telemetry.gpu_usage
+        watching = asyncio.create_task(
+            telemetry.watch(
+                interval_s=settings.metric_time_interval_s,
+                command=settings.system_metrics_cmd,
+                measures_host=not settings.disable_system_metrics,
+            )
+        )
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+
+    def close(self) -> None:
+        """Read no more of what workers print."""
+        if self._output is not None:
+            self._output.close()
+
+    def _on_line(self, deployment: Deployment, pid: int, stream: StreamName, line: str) -> None:
+        if self._telemetry is not None:
+            self._telemetry.on_line(deployment, pid, stream, line)
+
+
+@contextmanager
+def open_watch(settings: FrontendSettings) -> Iterator[Watch]:
+    """Open the logs, if there are to be any. Raises InvalidLogConfig.
+
+    At the end, all that was logged is written.
+    """
+    with ExitStack() as stack:
+        writer = None
+        if settings.log_location is not None:
+            plan, notes = _make_plan(settings)
+            writer = stack.enter_context(LogWriter(plan))
+            stack.enter_context(take_logs(writer))
+            for note in notes:
+                _log.warning("--log-config: %s.", note)
+        watch = Watch(settings, writer)
+        stack.callback(watch.close)
+        yield watch
+
+
+def _make_plan(settings: FrontendSettings) -> tuple[LogPlan, list[str]]:
+    notes: list[str] = []
+    if settings.log_config is not None:
+        plan, notes = read_log_config(settings.log_config)
+    else:
+        logs = settings.log_location or _LOGS
+        plan = default_plan(logs, settings.metrics_location or logs)
+    if settings.logs_to_console:
+        return plan, notes
+    files = {name: each for name, each in plan.appenders.items() if each.path is not None}
+    return replace(plan, appenders=files), notes
+
+
+def _read_table(path: Path | None) -> MetricTable:
+    """Give what is declared; TorchServe's own where the file cannot be read."""
+    if path is None:
+        return DEFAULT
+    try:
+        return read_metric_file(path)
+    except InvalidMetricsFile as error:
+        _log.error("%s TorchServe's own metrics are used.", error.message)
+        return DEFAULT
+
+
+def _write_nowhere(logger: str, line: str) -> None:
+    """Drop a line: there are no logs."""
