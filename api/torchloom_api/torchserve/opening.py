@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torchloom_api.torchserve.frontend_settings import FrontendSettings, StartupVersion
+from torchloom_api.settings import Address, InvalidSettings
+from torchloom_api.torchserve.config import Config
+from torchloom_api.torchserve.frontend_settings import (
+    FrontendSettings,
+    GrpcPort,
+    GrpcTls,
+    StartupVersion,
+)
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.startup_model import StartupModels
 
@@ -18,6 +25,17 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         inference_address=str(config.inference_address),
         management_address=str(config.management_address),
         metrics_address=str(config.metrics_address),
+        grpc_inference=GrpcPort(
+            at=Address(config.grpc_inference_address, config.grpc_inference_port),
+            max_age_s=_seconds(config.grpc_inference_max_connection_age_ms),
+            grace_s=_seconds(config.grpc_inference_max_connection_age_grace_ms),
+        ),
+        grpc_management=GrpcPort(
+            at=Address(config.grpc_management_address, config.grpc_management_port),
+            max_age_s=_seconds(config.grpc_management_max_connection_age_ms),
+            grace_s=_seconds(config.grpc_management_max_connection_age_grace_ms),
+        ),
+        grpc_tls=_tls(config, settings),
         model_store=settings.model_store,
         workflow_store=settings.workflow_store,
         load_models=("all",) if settings.loads_all else tuple(named),
@@ -50,6 +68,27 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         auth_401=config.auth_401,
         ping_without_token=config.ping_without_token,
         query_to_handlers=config.query_to_handlers,
+    )
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _tls(config: Config, settings: TorchServeSettings) -> GrpcTls | None:
+    """Give the certificate of gRPC, if it is to speak TLS. Raises InvalidSettings."""
+    if not config.enable_grpc_ssl:
+        return None
+    if config.certificate_file is None or config.private_key_file is None:
+        message = (
+            "The property 'enable_grpc_ssl' asks for TLS: give `certificate_file` and "
+            "`private_key_file`, both PEM. Keystores are not read; `openssl pkcs12 -nodes` makes "
+            "PEM of one."
+        )
+        raise InvalidSettings(message)
+    folder = settings.key_file.parent
+    return GrpcTls(
+        certificate=folder / config.certificate_file, private_key=folder / config.private_key_file
     )
 
 

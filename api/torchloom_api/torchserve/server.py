@@ -30,6 +30,7 @@ from torchloom_api.torchserve.door import Door, Port
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.gate import Gate, TokenRing
+from torchloom_api.torchserve.grpc.listener import listen
 from torchloom_api.torchserve.listen import Place, bound, places
 from torchloom_api.torchserve.opening import to_frontend_settings
 from torchloom_api.torchserve.protocol import guard_spelled
@@ -57,6 +58,7 @@ def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
 
     def begin(frontend: Frontend, urls: Mapping[Port, str]) -> None:
         _log.info("serving at %s", ", ".join(sorted(set(urls.values()))))
+        _log.info("serving gRPC at %s", ", ".join(sorted(set(frontend.grpc_addresses.values()))))
         if settings.has_snapshots:
             catalog = frontend.catalog
             folder.write(catalog, "startup")
@@ -140,7 +142,10 @@ async def open_frontend(
                 frontend = await _make_frontend(settings, service, tokens)
                 if on_open is not None:
                     on_open(frontend)
-                async with _listening(frontend, sockets):
+                async with _listening(frontend, sockets), listen(frontend) as grpc_addresses:
+                    frontend.grpc_addresses.update(
+                        {scope: str(at) for scope, at in grpc_addresses.items()}
+                    )
                     yield frontend, _urls(settings, sockets)
                 await frontend.registration.close()
     except ExceptionGroup as group:

@@ -1,6 +1,7 @@
 """A handler's engine for the tests of TorchServe's API: it keeps the contract, and runs no archive.
 
-What it is to do stands in the header `do`: `status 418`, `raise`, `stream 3`, ….
+What it is to do stands in the header `do`, or in the field of that name where there are no headers:
+`status 418`, `raise`, `stream 3`, ….
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
@@ -24,6 +27,9 @@ PLAIN = {"content_type": None, "status": 200, "reason": "", "headers": {}}
 
 #: Lets go of the engines that hang, and of those that load slowly.
 release = threading.Event()
+
+#: Is set when an engine has taken a task in.
+admitted = threading.Event()
 
 #: Is set when an engine has been told to forget a task.
 cancelled = threading.Event()
@@ -78,6 +84,7 @@ class FakeHandler:
     def admit(self, work: Work) -> None:
         """Take a row in."""
         self._works[work.task_id] = work
+        admitted.set()
 
     def step(self) -> Iterable[Event]:
         """Do what is asked, for all rows."""
@@ -99,7 +106,7 @@ class FakeHandler:
         assert isinstance(headers, Mapping)
         if work.params.get("is_describe"):
             return self._end(task_id, {**PLAIN, "body": self._description()})
-        verb, _, rest = str(headers.get("do", "")).partition(" ")
+        verb, _, rest = _deed(headers, work).partition(" ")
         if verb in ("stream", "break"):
             return self._stream(task_id, int(rest), breaks=verb == "break")
         if verb == "endless":
@@ -107,6 +114,9 @@ class FakeHandler:
             return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick "}})]
         if verb in FAILURES:
             return self._fail(task_id, FAILURES[verb](rest))
+        body = work.inputs.get("body")
+        if "tensors" in str(self._config["source"]) and isinstance(body, Mapping):
+            return self._end(task_id, {**PLAIN, "body": _double(body)})
         if verb == "hang":
             release.wait(30)
         outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._seen(work)}
@@ -146,6 +156,21 @@ class FakeHandler:
     def _fail(self, task_id: int, error: TaskFailed) -> Iterable[Event]:
         del self._works[task_id]
         return [Failure(task_id, error)]
+
+
+def _double(body: Mapping[str, object]) -> bytes:
+    """Answer a document of the protocol by the first tensor, doubled."""
+    (first, *_) = msgspec.convert(body["inputs"], list[dict[str, object]])
+    data = [2 * each for each in msgspec.convert(first["data"], list[float])]
+    output = {"name": "twice", "datatype": first["datatype"], "shape": first["shape"], "data": data}
+    return json.dumps({"outputs": [output]}).encode()
+
+
+def _deed(headers: Mapping[str, object], work: Work) -> str:
+    field = work.inputs.get("do")
+    if isinstance(field, bytes | bytearray | memoryview):
+        return bytes(field).decode()
+    return str(headers.get("do", ""))
 
 
 def _show(value: object) -> object:
