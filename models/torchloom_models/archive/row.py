@@ -18,9 +18,9 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     content_types: dict[str, str] = {}
     request_id: str = ""
-    is_explain: bool = False
+    is_explain: bool | None = False
     is_describe: bool = False
-    url_path: str = ""
+    url_path: str | None = ""
     sequence_id: str = ""
 
 
@@ -48,11 +48,11 @@ class Row:
         except msgspec.ValidationError as error:
             raise InvalidInput(f"The params are not valid: {error}.") from None
         is_explain = "True" if params.is_explain else "False"
-        headers: dict[str, object] = {
-            **params.headers,
-            "explain": is_explain,
-            "url_path": params.url_path,
-        }
+        headers: dict[str, object] = dict(params.headers)
+        if params.is_explain is not None:
+            headers["explain"] = is_explain
+        if params.url_path is not None:
+            headers["url_path"] = params.url_path
         if params.is_describe:
             headers["describe"] = "True"
         for name in work.inputs:

@@ -94,8 +94,20 @@ def test_tells_the_context_of_each_request() -> None:
         "s1",
     ]
     assert isinstance(other, list)
-    assert len(other[0]) == 36
+    assert (len(other[0]), other[2]) == (36, None)
     assert other[1]["data"] == {"content-type": ""}
+
+
+def test_shows_no_header_of_what_is_not_said() -> None:
+    """Some of TorchServe's paths tell handlers of neither."""
+
+    def handle(data: object, context: Context) -> list[object]:  # noqa: ARG001 - the handlers' face
+        return [context.get_all_request_header(0)]
+
+    params = {"is_explain": None, "url_path": None, "is_describe": True}
+    (seen,) = values_of(run(engine_of(handle), Work(1, {}, params)))
+
+    assert seen == {"describe": "True"}
 
 
 def test_refuses_parameters_that_there_are_not() -> None:

@@ -93,10 +93,10 @@ class Inference:
                 async for part in parts:
                     yield messages.PredictionResponse(prediction=part, sequence_id=own)
         except Refusal as refusal:
-            part = refusal.to_part()
+            said = refusal.to_part()
             if own:
-                part.sequence_id = own
-            yield part
+                said.sequence_id = own
+            yield said
 
     async def _predict(
         self, request: messages.PredictionsRequest, request_id: str
@@ -129,8 +129,8 @@ class Inference:
 
 
 def _params(request: messages.PredictionsRequest, request_id: str) -> dict[str, object]:
-    """Tell a handler of a request: there are no headers but the sequence's."""
-    params: dict[str, object] = {"request_id": request_id}
+    """Tell a handler of a request: no headers but the sequence's, as in TorchServe."""
+    params: dict[str, object] = {"request_id": request_id, "is_explain": None, "url_path": None}
     if request.sequence_id:
         params["headers"] = {SEQUENCE_ID: request.sequence_id}
         params["sequence_id"] = request.sequence_id

@@ -31,7 +31,7 @@ async def merge(
                 await given.put(part)
         slots.release()
 
-    async def run_all() -> Exception | None:
+    async def run_all() -> BaseException | None:
         try:
             async with asyncio.TaskGroup() as group:
                 async for item in items:
@@ -41,7 +41,7 @@ async def merge(
             return first_error(errors)
         return None
 
-    async def end() -> Exception | None:
+    async def end() -> BaseException | None:
         error = await run_all()
         await given.put(None)
         return error

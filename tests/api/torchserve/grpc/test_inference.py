@@ -39,7 +39,7 @@ async def test_gives_a_handler_the_fields_as_bytes(client: Client) -> None:
     seen = json.loads((await client.call("Predictions", request)).prediction)
 
     assert seen["inputs"] == {"data": ["bytes", "hi"], "other": ["bytes", "{}"]}
-    assert seen["params"] == {}
+    assert seen["params"] == {"is_explain": None, "url_path": None}
     assert seen["model"] == ["noop", "1.0"]
 
 
@@ -198,7 +198,9 @@ async def test_answers_requests_of_sequences_in_one_stream(client: Client) -> No
     }
     assert seen["one"]["params"] == {
         "headers": {"ts_request_sequence_id": "one"},
+        "is_explain": None,
         "sequence_id": "one",
+        "url_path": None,
     }
 
 
