@@ -6,6 +6,7 @@ installing needs no compiler.
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,10 @@ _SHARED: Final = (
     "_descriptor_pool.Default()",
 )
 _OWN: Final = ("from torchloom_api.grpc.pool import POOL as _POOL", "_POOL")
+
+#: Generated code takes the code of other files for modules of its own.
+_IMPORT: Final = re.compile(r"^import (\w+_pb2) as", re.MULTILINE)
+_FROM: Final = r"from torchloom_api.grpc.proto import \1 as"
 
 
 def generate(folder: Path) -> list[Path]:
@@ -42,12 +47,13 @@ def generate(folder: Path) -> list[Path]:
         message = f"protoc ended with {code}."
         raise RuntimeError(message)
     made = [folder / f"{source.stem}_pb2.py" for source in sources]
+    made += [file.with_suffix(".pyi") for file in made]
     for file in made:
-        text = file.read_text()
+        text = _IMPORT.sub(_FROM, file.read_text())
         for shared, own in zip(_SHARED, _OWN, strict=True):
             text = text.replace(shared, own)
         file.write_text(text)
-    return [*made, *(file.with_suffix(".pyi") for file in made)]
+    return made
 
 
 if __name__ == "__main__":

@@ -289,6 +289,7 @@ WIRE_ERRORS: Mapping[str, type[TorchLoomError]] = {
         InvalidInput,
         InvalidModel,
         ModelLoadError,
+        QueueFull,
         TaskFailed,
     )
 }

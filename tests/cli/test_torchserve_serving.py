@@ -101,9 +101,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         (folder / name).mkdir()
     make_mar(folder / "models", "echo", "class_echo.py", SHOUT)
     make_mar(folder / "models", "talker", "talker.py", {"talker.py": TALKER})
-    ports = [_free_port() for _ in range(3)]
+    ports = [_free_port() for _ in range(5)]
     names = ("inference", "management", "metrics")
-    lines = [f"{n}_address=http://127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)]
+    lines = [f"{n}_address=http://127.0.0.1:{p}" for n, p in zip(names, ports, strict=False)]
+    lines += [f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
     (folder / "config.properties").write_text("\n".join([*lines, "default_workers_per_model=1"]))
     words = (
         "--start --foreground --model-store models --models echo=echo.mar --enable-model-api "

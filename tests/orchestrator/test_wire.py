@@ -19,7 +19,7 @@ from torchloom.errors import (
     HandlerFailed,
     InvalidInput,
     ModelLoadError,
-    QueueFull,
+    NotServing,
     TaskFailed,
     TorchLoomError,
 )
@@ -287,7 +287,7 @@ def test_turns_other_errors_into_failures_of_the_task() -> None:
     arrived = from_error(to_error(ZeroDivisionError("division by zero")))
     assert type(arrived) is TaskFailed
     assert arrived.message == "ZeroDivisionError: division by zero"
-    assert type(from_error(to_error(QueueFull("no")))) is TaskFailed
+    assert type(from_error(to_error(NotServing("no")))) is TaskFailed
     assert type(from_error(Error("Nonsense", "x"))) is TaskFailed
 
 

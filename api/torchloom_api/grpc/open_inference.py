@@ -79,8 +79,8 @@ class OpenInference:
             name=model.name,
             versions=model.versions,
             platform=model.platform,
-            inputs=[_to_message(spec) for spec in model.inputs],
-            outputs=[_to_message(spec) for spec in model.outputs],
+            inputs=[to_metadata(spec) for spec in model.inputs],
+            outputs=[to_metadata(spec) for spec in model.outputs],
         )
 
     async def infer(
@@ -93,7 +93,8 @@ class OpenInference:
         return to_response(answer, is_raw=bool(request.raw_input_contents))
 
 
-def _to_message(spec: TensorSpec) -> messages.ModelMetadataResponse.TensorMetadata:
+def to_metadata(spec: TensorSpec) -> messages.ModelMetadataResponse.TensorMetadata:
+    """Write what is known of one tensor."""
     return messages.ModelMetadataResponse.TensorMetadata(
         name=spec.name, datatype=spec.datatype, shape=spec.shape
     )

@@ -38,7 +38,9 @@ async def scale(frontend: Frontend, served: Served, least: int, most: int, said:
     """
     status = frontend.catalog.status(served)
     num_devices = 1 if status is None else len(status.deployment.devices)
-    policy = ReplicaPolicy(min=count_each(least, num_devices), max=max(most, 1))
+    limits = replace(served.limits, min_workers=least, max_workers=most)
+    top = 1 if limits.stateful else max(most, 1)
+    policy = ReplicaPolicy(min=count_each(limits.wanted_workers, num_devices), max=top)
     try:
         if served.is_native:
             await frontend.service.registrar.scale_model(served.name, served.number, policy)
@@ -49,7 +51,7 @@ async def scale(frontend: Frontend, served: Served, least: int, most: int, said:
         _log.error("%s %s cannot be scaled: %s", served.name, served.version, error.message)
         message = f"Failed to start workers for model {served.name} version: {said}"
         raise internal(message, error.status if error.status == _OUT_OF_MEMORY else 500) from error
-    served.limits = replace(served.limits, min_workers=least, max_workers=most)
+    served.limits = limits
     frontend.catalog.worker_ids(served, policy.min * num_devices)
     frontend.catalog.on_change()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -18,7 +18,6 @@ from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import unavailable
 from torchloom_api.torchserve.prediction import to_answer
-from torchloom_api.torchserve.request import Request
 
 
 Document = dict[str, object]
@@ -75,7 +74,9 @@ def describe(frontend: Frontend, served: Served) -> Document:
     }
 
 
-async def describe_customized(frontend: Frontend, request: Request, served: Served) -> Told:
+async def describe_customized(
+    frontend: Frontend, served: Served, *, headers: Mapping[str, str], request_id: str
+) -> Told:
     """Show a version, and what its handler says of itself. FrontendError: it has no worker."""
     status = frontend.catalog.status(served)
     if status is None or not status.replicas:
@@ -88,10 +89,10 @@ async def describe_customized(frontend: Frontend, request: Request, served: Serv
         served.name,
         {},
         {
-            "headers": dict(request.headers),
+            "headers": dict(headers),
             "is_describe": True,
             "is_explain": None,
-            "request_id": request.id,
+            "request_id": request_id,
             "url_path": None,
         },
         version=served.number,

@@ -33,6 +33,16 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """A call over gRPC that is over. `path` is `SERVICE/METHOD`, `code` the number of gRPC's."""
+
+    client: str
+    path: str
+    code: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
     """A prediction that is over. `version`: as it was asked for, None where it was not.
 
@@ -66,10 +76,13 @@ class Frontend:
     #: Names of models that were to be served from the start, and are not.
     failed_at_startup: set[str] = field(default_factory=set)
     on_answered: list[Callable[[Answered], None]] = field(default_factory=list)
+    on_called: list[Callable[[Called], None]] = field(default_factory=list)
     on_predicted: list[Callable[[Predicted], None]] = field(default_factory=list)
     metrics_page: Callable[[Sequence[str]], bytes] = lambda _: b""
     #: Says what a device (`cuda:0`) is at, as descriptions of workers have it.
     gpu_usage: Callable[[str], str] = lambda _: "N/A"
+    #: Where gRPC answers, as HOST:PORT.
+    grpc_addresses: dict[str, str] = field(default_factory=dict)
     now: Callable[[], float] = time.monotonic
     #: Since when a model has had too few workers, by name, as `/ping` has seen it.
     _short_since: dict[str, float] = field(default_factory=dict)
@@ -98,7 +111,7 @@ class Frontend:
         if status is None or status.state == "evicted":
             return True
         states = [replica.state for replica in status.replicas]
-        wanted = served.limits.min_workers
+        wanted = served.limits.wanted_workers
         if states.count("ready") >= wanted:
             self._short_since.pop(served.name, None)
             return True

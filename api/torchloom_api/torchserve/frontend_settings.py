@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from torchloom_api.settings import InvalidSettings
+from torchloom_api.settings import Address, InvalidSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcPort:
+    """Where one of the ports of gRPC listens.
+
+    A connection of `max_age_s` takes no new calls, and is cut `grace_s` later; None: never.
+    """
+
+    at: Address
+    max_age_s: float | None = None
+    grace_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +50,9 @@ class FrontendSettings:
     inference_address: str = "http://127.0.0.1:8080"
     management_address: str = "http://127.0.0.1:8081"
     metrics_address: str = "http://127.0.0.1:8082"
+    grpc_inference: GrpcPort = GrpcPort(at=Address("127.0.0.1", 7070))
+    grpc_management: GrpcPort = GrpcPort(at=Address("127.0.0.1", 7071))
+    enable_grpc_ssl: bool = False
     model_store: Path | None = None
     workflow_store: Path | None = None
     load_models: tuple[str, ...] = ()

@@ -33,9 +33,13 @@ class Gate:
 
     def require(self, request: Request, kinds: Iterable[TokenKind]) -> None:
         """Refuse a request that has the token of none of these kinds."""
+        if self._tokens is not None:
+            self.require_token(request.header("authorization"), kinds)
+
+    def require_token(self, sent: str | None, kinds: Iterable[TokenKind]) -> None:
+        """Refuse what was sent as `Authorization`, unless it is the token of one of these kinds."""
         if self._tokens is None:
             return
-        sent = request.header("authorization")
         if not any(self._tokens.allows(sent, kind) for kind in kinds):
             raise self._refusal("Authorization")
 

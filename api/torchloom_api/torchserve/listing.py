@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from torchloom_api.torchserve.parameters import Parameters
-from torchloom_api.torchserve.request import Request
 
 
 _MAX_PAGE: Final = 100
 
 
-def to_page(request: Request, key: str, entries: Sequence[object]) -> dict[str, object]:
-    """Give the entries that a request asks for under `key`; first a token, where more follow."""
-    parameters = Parameters.of(request)
+def to_page(parameters: Parameters, key: str, entries: Sequence[object]) -> dict[str, object]:
+    """Give the entries that are asked for under `key`; first a token, where more follow."""
     limit = parameters.number("limit")
     limit = _MAX_PAGE if limit is None or not 0 <= limit <= _MAX_PAGE else limit
     start = max(parameters.number("next_page_token") or 0, 0)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from torchloom_api.torchserve.frontend_settings import FrontendSettings, StartupVersion
+from torchloom_api.settings import Address
+from torchloom_api.torchserve.frontend_settings import (
+    FrontendSettings,
+    GrpcPort,
+    StartupVersion,
+)
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.startup_model import StartupModels
 
@@ -19,6 +24,17 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         inference_address=str(config.inference_address),
         management_address=str(config.management_address),
         metrics_address=str(config.metrics_address),
+        grpc_inference=GrpcPort(
+            at=Address(config.grpc_inference_address, config.grpc_inference_port),
+            max_age_s=_seconds(config.grpc_inference_max_connection_age_ms),
+            grace_s=_seconds(config.grpc_inference_max_connection_age_grace_ms),
+        ),
+        grpc_management=GrpcPort(
+            at=Address(config.grpc_management_address, config.grpc_management_port),
+            max_age_s=_seconds(config.grpc_management_max_connection_age_ms),
+            grace_s=_seconds(config.grpc_management_max_connection_age_grace_ms),
+        ),
+        enable_grpc_ssl=config.enable_grpc_ssl,
         model_store=settings.model_store,
         workflow_store=settings.workflow_store,
         load_models=("all",) if settings.loads_all else tuple(named),
@@ -67,6 +83,10 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         ping_without_token=config.ping_without_token,
         query_to_handlers=config.query_to_handlers,
     )
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _versions(models: StartupModels) -> Mapping[str, Mapping[str, StartupVersion]]:

@@ -6,8 +6,9 @@ Knows no route: whoever calls says which model is meant, and how it is spoken of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError, WorkerDied
@@ -35,7 +36,7 @@ from torchloom_api.torchserve.request import Request
 #: Says that further parts follow.
 _STREAM_NEXT: Final = ("ts_stream_next", "true")
 
-_SEQUENCE_ID: Final = "ts_request_sequence_id"
+SEQUENCE_ID: Final = "ts_request_sequence_id"
 
 _CHUNK: Final = "chunk"
 
@@ -54,31 +55,48 @@ class Call:
     with_query: bool = False
 
 
-async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call) -> Answer | None:
-    """Ask a model. Gives the answer, or None where it was sent in parts. Raises FrontendError."""
-    served = frontend.catalog.find(call.model, call.version)
+@dataclass(slots=True)
+class Outcome:
+    """How a prediction ends, for those who are told; 0: its client has left.
+
+    `meter`: what it takes.
+    """
+
+    status: int = 0
+    meter: Meter = field(default_factory=Meter)
+
+
+@contextmanager
+def told(frontend: Frontend, served: Served, call: Call, request_id: str) -> Iterator[Outcome]:
+    """Tell those who watch of a prediction, however it ends; whoever makes it says its status."""
     started = frontend.now()
-    status = 0
-    meter = Meter()
+    outcome = Outcome()
     try:
-        answer = await _ask(frontend, request, reply, call, served, meter)
-        status = reply.exchange.status if answer is None else answer.status
+        yield outcome
     except FrontendError as error:
-        status = error.status
+        outcome.status = error.status
         raise
     finally:
-        told = Predicted(
+        over = Predicted(
             model=served.name,
             version=call.version,
             number=served.number,
-            request_id=request.id,
-            status=status,
+            request_id=request_id,
+            status=outcome.status,
             seconds=frontend.now() - started,
-            queue_s=meter.queue_s if meter.num_tasks else None,
-            run_s=meter.run_s if meter.num_tasks else None,
+            queue_s=outcome.meter.queue_s if outcome.meter.num_tasks else None,
+            run_s=outcome.meter.run_s if outcome.meter.num_tasks else None,
         )
         for listen in frontend.on_predicted:
-            listen(told)
+            listen(over)
+
+
+async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call) -> Answer | None:
+    """Ask a model. Gives the answer, or None where it was sent in parts. Raises FrontendError."""
+    served = frontend.catalog.find(call.model, call.version)
+    with told(frontend, served, call, request.id) as outcome:
+        answer = await _ask(frontend, request, reply, call, served, outcome.meter)
+        outcome.status = reply.exchange.status if answer is None else answer.status
     return answer
 
 
@@ -86,8 +104,7 @@ async def _ask(
     frontend: Frontend, request: Request, reply: Reply, call: Call, served: Served, meter: Meter
 ) -> Answer | None:
     settings = frontend.settings
-    if served.limits.use_job_ticket and not _has_ticket(frontend.catalog.status(served)):
-        raise no_worker(call.model, call.version)
+    require_ticket(frontend, served, call)
     form = read_form(
         request,
         with_query=call.with_query or settings.query_to_handlers,
@@ -100,10 +117,10 @@ async def _ask(
         "is_explain": call.is_explain,
         "url_path": call.url_path,
     }
-    sequence_id = request.header(_SEQUENCE_ID)
+    sequence_id = request.header(SEQUENCE_ID)
     if sequence_id:
         params["sequence_id"] = sequence_id
-    prediction = _Prediction(frontend, served, form.fields, params, meter)
+    prediction = Prediction(frontend, served, form.fields, params, meter)
     with Presence(reply.exchange, prediction.cancel) as presence:
         try:
             return await _deliver(frontend, request, reply, call, prediction)
@@ -116,7 +133,7 @@ async def _ask(
 
 
 async def _deliver(
-    frontend: Frontend, request: Request, reply: Reply, call: Call, prediction: _Prediction
+    frontend: Frontend, request: Request, reply: Reply, call: Call, prediction: Prediction
 ) -> Answer | None:
     """Send parts as they come, if there are any; give the whole answer otherwise."""
     has_begun = False
@@ -132,11 +149,17 @@ async def _deliver(
     except TorchLoomError as error:
         if has_begun:
             raise  # the connection is cut: the status cannot be taken back
-        raise _say(error, request, call, frontend) from error
+        raise say(error, call, frontend, request.id) from error
     if not has_begun:
         return to_answer(outputs, frontend.settings.max_response_size)
     await reply.write(_body(outputs), is_last=True)
     return None
+
+
+def require_ticket(frontend: Frontend, served: Served, call: Call) -> None:
+    """Refuse what no worker waits for, where a model has job tickets. Raises FrontendError."""
+    if served.limits.use_job_ticket and not _has_ticket(frontend.catalog.status(served)):
+        raise no_worker(call.model, call.version)
 
 
 def _has_ticket(status: ModelStatus | None) -> bool:
@@ -146,7 +169,7 @@ def _has_ticket(status: ModelStatus | None) -> bool:
     return status is not None and room > status.queue_depth
 
 
-class _Prediction:
+class Prediction:
     """A call to a model that is under way, and the parts of its answer so far.
 
     Calls of a coroutine do not stop its worker, so that each is given up by itself where it has
@@ -251,7 +274,7 @@ def _with_header(answer: Answer, header: tuple[str, str]) -> Answer:
     )
 
 
-def _say(error: TorchLoomError, request: Request, call: Call, frontend: Frontend) -> FrontendError:
+def say(error: TorchLoomError, call: Call, frontend: Frontend, request_id: str) -> FrontendError:
     """Say why there is no answer, in TorchServe's words."""
     if isinstance(error, QueueFull) and frontend.settings.queue_full_429:
         return too_many(call.model, error)
@@ -260,7 +283,7 @@ def _say(error: TorchLoomError, request: Request, call: Call, frontend: Frontend
         return FrontendError(408, "RequestTimeoutException", message)
     if isinstance(error, QueueFull | NotServing):
         return no_worker(call.model, call.version)
-    return to_frontend_error(error, request.id)
+    return to_frontend_error(error, request_id)
 
 
 def too_many(model: str, error: QueueFull) -> FrontendError:

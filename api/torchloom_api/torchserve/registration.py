@@ -253,10 +253,11 @@ class Registration:
 
 
 def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
-    least = count_each(limits.min_workers, len(devices))
+    least = count_each(limits.wanted_workers, len(devices))
+    most = 1 if limits.stateful else max(count_each(limits.max_workers, len(devices)), 1)
     return {
         "devices": list(devices),
-        "replicas": {"min": least, "max": max(count_each(limits.max_workers, len(devices)), 1)},
+        "replicas": {"min": least, "max": most},
         "batching": {"max_wait_s": _wait_s(limits)},
         "queue": {"max_size": min(limits.job_queue_size, 1_000_000)},
         "load_timeout_s": min(limits.startup_timeout_s, _MAX_TIMEOUT_S),

@@ -31,7 +31,8 @@ from torchloom_api.torchserve.door import Door, Port
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.gate import Gate, TokenRing
-from torchloom_api.torchserve.identity import read_identity
+from torchloom_api.torchserve.grpc.listener import listen
+from torchloom_api.torchserve.identity import Identity, read_identity
 from torchloom_api.torchserve.listen import Place, bound, places
 from torchloom_api.torchserve.opening import to_frontend_settings
 from torchloom_api.torchserve.protocol import guard_spelled
@@ -62,6 +63,7 @@ def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
 
     def begin(frontend: Frontend, urls: Mapping[Port, str]) -> None:
         _log.info("serving at %s", ", ".join(sorted(set(urls.values()))))
+        _log.info("serving gRPC at %s", ", ".join(sorted(set(frontend.grpc_addresses.values()))))
         if settings.has_snapshots:
             catalog = frontend.catalog
             folder.write(catalog, "startup")
@@ -138,7 +140,8 @@ async def open_frontend(
     keys = KeyRing() if tokens is None else TokenRing(tokens)
     native = native_settings(settings)
     try:
-        context = await asyncio.to_thread(_open_tls, settings)
+        identity = await asyncio.to_thread(_find_identity, settings)
+        context = None if identity is None else identity.to_context()
         with bound(settings) as sockets, open_watch(settings) as watch:
             async with open_service(
                 native,
@@ -150,7 +153,16 @@ async def open_frontend(
                 frontend = await _make_frontend(settings, service, tokens)
                 if on_open is not None:
                     on_open(frontend)
-                async with watch.over(frontend), _listening(frontend, sockets, context):
+                async with (
+                    watch.over(frontend),
+                    _listening(frontend, sockets, context),
+                    listen(
+                        frontend, identity if settings.enable_grpc_ssl else None
+                    ) as grpc_addresses,
+                ):
+                    frontend.grpc_addresses.update(
+                        {scope: str(at) for scope, at in grpc_addresses.items()}
+                    )
                     yield frontend, _urls(settings, sockets)
                 await frontend.workflows.close()
                 await frontend.registration.close()
@@ -162,9 +174,9 @@ async def open_frontend(
             tokens.remove()
 
 
-def _open_tls(settings: FrontendSettings) -> ssl.SSLContext | None:
-    """Prepare TLS, if any port speaks it. Raises InvalidSettings."""
-    if not any(place.is_tls for place in places(settings)):
+def _find_identity(settings: FrontendSettings) -> Identity | None:
+    """Give who this server is, if any port speaks TLS. Raises InvalidSettings."""
+    if not settings.enable_grpc_ssl and not any(place.is_tls for place in places(settings)):
         return None
     identity = read_identity(settings)
     if identity.is_made_up:
@@ -172,7 +184,7 @@ def _open_tls(settings: FrontendSettings) -> ssl.SSLContext | None:
             "no certificate is configured (private_key_file, certificate_file or keystore): one "
             "was made up, for which nobody vouches"
         )
-    return identity.to_context()
+    return identity
 
 
 def native_settings(settings: FrontendSettings) -> Settings:

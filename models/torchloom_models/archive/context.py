@@ -172,9 +172,9 @@ class Context:
         """Give all headers of a request."""
         return self.request_processor[idx].get_request_properties()
 
-    def get_sequence_id(self, idx: int = 0) -> str:
-        """Give the id of the sequence that a request belongs to, or an empty text."""
-        return self._sequence_ids[idx] if idx < len(self._sequence_ids) else ""
+    def get_sequence_id(self, idx: int = 0) -> str | None:
+        """Give the id of the sequence that a request belongs to; None where there is none."""
+        return (self._sequence_ids[idx] or None) if idx < len(self._sequence_ids) else None
 
     # Answers
 

@@ -73,7 +73,7 @@ class HandlerEngine:
     def admit(self, work: Work) -> None:
         """Take a row into the next call. Raises InvalidInput for parameters that there are not.
 
-        Raises HandlerFailed for a sequence that is not open.
+        Raises QueueFull for a sequence that is one too many.
         """
         row = Row.of(work)
         if self._sequences is not None and work.task_id not in self._rows:
@@ -84,11 +84,20 @@ class HandlerEngine:
     def step(self) -> Iterable[Event]:
         """Call the handler, once for the rows of each purpose.
 
-        Raises HandlerFailed where it raises, or gives something else than one item a row.
+        Raises HandlerFailed where it raises, or gives something else than one item a row. Rows of
+        sequences fail instead: a call that was half done cannot be made again.
         """
         rows = self._pick()
         for purpose in dict.fromkeys(row.purpose for row in rows):
-            yield from self._call([row for row in rows if row.purpose == purpose])
+            same = [row for row in rows if row.purpose == purpose]
+            try:
+                yield from self._call(same)
+            except HandlerFailed as error:
+                if self._sequences is None:
+                    raise
+                for row in same:
+                    self.cancel(row.task_id)
+                    yield Failure(row.task_id, error)
 
     def memory_bytes(self) -> int:
         """Give what torch holds on a CUDA device; 0 elsewhere: the process's growth counts."""

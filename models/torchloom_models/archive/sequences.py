@@ -1,7 +1,7 @@
 """Sequences: requests that belong together, one after the other. Knows no handler.
 
-A sequence begins with a request that says so, or that names none; it ends when the handler or a
-request says so, or when it has been idle, or there, for too long.
+A sequence begins with the first request of its id, or one that names none; it ends when the handler
+or a request says so, or when it has been idle, or there, for too long.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from torchloom.errors import HandlerFailed
+from torchloom.errors import QueueFull
 from torchloom_models.archive.context import SEQUENCE_END, SEQUENCE_ID, SEQUENCE_START
 
 
@@ -51,14 +51,14 @@ class Sequences:
     def join(self, sequence_id: str, headers: Mapping[str, object]) -> tuple[str, dict[str, str]]:
         """Add a request; give the id of its sequence, and the headers that tell the handler.
 
-        Raises HandlerFailed (503) where the sequence is closed, or there are too many.
+        Raises QueueFull where there are too many.
         """
         self._expire()
         own = sequence_id or str(headers.get(SEQUENCE_ID, ""))
         is_start = not own or str(headers.get(SEQUENCE_START, "")).lower() == _YES
         own = own or f"ts-seq-{uuid.uuid4()}"
         if own not in self._open:
-            self._begin(own, is_start=is_start)
+            self._begin(own)
         self._open[own].num_rows += 1
         return own, {SEQUENCE_ID: own, **({SEQUENCE_START: _YES} if is_start else {})}
 
@@ -83,16 +83,10 @@ class Sequences:
         for each in ids:
             self._open.pop(each, None)
 
-    def _begin(self, own: str, *, is_start: bool) -> None:
-        if not is_start:
-            message = (
-                f"The sequence {own!r} is not open: it was closed, or it expired. Begin it with "
-                f"the header {SEQUENCE_START}: true."
-            )
-            raise HandlerFailed(message, status=503)
+    def _begin(self, own: str) -> None:
         if len(self._open) >= self._limits.most:
             message = f"{self._limits.most} sequences are open, and more there may not be."
-            raise HandlerFailed(message, status=503)
+            raise QueueFull(message)
         now = self._now()
         self._open[own] = _Sequence(now, now)
 

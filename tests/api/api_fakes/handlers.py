@@ -1,7 +1,7 @@
 """A handler's engine for the tests of TorchServe's API: it keeps the contract, and runs no archive.
 
-What it is to do stands in the header `do`: `status 418`, `raise`, `stream 3`, …. Behind `at NAME`,
-one model of several does it.
+What it is to do stands in the header `do`, or in the field of that name where there are no headers:
+`status 418`, `raise`, `stream 3`, …. Behind `at NAME`, one model of several does it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
@@ -28,6 +30,8 @@ release = threading.Event()
 
 #: Is set when an engine that loads slowly has begun to, and by one whose answer has no end.
 begun = threading.Event()
+#: Is set when an engine has taken a task in.
+admitted = threading.Event()
 
 #: Is set when an engine has been told to forget a task.
 cancelled = threading.Event()
@@ -82,6 +86,7 @@ class FakeHandler:
     def admit(self, work: Work) -> None:
         """Take a row in."""
         self._works[work.task_id] = work
+        admitted.set()
 
     def step(self) -> Iterable[Event]:
         """Do what is asked, for all rows."""
@@ -101,7 +106,7 @@ class FakeHandler:
     def _do(self, task_id: int, work: Work) -> Iterable[Event]:
         headers = work.params.get("headers", {})
         assert isinstance(headers, Mapping)
-        verb, _, rest = str(headers.get("do", "")).partition(" ")
+        verb, _, rest = _deed(headers, work).partition(" ")
         if verb == "at":
             name, _, order = rest.partition(" ")
             verb, _, rest = order.partition(" ") if name == self._config["name"] else ("", "", "")
@@ -119,6 +124,9 @@ class FakeHandler:
         if verb == "forget":
             time.sleep(0.005)
             return []
+        body = work.inputs.get("body")
+        if "tensors" in str(self._config["source"]) and isinstance(body, Mapping):
+            return self._end(task_id, {**PLAIN, "body": _double(body)})
         if verb == "hang":
             release.wait(30)
         outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._seen(work)}
@@ -164,6 +172,21 @@ class FakeHandler:
 
 #: What differs from one request to the next, and what is shown as inputs.
 _UNSHOWN = ("request_id", "fields")
+
+
+def _double(body: Mapping[str, object]) -> bytes:
+    """Answer a document of the protocol by the first tensor, doubled."""
+    (first, *_) = msgspec.convert(body["inputs"], list[dict[str, object]])
+    data = [2 * each for each in msgspec.convert(first["data"], list[float])]
+    output = {"name": "twice", "datatype": first["datatype"], "shape": first["shape"], "data": data}
+    return json.dumps({"outputs": [output]}).encode()
+
+
+def _deed(headers: Mapping[str, object], work: Work) -> str:
+    field = work.inputs.get("do")
+    if isinstance(field, bytes | bytearray | memoryview):
+        return bytes(field).decode()
+    return str(headers.get("do", ""))
 
 
 def _show(value: object) -> object:

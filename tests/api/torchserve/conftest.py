@@ -15,9 +15,10 @@ from typing import Self
 import httpx
 import pytest
 
+from torchloom_api.settings import Address
 from torchloom_api.torchserve.door import Port
 from torchloom_api.torchserve.frontend import Frontend
-from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.frontend_settings import FrontendSettings, GrpcPort
 from torchloom_api.torchserve.server import open_frontend, start
 
 
@@ -74,6 +75,7 @@ def free_port() -> int:
 def _let_go() -> Iterator[None]:
     """No engine hangs beyond its test."""
     handlers.release.clear()
+    handlers.admitted.clear()
     handlers.cancelled.clear()
     handlers.begun.clear()
     yield
@@ -131,6 +133,8 @@ async def serve(store: Path, tmp_path: Path) -> AsyncIterator[Serve]:
                     "inference_address": ANY,
                     "management_address": "http://localhost:0",
                     "metrics_address": "http://127.0.0.2:0",
+                    "grpc_inference": GrpcPort(at=Address("127.0.0.1", 0)),
+                    "grpc_management": GrpcPort(at=Address("127.0.0.1", 0)),
                     "model_store": store,
                     "store": str(tmp_path / "native"),
                     "key_file": tmp_path / "key_file.json",

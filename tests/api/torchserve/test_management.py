@@ -696,3 +696,17 @@ async def test_answers_for_metrics(serve: Serve, mode: str, *, is_empty: bool) -
     assert (answer.content == b"") is is_empty
     assert (await served.metrics.get("/other")).status_code == 404
     assert (await served.metrics.options("/")).json()["paths"].keys() == {"/metrics"}
+
+
+async def test_gives_sequences_one_worker(serve: Serve, make_mar: MakeMar) -> None:
+    """Whatever is asked for: what a worker has kept of a sequence is there for the next request."""
+    make_mar("sums.mar", "sums", config="sequenceBatching: true\nminWorkers: 2\nmaxWorkers: 2\n")
+    served = await serve()
+    registered = await served.register("sums.mar")
+    scaled = await served.management.put("/models/sums?min_worker=3&synchronous=true")
+    (shown,) = (await served.management.get("/models/sums")).json()
+
+    assert registered.status_code == 200
+    assert scaled.json() == {"status": "Workers scaled to 3 for model: sums"}
+    assert (shown["minWorkers"], len(shown["workers"])) == (3, 1)
+    assert (await served.inference.get("/ping")).status_code == 200

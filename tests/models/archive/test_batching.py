@@ -9,7 +9,7 @@ import pytest
 from model_fakes.archives import make_mar
 
 from torchloom.engine import Chunk, Event, Failure, Result, Work
-from torchloom.errors import HandlerFailed, InvalidModel
+from torchloom.errors import InvalidModel, QueueFull
 from torchloom_models.archive.batching import AnyEngine, Batching
 
 
@@ -90,7 +90,7 @@ def test_works_on_one_request_of_each_sequence_at_a_time(
 
 
 def test_makes_a_sequence_of_a_request_that_names_none(open_archive: Open, tmp_path: Path) -> None:
-    """Its id is told by the answer, and ends with it where the handler says so."""
+    """Its id is told by the answer, and it ends where the handler says so: others have room."""
     engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
     engine.admit(Work(1, {"body": 7}))
     (event,) = engine.step()
@@ -103,9 +103,8 @@ def test_makes_a_sequence_of_a_request_that_names_none(open_archive: Open, tmp_p
 
     assert own.startswith("ts-seq-")
     assert last == [(2, Result, [7, 1])]
-    with pytest.raises(HandlerFailed, match="is not open") as caught:
-        engine.admit(Work(3, {"body": 1}, sequence(own)))
-    assert caught.value.status == 503
+    for number, other in enumerate("ab"):
+        engine.admit(Work(3 + number, {"body": 1}, sequence(other)))
 
 
 def test_refuses_more_sequences_than_there_may_be(open_archive: Open, tmp_path: Path) -> None:
@@ -114,10 +113,26 @@ def test_refuses_more_sequences_than_there_may_be(open_archive: Open, tmp_path: 
     for number, own in enumerate("ab"):
         engine.admit(Work(number, {"body": 1}, sequence(own, is_start=True)))
 
-    with pytest.raises(HandlerFailed, match="2 sequences are open"):
+    with pytest.raises(QueueFull, match="2 sequences are open"):
         engine.admit(Work(2, {"body": 1}, sequence("c", is_start=True)))
     engine.cancel(0)
     engine.admit(Work(3, {"body": 1}, sequence("c", is_start=True)))
+
+
+def test_does_not_call_a_handler_of_sequences_again_for_what_it_has_half_done(
+    open_archive: Open, tmp_path: Path
+) -> None:
+    """All requests of a call that raises fail, and the sequences go on."""
+    engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
+    engine.admit(Work(1, {"body": 1}, sequence("a", is_start=True)))
+    list(engine.step())
+    engine.admit(Work(2, {"body": 2}, sequence("a")))
+    engine.admit(Work(3, {"body": "no number"}, sequence("b", is_start=True)))
+    failed = list(engine.step())
+    engine.admit(Work(4, {"body": 4}, sequence("a")))
+
+    assert [(type(each), each.task_id) for each in failed] == [(Failure, 2), (Failure, 3)]
+    assert told(list(engine.step())) == [(4, Result, [7, 1])]
 
 
 ASYNC = "asyncCommunication: true\n"

@@ -114,7 +114,7 @@ def test_tells_the_context_of_each_request() -> None:
         "s1",
     ]
     assert isinstance(other, list)
-    assert len(other[0]) == 36
+    assert (len(other[0]), other[2]) == (36, None)
     assert other[1]["data"] == {"content-type": ""}
 
 

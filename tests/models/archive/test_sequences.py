@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from model_fakes.clock import Clock
 
-from torchloom.errors import HandlerFailed
+from torchloom.errors import QueueFull
 from torchloom_models.archive.sequences import SequenceLimits, Sequences, ended_by
 
 
@@ -35,7 +35,10 @@ def test_tells_the_handler_what_belongs_together() -> None:
 def test_ends_what_is_idle_or_old(
     limits: SequenceLimits, waits_s: list[float], clock: Clock, *, is_open: bool
 ) -> None:
-    """Each answer begins the time of idleness anew, but not that of its life."""
+    """Each answer begins the time of idleness anew, but not that of its life.
+
+    What has ended makes room for another.
+    """
     sequences = Sequences(limits, now=clock)
     sequences.join("a", START)
     sequences.settle("a")
@@ -46,10 +49,17 @@ def test_ends_what_is_idle_or_old(
     clock.now_s += waits_s[-1]
 
     if is_open:
-        sequences.join("a", {})
+        with pytest.raises(QueueFull, match="1 sequences are open"):
+            sequences.join("b", {})
     else:
-        with pytest.raises(HandlerFailed, match="it expired"):
-            sequences.join("a", {})
+        sequences.join("b", {})
+
+
+def test_begins_a_sequence_with_whatever_comes_first() -> None:
+    """Also where it does not say that it is the first: TorchServe asks for no such word."""
+    sequences = Sequences(SequenceLimits())
+
+    assert sequences.join("a", {}) == ("a", {"ts_request_sequence_id": "a"})
 
 
 def test_keeps_a_sequence_whose_request_is_worked_on(clock: Clock) -> None:

@@ -49,7 +49,7 @@ async def _list(frontend: Frontend, request: Request, reply: Reply) -> Answer:  
         {"workflowName": each.name, "workflowUrl": each.url}
         for each in frontend.workflows.table.served()
     ]
-    return json_answer(to_page(request, "workflows", shown))
+    return json_answer(to_page(Parameters.of(request), "workflows", shown))
 
 
 async def _register(frontend: Frontend, request: Request, reply: Reply) -> Answer:  # noqa: ARG001 - the routes' face

@@ -1,0 +1,1 @@
+"""TorchServe's services over gRPC: a second face of what its HTTP routes do."""

@@ -1,0 +1,93 @@
+"""The gRPC listeners: where they are, and what keeps them from it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import grpc
+import pytest
+from api_fakes.grpc_client import ASKED, MANAGED, Client, ask
+from api_fakes.torchserve import MakeMar, Serve, Served
+from google.protobuf import empty_pb2
+
+from torchloom_api.grpc.proto import torchserve_management_pb2 as management
+from torchloom_api.settings import Address, InvalidSettings
+from torchloom_api.torchserve.frontend_settings import GrpcPort
+
+
+async def test_serves_both_services_on_one_port_where_both_are_there(
+    serve: Serve, free_port: int
+) -> None:
+    """Equal addresses are one port, as those of HTTP are."""
+    port = GrpcPort(at=Address("127.0.0.1", free_port))
+    served = await serve(grpc_inference=port, grpc_management=port)
+    address = served.frontend.grpc_addresses
+
+    assert address["inference"] == address["management"] == f"127.0.0.1:{free_port}"
+    async with grpc.aio.insecure_channel(address["inference"]) as channel:
+        assert (await Client(channel, ASKED).call("Ping", empty_pb2.Empty())).health
+        listed = Client(channel, MANAGED).call("ListModels", management.ListModelsRequest())
+        assert "models" in (await listed).msg
+
+
+async def test_refuses_a_port_that_is_taken(served: Served, serve: Serve) -> None:
+    """The start ends with the address."""
+    taken = Address.parse(served.frontend.grpc_addresses["inference"])
+    with pytest.raises(InvalidSettings, match=str(taken.port)):
+        await serve(grpc_management=GrpcPort(at=taken))
+
+
+async def test_ends_connections_that_have_their_age(serve: Serve, make_mar: MakeMar) -> None:
+    """A client that is told so connects anew, and loses nothing."""
+    make_mar("noop.mar")
+    port = GrpcPort(at=Address("127.0.0.1", 0), max_age_s=0.05, grace_s=10.0)
+    served = await serve(load_models=("noop.mar",), grpc_inference=port)
+    clients = set()
+    served.frontend.on_called.append(lambda called: clients.add(called.client))
+    async with grpc.aio.insecure_channel(served.frontend.grpc_addresses["inference"]) as channel:
+        client = Client(channel, ASKED)
+        while len(clients) < 3:  # ends only where connections do
+            assert (await client.call("Predictions", ask(do="body 1"))).prediction == b"x"
+
+
+async def test_speaks_tls(serve: Serve, tmp_path: Path) -> None:
+    """With a certificate and its key, both PEM; then it speaks nothing else."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    ]
+    words += ["-keyout", str(key), "-out", str(certificate)]
+    try:
+        await asyncio.to_thread(subprocess.run, words, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("there is no openssl")
+    served = await serve(
+        enable_grpc_ssl=True, certificate_file=str(certificate), private_key_file=str(key)
+    )
+    address = served.frontend.grpc_addresses["inference"].replace("127.0.0.1", "localhost")
+    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    async with grpc.aio.secure_channel(address, credentials) as channel:
+        assert (await Client(channel, ASKED).call("Ping", empty_pb2.Empty())).health
+    async with grpc.aio.insecure_channel(address) as channel:
+        code, _ = await Client(channel, ASKED).refusal("Ping", empty_pb2.Empty())
+    assert code == "UNAVAILABLE"
+
+
+async def test_tells_of_a_certificate_that_is_not_there(serve: Serve, tmp_path: Path) -> None:
+    """The start ends with the file."""
+    missing = str(tmp_path / "none.key")
+    with pytest.raises(InvalidSettings, match=r"none\.key"):
+        await serve(enable_grpc_ssl=True, certificate_file=missing, private_key_file=missing)
