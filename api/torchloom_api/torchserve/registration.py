@@ -212,7 +212,7 @@ class Registration:
             self.forget(served)
             if isinstance(error, FrontendError):
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
-            if isinstance(error, TorchLoomError | TimeoutError):
+            if isinstance(error, TorchLoomError):
                 said = _say(served, error)
                 _log.error("%s %s is not registered: %s", served.name, served.version, error)
                 raise said from error

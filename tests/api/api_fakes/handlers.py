@@ -111,8 +111,7 @@ class FakeHandler:
             name, _, order = rest.partition(" ")
             verb, _, rest = order.partition(" ") if name == self._config["name"] else ("", "", "")
         if work.params.get("is_describe"):
-            outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._description()}
-            return self._end(task_id, {**PLAIN, **outputs})
+            return self._end(task_id, {**PLAIN, **self._outputs(work, verb, rest)})
         if verb in ("stream", "break"):
             return self._stream(task_id, int(rest), breaks=verb == "break")
         if verb == "endless":
@@ -124,13 +123,19 @@ class FakeHandler:
         if verb == "forget":
             time.sleep(0.005)
             return []
-        body = work.inputs.get("body")
-        if "tensors" in str(self._config["source"]) and isinstance(body, Mapping):
-            return self._end(task_id, {**PLAIN, "body": _double(body)})
         if verb == "hang":
             release.wait(30)
-        outputs = OUTPUTS[verb](rest) if verb in OUTPUTS else {"body": self._seen(work)}
-        return self._end(task_id, {**PLAIN, **outputs})
+        return self._end(task_id, {**PLAIN, **self._outputs(work, verb, rest)})
+
+    def _outputs(self, work: Work, verb: str, rest: str) -> Mapping[str, object]:
+        if verb in OUTPUTS:
+            return OUTPUTS[verb](rest)
+        if work.params.get("is_describe"):
+            return {"body": self._description()}
+        body = work.inputs.get("body")
+        if "tensors" in str(self._config["source"]) and isinstance(body, Mapping):
+            return {"body": _double(body)}
+        return {"body": self._seen(work)}
 
     def _stream(self, task_id: int, count: int, *, breaks: bool) -> Iterable[Event]:
         left = self._left.setdefault(task_id, count)

@@ -18,7 +18,15 @@ from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
 from torchloom_api.torchserve.grpc.merging import merge
 from torchloom_api.torchserve.grpc.method import Method, to_handler
 from torchloom_api.torchserve.grpc.refusal import Refusal
-from torchloom_api.torchserve.prediction import SEQUENCE_ID, Call, Prediction, say, to_answer, told
+from torchloom_api.torchserve.prediction import (
+    SEQUENCE_ID,
+    Call,
+    Prediction,
+    require_ticket,
+    say,
+    to_answer,
+    told,
+)
 
 
 DESCRIPTOR: Final = messages.DESCRIPTOR.services_by_name["InferenceAPIsService"]
