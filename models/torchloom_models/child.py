@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Self
 
-from torchloom.worker import die_with_parent
+from torchloom.worker_process import die_with_parent
 
 
 class Child:

@@ -24,7 +24,8 @@ from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
-from torchloom.worker import PRINTS_PLAIN, Worker, open_engine
+from torchloom.worker import Worker, open_engine
+from torchloom.worker_process import PRINTS_PLAIN
 
 
 _log = logging.getLogger(__name__)

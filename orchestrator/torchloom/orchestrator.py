@@ -312,10 +312,8 @@ class Orchestrator:
     ) -> Values:
         """Call one model without a graph; chunks go to the sink as they come.
 
-        The meter is told how long the call waited and ran, if it succeeds.
-
-        A caller that is cancelled cancels the call. Raises what the model raises, and
-        DeadlineExceeded.
+        The meter is told of a call that succeeds; a caller that is cancelled cancels it. Raises
+        what the model raises, and DeadlineExceeded.
         """
         self._refuse_if_draining()
         options = options or RunOptions()
@@ -325,11 +323,11 @@ class Orchestrator:
             priority=options.priority,
             tenant=options.tenant,
         )
-        call = ModelCall(model, version)
+        call, meter = ModelCall(model, version), meter or Meter()
         try:
             async with asyncio.timeout(timeout_s):
                 return await self.call_model(
-                    call, inputs, params, sink=sink, options=call_options, meter=meter or Meter()
+                    call, inputs, params, sink=sink, options=call_options, meter=meter
                 )
         except TimeoutError:
             raise DeadlineExceeded(f"No answer within {timeout_s} s.") from None

@@ -8,16 +8,14 @@ inherits.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import logging
 import os
-import signal
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from torchloom import huge_pages
@@ -66,12 +64,10 @@ from torchloom.wire import (
     sendable_status,
     to_error,
 )
+from torchloom.worker_process import settle_in
 
 
 _log = logging.getLogger(__name__)
-
-#: prctl(2): the signal that this process gets when its parent dies.
-_PR_SET_PDEATHSIG = 1
 
 #: Steps that gave no event are told together, this long after the first of them at the latest: a
 #: frame for each would wake the scheduler between all steps, on cores that the steps need.
@@ -80,11 +76,6 @@ _QUIET_S = 0.1
 #: How long after a step, and how often while something compiles, the engine is asked how its code
 #: stands.
 _LOOK_S = 0.5
-
-
-#: Set where somebody reads what a worker prints, line by line: what is logged is printed as it is,
-#: to standard output, and a model's code keeps the two streams apart.
-PRINTS_PLAIN = "TORCHLOOM_PRINTS_PLAIN"
 
 
 def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False) -> Engine | None:
@@ -362,36 +353,9 @@ class Worker:
             self._on_settled()
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process with its parent, where it can (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _pin(environment: Mapping[str, str]) -> None:
-    """Stay on the cores that the executor chose, where it chose any."""
-    cores = environment.get("TORCHLOOM_CORES")
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-
-
-def _begin_log(environment: Mapping[str, str]) -> None:
-    """Log to standard error, with stamps; or as plain lines to standard output."""
-    if PRINTS_PLAIN in environment:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-        return
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker: %(message)s")
-
-
 def main() -> None:
     """Serve the scheduler at the other end of the inherited socket."""
-    die_with_parent()
-    _pin(os.environ)
-    # These reach the whole process group; the server decides when workers end, so as to drain.
-    # No SIG_IGN: what a model's code starts would inherit that.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    _begin_log(os.environ)
+    settle_in(os.environ)
     with socket.socket(fileno=int(sys.argv[1])) as connection, contextlib.suppress(Hangup):
         channel = SocketChannel(connection)
         for frame in channel.receive(wait=True):

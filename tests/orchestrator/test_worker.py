@@ -687,15 +687,6 @@ def test_ends_after_an_engine_that_does_not_open(monkeypatch: pytest.MonkeyPatch
     assert [type(frame) for frame in sent] == [Broken]
 
 
-def test_stays_on_the_cores_that_were_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cores are pinned where the environment names any."""
-    pinned: list[set[int]] = []
-    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: pinned.append(cores))
-    worker_module._pin({"TORCHLOOM_CORES": "0,2"})
-    worker_module._pin({})
-    assert pinned == [{0, 2}]
-
-
 class _Filling(Streamer):
     """Is full while it holds more than one task."""
 

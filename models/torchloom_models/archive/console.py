@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from torchloom.worker import PRINTS_PLAIN
+from torchloom.worker_process import PRINTS_PLAIN
 
 
 _log = logging.getLogger(__name__)
