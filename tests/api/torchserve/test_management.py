@@ -526,7 +526,7 @@ async def test_refuses_methods_that_there_are_not(served: Served) -> None:
     for method, path, status in (
         ("POST", "/models/noop", 405),
         ("PATCH", "/models", 405),
-        ("GET", "/models/noop/1.0/set-default", 405),
+        ("DELETE", "/models/noop/1.0/set-default", 405),
         ("GET", "/predictions/noop", 404),
         ("GET", "/token", 404),
         ("GET", "/", 405),
