@@ -317,20 +317,15 @@ class Orchestrator:
         """
         self._refuse_if_draining()
         options = options or RunOptions()
-        timeout_s = options.timeout_s
-        call_options = CallOptions(
-            deadline=None if timeout_s is None else self._now() + timeout_s,
-            priority=options.priority,
-            tenant=options.tenant,
-        )
+        call_options = options.to_call_options(self._now())
         call, meter = ModelCall(model, version), meter or Meter()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(options.timeout_s):
                 return await self.call_model(
                     call, inputs, params, sink=sink, options=call_options, meter=meter
                 )
         except TimeoutError:
-            raise DeadlineExceeded(f"No answer within {timeout_s} s.") from None
+            raise DeadlineExceeded(f"No answer within {options.timeout_s} s.") from None
 
     # What nodes call
 

@@ -63,6 +63,15 @@ class RunOptions:
     is_streamed: bool = True
     trace_parent: str | None = None
 
+    def to_call_options(self, began: float) -> CallOptions:
+        """Give what calls carry of it; `began`: the clock when it was asked for, in seconds."""
+        return CallOptions(
+            deadline=None if self.timeout_s is None else began + self.timeout_s,
+            priority=self.priority,
+            tenant=self.tenant,
+            waits_for_space=self.waits_for_space,
+        )
+
 
 class Run:
     """One execution. `start` begins it; `result` waits for it; `events` tells what happens."""
@@ -104,15 +113,8 @@ class Run:
         self._met_s: dict[tuple[str, str], float] = {}
         self._execution: asyncio.Task[None] | None = None
         self._is_over = asyncio.Event()
-        timeout_s = options.timeout_s
-        deadline = None if timeout_s is None else self._began + timeout_s
         self._is_streamed = options.is_streamed
-        self._call_options = CallOptions(
-            deadline=deadline,
-            priority=options.priority,
-            tenant=options.tenant,
-            waits_for_space=options.waits_for_space,
-        )
+        self._call_options = options.to_call_options(self._began)
 
     def __repr__(self) -> str:
         """Say what it runs and how far it is."""
