@@ -127,8 +127,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         )
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line == "Model server started.\n", (folder / "stderr").read_text()
+        started = any(line == "Model server started.\n" for line in process.stdout)
+        assert started, (folder / "stderr").read_text()
         keys = json.loads((folder / "key_file.json").read_text())
         with (
             grpc.insecure_channel(f"127.0.0.1:{ports[3]}") as one,

@@ -198,8 +198,8 @@ async def test_refuses_other_methods(serve: Serve, method: str, path: str) -> No
         ),
         (
             "?url=http://127.0.0.1:1/x.war",
-            *(404, "WorkflowNotFoundException"),
-            "Given URL http://127.0.0.1:1/x.war does not match any allowed URL(s)",
+            *(400, "DownloadArchiveException"),
+            "Failed to download archive from: http://127.0.0.1:1/x.war",
         ),
         ("?url=http://127.0.0.1:1/w.war", 500, "FileAlreadyExistsException", "w.war"),
     ],
