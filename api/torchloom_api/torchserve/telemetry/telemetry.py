@@ -18,7 +18,7 @@ import psutil
 from torchloom.deployment import Deployment
 from torchloom.sample import Sample
 from torchloom_api.torchserve.catalog import Catalog, Served
-from torchloom_api.torchserve.frontend import Answered, Predicted
+from torchloom_api.torchserve.frontend import Answered, Called, Predicted
 from torchloom_api.torchserve.telemetry.host_gauges import (
     GpuUse,
     HostValue,
@@ -44,9 +44,6 @@ _LOOK_S: Final = 1.0
 #: First digit of a status → the metric that counts it; every other status is a fault.
 _REQUESTS: Final[Mapping[int, str]] = {2: "Requests2XX", 4: "Requests4XX"}
 
-#: How gRPC's calls are named in the access log; they are in no counter.
-GRPC: Final = "gRPC"
-
 _PREDICTION_TIME: Final = "PredictionTime"
 
 
@@ -66,16 +63,18 @@ class Telemetry:
 
     def on_answered(self, told: Answered) -> None:
         """Count an answer, and write it to the access log."""
-        if told.method != GRPC:
-            name = _REQUESTS.get(told.status // 100, "Requests5XX")
-            self._book.add(name, _HOST, 1.0)
+        self._book.add(_REQUESTS.get(told.status // 100, "Requests5XX"), _HOST, 1.0)
+        asked = f"{told.method} {told.uri} HTTP/{told.http_version}"
+        self._log_access(told.client, asked, told.status, told.seconds)
+
+    def on_called(self, told: Called) -> None:
+        """Write a call over gRPC to the access log; such are in no counter."""
+        self._log_access(told.client, f"gRPC {told.path} HTTP/2.0", told.code, told.seconds)
+
+    def _log_access(self, client: str, asked: str, status: int, seconds: float) -> None:
         if self._writer is not None:
-            took_ms = int(told.seconds * 1000)
-            self._writer.log(
-                "ACCESS_LOG",
-                f'/{told.client} "{told.method} {told.uri} HTTP/{told.http_version}" '
-                f"{told.status} {took_ms}",
-            )
+            line = f'/{client} "{asked}" {status} {int(seconds * 1000)}'
+            self._writer.log("ACCESS_LOG", line)
 
     def on_predicted(self, told: Predicted) -> None:
         """Count a prediction, and how long it took if it succeeded."""

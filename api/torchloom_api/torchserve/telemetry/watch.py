@@ -57,6 +57,7 @@ class Watch:
         )
         telemetry = self._telemetry = Telemetry(frontend.catalog, book, writer)
         frontend.on_answered.append(telemetry.on_answered)
+        frontend.on_called.append(telemetry.on_called)
         frontend.on_predicted.append(telemetry.on_predicted)
         readings = frontend.service.orchestrator.stats.readings
         readings.listeners.append(telemetry.on_sample)

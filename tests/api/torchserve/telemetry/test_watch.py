@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc.aio
 import pytest
 from api_fakes.torchserve import MakeMar, Serve, Served
 from prometheus_client.parser import text_string_to_metric_families
 
 from torchloom.sample import Sample
-from torchloom_api.torchserve.frontend import Answered, Predicted
+from torchloom_api.torchserve.frontend import Predicted
 from torchloom_api.torchserve.telemetry.log4j import InvalidLogConfig
 
 
@@ -233,22 +234,13 @@ async def test_writes_calls_of_grpc_to_the_access_log_alone(serve: Serve, tmp_pa
     """They are in no counter of requests, as in TorchServe."""
     logs = tmp_path / "logs"
     served = await serve(log_location=logs, disable_system_metrics=True)
-    told = Answered(
-        client="127.0.0.1:1",
-        method="gRPC",
-        uri="org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping",
-        http_version="2.0",
-        status=0,
-        seconds=0.018,
-    )
-    for listen in served.frontend.on_answered:
-        listen(told)
+    path = "org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping"
+    async with grpc.aio.insecure_channel(served.frontend.grpc_addresses["inference"]) as channel:
+        await channel.unary_unary(f"/{path}")(b"")
     (line,) = await lines_of(logs / "access_log.log", bool)
 
-    assert line.partition(" - ")[2] == (
-        '/127.0.0.1:1 "gRPC org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping HTTP/2.0" '
-        "0 18"
-    )
+    said = line.partition(" - ")[2]
+    assert re.fullmatch(rf'/127\.0\.0\.1:\d+ "gRPC {path} HTTP/2\.0" 0 \d+', said), said
     assert not [x for x in (logs / "ts_log.log").read_text().splitlines() if "Requests" in x]
 
 
