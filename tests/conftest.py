@@ -15,6 +15,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+# Processes that run tests, and those that tests start, share the cores: threads that spin while
+# they wait take them from each other (drawing a picture took 66 s in place of 5). Read by OpenMP
+# when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 #: Runs a command line from the top folder; gives the server's address once it is ready.
 Serve = Callable[[str], str]
 
