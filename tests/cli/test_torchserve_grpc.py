@@ -6,10 +6,10 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,6 +18,7 @@ import grpc
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
+from benchmarks.server import free_port
 from torchloom_api.grpc.proto import torchserve_inference_pb2 as inference
 from torchloom_api.grpc.proto import torchserve_management_pb2 as management
 
@@ -28,6 +29,9 @@ from model_fakes.archives import make_mar
 
 
 pytestmark = pytest.mark.slow
+
+Configure = Callable[..., list[int]]
+Start = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
 TALKER = """\
 import os
@@ -95,61 +99,28 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, configure: Configure, start: Start
+) -> Iterator[Running]:
     """Start a server with tokens and two archives, configured by properties and environment."""
     folder = tmp_path_factory.mktemp("torchserve")
-    for name in ("models", "temp"):
-        (folder / name).mkdir()
+    (folder / "models").mkdir()
     make_mar(folder / "models", "talker", "talker.py", {"talker.py": TALKER})
     make_mar(folder / "models", "sums", "sums.py", {"sums.py": SUMS, "model-config.yaml": CONFIG})
-    ports = [_free_port() for _ in range(5)]
-    names = ("inference", "management", "metrics")
-    lines = [f"{n}_address=http://127.0.0.1:{p}" for n, p in zip(names, ports, strict=False)]
-    lines += [f"grpc_inference_port={ports[3]}", "enable_envvars_config=true"]
-    (folder / "config.properties").write_text("\n".join([*lines, "default_workers_per_model=1"]))
-    words = (
-        "--start --foreground --ncs --model-store models --models talker.mar sums.mar "
-        "--enable-model-api --ts-config config.properties"
-    )
-    environment = {
-        **os.environ,
-        "TEMP": str(folder / "temp"),
-        "TS_GRPC_MANAGEMENT_PORT": str(ports[4]),
-    }
-    with (folder / "stderr").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "torchloom_api.cli", "torchserve", *words.split()],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        started = any(line == "Model server started.\n" for line in process.stdout)
-        assert started, (folder / "stderr").read_text()
+    lines = ("enable_envvars_config=true", "default_workers_per_model=1")
+    ports, other = configure(folder, *lines), free_port()
+    words = "--ncs --model-store models --models talker.mar sums.mar --enable-model-api"
+    with start(folder, words, {"TS_GRPC_MANAGEMENT_PORT": str(other)}):
         keys = json.loads((folder / "key_file.json").read_text())
         with (
             grpc.insecure_channel(f"127.0.0.1:{ports[3]}") as one,
-            grpc.insecure_channel(f"127.0.0.1:{ports[4]}") as two,
+            grpc.insecure_channel(f"127.0.0.1:{other}") as two,
         ):
             yield Running(
                 folder=folder,
                 ask=_caller(one, inference, keys["inference"]["key"]),
                 manage=_caller(two, management, keys["management"]["key"]),
             )
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _caller(channel: grpc.Channel, module: object, key: str) -> Callable[..., object]:

@@ -6,11 +6,11 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from model_fakes.archives import SHOUT, make_mar
 
 
 pytestmark = pytest.mark.slow
+
+Configure = Callable[..., list[int]]
+Start = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
 TALKER = """\
 import json
@@ -94,52 +97,23 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, configure: Configure, start: Start
+) -> Iterator[Running]:
     """Start a server with two archives, as scripts do: wait for its one line, then ask."""
     folder = tmp_path_factory.mktemp("torchserve")
-    for name in ("models", "temp"):
-        (folder / name).mkdir()
+    (folder / "models").mkdir()
     make_mar(folder / "models", "echo", "class_echo.py", SHOUT)
     make_mar(folder / "models", "talker", "talker.py", {"talker.py": TALKER})
-    ports = [_free_port() for _ in range(5)]
-    names = ("inference", "management", "metrics")
-    lines = [f"{n}_address=http://127.0.0.1:{p}" for n, p in zip(names, ports, strict=False)]
-    lines += [f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
-    (folder / "config.properties").write_text("\n".join([*lines, "default_workers_per_model=1"]))
-    words = (
-        "--start --foreground --model-store models --models echo=echo.mar --enable-model-api "
-        "--ts-config config.properties"
-    )
-    with (folder / "stderr").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "torchloom_api.cli", "torchserve", *words.split()],
-            cwd=folder,
-            env={**os.environ, "TEMP": str(folder / "temp")},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        is_up = "Model server started.\n" in process.stdout  # lines of the log come before it
-        assert is_up, (folder / "stderr").read_text()
+    ports = configure(folder, "default_workers_per_model=1")
+    words = "--model-store models --models echo=echo.mar --enable-model-api"
+    with start(folder, words) as process:
         keys = json.loads((folder / "key_file.json").read_text())
         with (
             _client(ports[0], keys["inference"]) as one,
             _client(ports[1], keys["management"]) as two,
         ):
             yield Running(process=process, folder=folder, inference=one, management=two)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _client(port: int, key: dict[str, str]) -> httpx.Client:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-
-from benchmarks.server import free_port
 
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -24,6 +22,9 @@ from model_fakes.archives import make_mar, write_mar
 
 
 pytestmark = pytest.mark.slow
+
+Configure = Callable[..., list[int]]
+Start = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
 #: A model that does as its row says.
 DOER = """\
@@ -127,10 +128,12 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, configure: Configure, start: Start
+) -> Iterator[Running]:
     """Start a server without models, whose workflow store has archives."""
     folder = tmp_path_factory.mktemp("workflows")
-    for name in ("models", "workflows", "temp"):
+    for name in ("models", "workflows"):
         (folder / name).mkdir()
     make_mar(folder / "models", "doer", "doer.py", {"doer.py": DOER})
     for name, specification in SPECIFICATIONS.items():
@@ -140,28 +143,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         write_mar(
             folder / "workflows" / f"{name}.war", {"WAR-INF/MANIFEST.json": manifest, **files}
         )
-    ports = [free_port() for _ in range(3)]
-    names = ("inference", "management", "metrics")
-    lines = [f"{n}_address=http://127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)]
-    lines += ["workflow_store=workflows"]
-    (folder / "config.properties").write_text("\n".join(lines))
-    words = (
-        "--start --foreground --model-store models --ts-config config.properties --ncs "
-        "--disable-token-auth"
-    )
-    with (folder / "stderr").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "torchloom_api.cli", "torchserve", *words.split()],
-            cwd=folder,
-            env={**os.environ, "TEMP": str(folder / "temp")},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line == "Model server started.\n", (folder / "stderr").read_text()
+    ports = configure(folder, "workflow_store=workflows")
+    with start(folder, "--model-store models --ncs --disable-token-auth") as process:
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         with (
             httpx.Client(base_url=urls[0], timeout=120) as inference,
@@ -170,10 +153,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             yield Running(
                 process=process, folder=folder, inference=inference, management=management
             )
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def test_runs_one_node_after_the_other(running: Running) -> None:
