@@ -49,7 +49,7 @@ _LEAST_THREADS = {torch.bfloat16: 2}
 _WIDE = 64
 
 #: The form of what is kept: raised where older code must not be found any more.
-_FORM = 2
+_FORM = 3
 
 #: OpenVINO's names of the types it may calculate in. By itself it would take bfloat16 for float32.
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}

@@ -1,7 +1,8 @@
 """Weights of few bits: an OpenVINO model whose large constants NNCF has compressed.
 
-The numbers that flow between layers stay as they are. What is lost is measured by each kind;
-nothing is where float32 weights go into 16 bits as they are.
+The numbers that flow between layers stay as they are; within a product OpenVINO may round them to
+8 bits, in groups. What is lost is measured by each kind; nothing is where float32 weights go into
+16 bits as they are.
 """
 
 from __future__ import annotations
@@ -71,16 +72,56 @@ def compressed(model: openvino.Model, weights: WeightFormat) -> openvino.Model:
     logging.getLogger("nncf").setLevel(logging.WARNING)
     try:
         if weights == "int8":
-            return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
-        adjust = nncf.GroupSizeFallbackMode.ADJUST
-        return nncf.compress_weights(
-            model,
-            mode=nncf.CompressWeightsMode.INT4_ASYM,
-            group_size=_GROUP_SIZE,
-            advanced_parameters=nncf.AdvancedCompressionParameters(group_size_fallback_mode=adjust),
-        )
+            found = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+        else:
+            adjust = nncf.GroupSizeFallbackMode.ADJUST
+            found = nncf.compress_weights(
+                model,
+                mode=nncf.CompressWeightsMode.INT4_ASYM,
+                group_size=_GROUP_SIZE,
+                advanced_parameters=nncf.AdvancedCompressionParameters(
+                    group_size_fallback_mode=adjust
+                ),
+            )
     except (RuntimeError, ValueError, nncf.errors.NncfError) as error:
         raise CompileFailed(f"NNCF does not compress it: {first_lines(error)}") from error
+    _multiply_wide(found)
+    return found
+
+
+def _multiply_wide(model: openvino.Model) -> None:
+    """Write products of bfloat16 with compressed weights as products of float32.
+
+    OpenVINO 2026.4 reads compressed weights as they are kept only where a product is written so:
+    of one in bfloat16 it makes whole weights as it compiles, and nothing is gained. They are
+    carried out in bfloat16 all the same, as INFERENCE_PRECISION_HINT says.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "MatMul" and _is_narrowed(node.input_value(1).get_node()):
+            _write_wide(node)
+    model.validate_nodes_and_infer_types()
+
+
+def _is_narrowed(node: openvino.Node) -> bool:
+    """Tell whether this makes bfloat16 of the weights that NNCF's operations have widened."""
+    if node.get_type_name() != "Convert" or node.get_element_type().to_string() != "bf16":
+        return False
+    return bool(node.input_value(0).get_node().get_type_name() in {"Multiply", "Reshape"})
+
+
+def _write_wide(product: openvino.Node) -> None:
+    from openvino import opset13  # noqa: PLC0415 - whoever has a model of it has imported it
+
+    readers = product.output(0).get_target_inputs()
+    weights = product.input_value(1).get_node().input_value(0)
+    wide = opset13.matmul(
+        opset13.convert(product.input_value(0), "f32"),
+        opset13.convert(weights, "f32"),
+        **product.get_attributes(),
+    )
+    narrow = opset13.convert(wide, "bf16")
+    for reader in readers:
+        reader.replace_source_output(narrow.output(0))
 
 
 def narrow(model: openvino.Model) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
+import openvino
 import pytest
 import torch
 from torch import nn
 
-from torchloom_models import openvino_weights
+from torchloom_models import openvino_device, openvino_weights
 from torchloom_models.artefact import ArtefactKey, ArtefactStore
 from torchloom_models.backend import WeightFormat
 from torchloom_models.compiler import CompileFailed
@@ -31,6 +33,11 @@ def make_net() -> nn.Module:
     return nn.Sequential(
         nn.Linear(96, 512), nn.GELU(), nn.Linear(512, 512), nn.Linear(512, 8)
     ).eval()
+
+
+def kind_of(node: openvino.Node, key: str) -> str:
+    """Give what OpenVINO says of a node that it carries out."""
+    return str(node.get_rt_info()[key].astype(str))
 
 
 def compile_net(folder: Path, weights: WeightFormat) -> tuple[torch.Tensor, int]:
@@ -57,6 +64,32 @@ def test_takes_a_quarter_or_less_of_the_room(tmp_path: Path) -> None:
     assert 0 < (eight - full).abs().max() < (four - full).abs().max() < 0.3 * full.abs().max()
 
 
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_reads_compressed_weights_in_bfloat16_as_they_are_kept(
+    weights: WeightFormat, tmp_path: Path
+) -> None:
+    """A product with them is one operation, not one with whole weights made while compiling."""
+    pytest.importorskip("nncf")
+    store = ArtefactStore(tmp_path)
+    key = replace(KEY, dtype="bfloat16")
+    net = make_net().bfloat16()
+    made = OpenvinoCompiler(net, store=store, key=key, dims=None, weights=weights)
+    found = made.compile((X.bfloat16(),), is_background=False)((X.bfloat16(),))
+    assert isinstance(found, torch.Tensor)
+    assert found.dtype == torch.bfloat16
+    full = make_net()(X).detach()
+    assert (found.float() - full).abs().max() < 0.3 * full.abs().max()
+
+    (kept,) = tmp_path.glob("forward-*/model.xml")
+    options = {"INFERENCE_PRECISION_HINT": "bf16"}
+    compiled = openvino_device.core().compile_model(kept, "CPU", options)
+    nodes = compiled.get_runtime_model().get_ops()
+    products = [node for node in nodes if kind_of(node, "layerType") == "FullyConnected"]
+    read = [kind_of(node.input_value(1).get_node(), "outputPrecisions") for node in products]
+    assert sorted(read) == (["u4", "u4", "u8"] if weights == "int4" else ["u8"] * 3)
+    assert "MatMul" not in {kind_of(each, "layerType") for each in nodes}
+
+
 def test_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without NNCF such weights are refused, with the way to get it."""
     find = importlib.util.find_spec
@@ -73,7 +106,6 @@ def test_keeps_float32_in_16_bits_where_nothing_is_lost(
     stored: torch.dtype, size: int, tmp_path: Path
 ) -> None:
     """Weights of a checkpoint in bfloat16 take half the room, and give the same; others stay."""
-    openvino = pytest.importorskip("openvino")
     torch.manual_seed(0)
     weight = torch.randn(256, 512).to(stored).float()
     x = openvino.opset13.parameter([-1, 512], openvino.Type.f32)
