@@ -173,13 +173,13 @@ def test_converts_again_for_what_has_changed(
 ) -> None:
     """A weight, a bound, a device's part or a thread more is other code."""
     module = Net(seed=1 if change == "weights" else 0)
+    if change == "threads":
+        num_threads = torch.get_num_threads() + 1
+        monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
     made = compiler(module, kept, [{0: ROWS}] if change == "dims" else DIMS)
     if change == "key":
         key = ArtefactKey(model="other", dtype="float32", device="openvino:CPU", part="forward")
         made = OpenvinoCompiler(module, store=ArtefactStore(kept), key=key, dims=DIMS)
-    if change == "threads":
-        num_threads = torch.get_num_threads() + 1
-        monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
 
     code = made.compile((torch.zeros(4, 8, 32),), is_background=False)
 

@@ -29,6 +29,7 @@ from torchloom_models.llm.sampler import Sampler
 from torchloom_models.llm.scheduler import Budget, Scheduler
 from torchloom_models.llm.sequence import Sequence
 from torchloom_models.llm.span import Span
+from torchloom_models.threads import torch_threads
 
 
 _log = logging.getLogger(__name__)
@@ -42,9 +43,13 @@ _Drawn = int | None | Exception
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
-    """What an engine says of itself: its device, notes for users, memory that is set aside."""
+    """What an engine says of itself: its device, notes for users, memory that is set aside.
+
+    `num_threads`: how many torch takes within a step; None for as many as it takes anyway.
+    """
 
     device: str
+    num_threads: int | None = None
     notes: tuple[str, ...] = ()
     reserved_bytes: int = 0
 
@@ -67,6 +72,7 @@ class LlmEngine:
         self.device = facts.device
         self.notes = facts.notes
         self._reserved = facts.reserved_bytes
+        self._num_threads = facts.num_threads
         self._reader = reader
         self._scheduler = scheduler
         self._runner = runner
@@ -92,6 +98,10 @@ class LlmEngine:
 
     def step(self) -> list[Event]:
         """Run one pass over what is next; draw a token for each sequence that has come to it."""
+        with torch_threads(self._num_threads):
+            return self._step()
+
+    def _step(self) -> list[Event]:
         events = self._take_arrivals()
         spans = self._scheduler.plan(self.budget)
         self._make_moves()

@@ -206,6 +206,9 @@ class LlmOpening(Opening[LlmEngine]):
             budget=_BUDGETS[label.partition(":")[0]],
             facts=EngineFacts(
                 device=label,
+                # OpenVINO's threads look for work for a while after a pass, on all cores: whatever
+                # of torch wants a second thread meanwhile waits for one.
+                num_threads=1 if label.startswith("openvino:") else None,
                 notes=(*([note] if note else []), *self._notes(runner, tokenizer, draft)),
                 reserved_bytes=reserved,
             ),

@@ -509,3 +509,24 @@ def test_takes_code_that_was_made_for_another_size_of_cache(
 
     assert isinstance(generate(engine, "seven", max_tokens=4), Result)
     engine.close()
+
+
+def test_takes_one_thread_of_torch_in_a_step(
+    engine: LlmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one would wait for OpenVINO's; outside of steps there are as many as before."""
+    before = torch.get_num_threads()
+    seen = []
+    sample = engine._sampler.sample
+
+    def watch(logits: torch.Tensor, sequences: Sequence[object]) -> list[int | None]:
+        seen.append(torch.get_num_threads())
+        return sample(logits, sequences)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(engine._sampler, "sample", watch)
+    torch.set_num_threads(2)
+    try:
+        generate(engine, "the quick brown fox", max_tokens=3)
+        assert (seen, torch.get_num_threads()) == ([1, 1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
