@@ -82,12 +82,12 @@ def is_there(python: str, packages: str) -> bool:
 
 @contextmanager
 def open_sides(
-    folder: Path, dtype: str, pythons: Mapping[str, str], peers: Sequence[str]
+    folder: Path, dtype: str, device: str, pythons: Mapping[str, str], peers: Sequence[str]
 ) -> Iterator[dict[str, LineProcess]]:
     """Start TorchLoom's server and every peer that is there."""
     file = folder / "model.yaml"
     file.write_text(
-        f"name: llama\nkind: llm\nsource: ./llama\ndtype: {dtype}\ndevices: [auto]\n"
+        f"name: llama\nkind: llm\nsource: ./llama\ndtype: {dtype}\ndevices: [{device}]\n"
         "max_length: 1024\nbatching: {max_size: 16}\n",
         "utf-8",
     )
@@ -162,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="*", default=["tiny", "100M"], choices=list(LLAMA_SIZES))
     parser.add_argument("--dtypes", nargs="*", default=["bfloat16"])
+    parser.add_argument("--device", default="auto", help="what the model file of TorchLoom says")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers-python", default=sys.executable, help="a Python with the peers")
@@ -178,7 +179,7 @@ def main() -> None:
                 folder = Path(name)
                 hidden, layers = LLAMA_SIZES[size]
                 count = make_llama(folder / "llama", hidden=hidden, layers=layers)
-                with open_sides(folder, dtype, pythons, options.peers) as sides:
+                with open_sides(folder, dtype, options.device, pythons, options.peers) as sides:
                     case = f"{count / 1e6:.0f} M {dtype}"
                     compare(report, case, sides, options.repeats)
     report.finish()
