@@ -59,8 +59,12 @@ def decide(
     policy: BatchPolicy,
     cost: StepCost,
     arrivals: Arrivals,
-) -> Go | Wait:
+    must_be_full: bool = False,
+) -> Go | Wait | None:
     """Decide for one replica with `room` free places, while `queued` tasks (at least one) wait.
+
+    None, where only a full batch goes and this is none: look again when a step ends or a task
+    arrives.
 
     `oldest_at` is when the first of them came. Never waits beyond `policy.max_wait_s`, nor for a
     lone caller: one who sends the next request only after the last answer leaves gaps as long as a
@@ -69,6 +73,8 @@ def decide(
     limit = min(room, policy.max_size or cost.enough(room))
     if queued >= limit:
         return Go(limit)
+    if must_be_full:
+        return None
     line = cost.line()
     if policy.max_wait_s == 0.0 or line is None or arrivals.mean_gap_s is None:
         return Go(queued)

@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 
-from torchloom.batcher import Arrivals, Wait, decide
+from torchloom.batcher import Arrivals, Go, Wait, decide
 from torchloom.choice import hints_for, roomiest
 from torchloom.deployment import Deployment
 from torchloom.errors import (
@@ -322,8 +322,8 @@ class Pool:
                 passed.add(replica)
                 continue
             size = self._decide(first, replica, self.queue.count(hints))
-            if isinstance(size, Wait):
-                waits.append(size.seconds)
+            if not isinstance(size, int):
+                waits += [size.seconds] if size else []
                 passed.add(replica)
                 continue
             self._send(replica, size, hints)
@@ -334,7 +334,7 @@ class Pool:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(min(waits), self._ask_dispatch)
 
-    def _decide(self, first: Task, replica: Replica, queued: int) -> int | Wait:
+    def _decide(self, first: Task, replica: Replica, queued: int) -> int | Wait | None:
         room = replica.credits
         if first.deaths:
             return 1
@@ -348,8 +348,9 @@ class Pool:
             policy=self.deployment.batching,
             cost=self._costs[replica.device],
             arrivals=self._arrivals,
+            must_be_full=not (replica.is_idle or replica.turns.takes_ahead),
         )
-        return decision if isinstance(decision, Wait) else decision.size
+        return decision.size if isinstance(decision, Go) else decision
 
     def _send(self, replica: Replica, size: int, hints: Collection[str]) -> None:
         batch: list[Task] = []
@@ -386,7 +387,7 @@ class Pool:
             for replica in self.replicas:
                 first = (
                     self.queue.peek(hints_for(replica, self.replicas, self.queue.hints))
-                    if replica.credits
+                    if replica.credits and not replica.turns.takes_full
                     else None
                 )
                 assert first is None or (first.deaths and not replica.is_idle), self

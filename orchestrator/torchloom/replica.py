@@ -85,7 +85,7 @@ class Replica:
         self.in_flight: dict[int, Task] = {}
         self.leaving = Leaving(self._kill_hung, deployment.step_timeout_s)
         self._watchdog = Watchdog(self._on_late)
-        self._turns = Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room)
+        self.turns = Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room)
         self._executor = executor
         self._owner = owner
         self._stats = stats
@@ -123,7 +123,7 @@ class Replica:
             return 0
         if self.room.is_continuous:
             return 0 if self.occupancy.is_full else self.room.max_tasks - held
-        return self.room.max_tasks if self._turns.takes_ahead else 0
+        return self.room.max_tasks if self.turns.takes_ahead or self.turns.takes_full else 0
 
     @property
     def is_idle(self) -> bool:
@@ -216,7 +216,8 @@ class Replica:
         self._link = None
         self._watchdog.end()
         self.telling.end()
-        self._turns.clear()
+        stepped = self.turns.stepped(self.in_flight)
+        self.turns.clear()
         self.occupancy = Occupancy()
         orphans = self._take_in_flight()
         self.leaving.clear()
@@ -232,7 +233,7 @@ class Replica:
         else:
             self._move(ReplicaState.STOPPED)
         self._settled.set()
-        for task, died in count_death(orphans, label, how):
+        for task, died in count_death([each for each in orphans if each.id in stepped], label, how):
             self._fail_all([task], died)
         self._owner.on_orphans([task for task in orphans if not task.is_final])
 
@@ -262,7 +263,7 @@ class Replica:
             self.in_flight[task.id] = task
             work.append((task.id, dict(task.inputs), dict(task.params), task.on_chunk is not None))
         if not self.room.is_continuous:
-            self._turns.add(task.id for task in tasks)
+            self.turns.add(task.id for task in tasks)
         assert self._link is not None
         try:
             self._link.send(Admit(work))
@@ -272,7 +273,7 @@ class Replica:
                 if item[0] not in faults:
                     self._link.send(Admit([item]))
             for task_id, fault in faults.items():
-                self._turns.remove(task_id)
+                self.turns.remove(task_id)
                 self._fail_all([self.in_flight.pop(task_id)], InvalidInput(fault))
         if not was_busy:
             self._watch_step()
@@ -303,9 +304,9 @@ class Replica:
             self.error = ModelLoadError(f"{killed}: {why}.")
         else:
             why = f"it had not ended a step within {deployment.step_timeout_s} s"
-            stepped = (self._turns.running or self.in_flight.keys()) & self.in_flight.keys()
+            ids = self.turns.stepped(self.in_flight)
             died = WorkerDied(f"{killed}: {why}.")
-            self._fail_all([self.in_flight.pop(task_id) for task_id in stepped], died)
+            self._fail_all([self.in_flight.pop(task_id) for task_id in ids], died)
         self._kill_hung(why)
 
     def _take_in_flight(self) -> list[Task]:
@@ -332,8 +333,7 @@ class Replica:
         elif isinstance(frame, Claim):
             self._on_claim(self, frame.bytes)
         elif isinstance(frame, Samples):
-            owner = (self.deployment.name, self.deployment.version)
-            self._stats.readings.add(*owner, frame.samples)
+            self._stats.readings.add(self.deployment.name, self.deployment.version, frame.samples)
         elif isinstance(frame, Code):
             self.code = tuple(frame.parts)
         elif isinstance(frame, Applied):
@@ -359,7 +359,7 @@ class Replica:
     def _on_events(self, frame: Events) -> None:
         if frame.steps:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
-            self._turns.end_step(self.in_flight.keys() - ended)
+            self.turns.end_step(self.in_flight.keys() - ended)
         if frame.occupancy is not None:
             self._series.count_news(self.occupancy, frame.occupancy)
             self.occupancy = frame.occupancy
@@ -380,7 +380,7 @@ class Replica:
             return
         # A result may cross the cancellation of its task on the way.
         self.leaving.remove(event.id)
-        self._turns.remove(event.id)
+        self.turns.remove(event.id)
         if isinstance(event, GoneEvent):
             return
         task = self.in_flight.pop(event.id, None)

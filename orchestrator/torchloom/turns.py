@@ -7,6 +7,7 @@ sent the next batch. Knows task ids and a time, and neither tasks, worker nor qu
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Container, Iterable
 
 
@@ -17,12 +18,16 @@ _LEAD_S = 0.0015
 #: The same as a share of the step, where that is more: what a forecast is off by.
 _LEAD_SHARE = 0.05
 
-#: Of steps shorter than this nothing is sent ahead: the lead would be too much of it.
+#: Of shorter steps the lead would be too large a part: only full batches go ahead of their ends,
+#: which nobody could join any more.
 _SHORTEST_S = 0.005
+
+#: So many full batches are ahead of short steps at most.
+_MOST_AHEAD = 16
 
 
 class Turns:
-    """The batch that a worker steps, and the one that waits there for its turn.
+    """The batch that a worker steps, and those that wait there for their turn.
 
     Nothing is sent ahead of a batch that takes several steps, nor of the one after it: nobody can
     say when such a batch ends, and who waits for it could meanwhile be served elsewhere.
@@ -32,8 +37,9 @@ class Turns:
         self._expect_s = expect_s
         self._on_near = on_near
         self._running: set[int] = set()
-        self._ahead: set[int] = set()
+        self._ahead: deque[set[int]] = deque()
         self._is_near = False
+        self._num_full = 0
         self._is_long = self._was_long = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -43,26 +49,40 @@ class Turns:
         return self._is_near and not (self._ahead or self._is_long or self._was_long)
 
     @property
-    def running(self) -> frozenset[int]:
-        """Give the batch whose step runs; of an engine that takes tasks at any time, none."""
-        return frozenset(self._running)
+    def takes_full(self) -> bool:
+        """Tell whether a batch may be sent ahead now if it is a full one."""
+        has_room = len(self._ahead) < self._num_full
+        return has_room and not (self._is_long or self._was_long)
+
+    def stepped(self, held: Iterable[int]) -> set[int]:
+        """Give, of what the worker holds, the batch whose step runs.
+
+        Of an engine that takes tasks at any time, that is all.
+        """
+        known = set(held)
+        return self._running & known if self._running else known
 
     def add(self, ids: Iterable[int]) -> None:
         """Take note of a batch that is sent: it runs, or waits for its turn."""
         if self._running:
-            self._ahead.update(ids)
+            self._ahead.append(set(ids))
         else:
             self._begin(set(ids))
 
     def remove(self, task_id: int) -> None:
         """Take note that the worker holds a task no more; after the last the next turn begins."""
-        self._ahead.discard(task_id)
-        if task_id not in self._running:  # of an engine that takes tasks at any time none is
+        if task_id in self._running:
+            self._running.remove(task_id)
+            if not self._running:
+                self._begin(self._ahead.popleft() if self._ahead else set())
             return
-        self._running.remove(task_id)
-        if not self._running:
-            ahead, self._ahead = self._ahead, set()
-            self._begin(ahead)
+        # Of an engine that takes tasks at any time there is none.
+        for batch in self._ahead:
+            if task_id in batch:
+                batch.remove(task_id)
+                if not batch:
+                    self._ahead.remove(batch)
+                return
 
     def end_step(self, held: Container[int]) -> None:
         """Take note that a step is over, after which the caller still waits for those in `held`."""
@@ -71,7 +91,7 @@ class Turns:
 
     def clear(self) -> None:
         """Forget it all: the worker is gone."""
-        self._ahead = set()
+        self._ahead.clear()
         self._begin(set())
 
     def _begin(self, ids: set[int]) -> None:
@@ -83,6 +103,8 @@ class Turns:
             self._timer.cancel()
             self._timer = None
         step_s = self._expect_s(len(ids)) if ids else 0.0
+        is_short = 0.0 < step_s < _SHORTEST_S
+        self._num_full = min(1 + int(_LEAD_S / step_s), _MOST_AHEAD) if is_short else 0
         if step_s >= _SHORTEST_S:
             lead_s = max(_LEAD_S, _LEAD_SHARE * step_s)
             loop = asyncio.get_running_loop()

@@ -167,7 +167,8 @@ class Worker:
         self._wants_chunks: set[int] = set()
         self._has_sent: set[int] = set()
         self._alone: deque[Work] = deque()
-        self._waiting: deque[Work] = deque()
+        #: What was sent together; an engine that takes tasks at any time does not care.
+        self._waiting: deque[list[Work]] = deque()
         self._events: list[WireEvent] = []
         self._steps: list[tuple[float, int]] = []
         self._told_occupancy: Occupancy | None = None
@@ -193,10 +194,8 @@ class Worker:
         has_work = bool(self._held or self._alone or self._waiting or self._events)
         for frame in self._channel.receive(wait=not has_work, timeout_s=self._rest_s()):
             if isinstance(frame, Admit):
-                for task_id, inputs, params, wants_chunks in frame.work:
-                    self._waiting.append(Work(task_id, inputs, params))
-                    if wants_chunks:
-                        self._wants_chunks.add(task_id)
+                self._waiting.append([Work(*item[:3]) for item in frame.work])
+                self._wants_chunks.update(item[0] for item in frame.work if item[3])
             elif isinstance(frame, Cancel):
                 self._cancel(frame.ids)
             elif isinstance(frame, Apply):
@@ -222,22 +221,24 @@ class Worker:
         for task_id in ids:
             self._engine.cancel(task_id)
             self._alone = deque(work for work in self._alone if work.task_id != task_id)
-            self._waiting = deque(work for work in self._waiting if work.task_id != task_id)
+            kept = ([each for each in b if each.task_id != task_id] for b in self._waiting)
+            self._waiting = deque(batch for batch in kept if batch)
             self._events.append(GoneEvent(task_id))
             self._forget(task_id)
 
     def _admit_next(self) -> None:
-        """Admit all that waits; or, after a step that raised, the next of its tasks by itself.
+        """Admit what waits; or, after a step that raised, the next of its tasks by itself.
 
-        What was sent ahead of the end of a batch waits for that end.
+        What was sent ahead of the end of a batch waits for that end, batch by batch.
         """
         if self._held and (self._alone or not self._is_continuous):
             return
         if self._alone:
             self._admit(self._alone.popleft())
             return
-        while self._waiting:
-            self._admit(self._waiting.popleft())
+        while self._waiting and (self._is_continuous or not self._held):
+            for work in self._waiting.popleft():
+                self._admit(work)
 
     def _admit(self, work: Work) -> None:
         try:

@@ -841,11 +841,11 @@ async def test_kills_the_process_of_a_model_whose_loading_is_cancelled(real: Orc
 
 @pytest.mark.usefixtures("worker_path")
 async def test_loses_nothing_when_workers_are_killed_under_load(real: Orchestrator) -> None:
-    """Kill -9, twice, among a hundred requests: every one is answered."""
+    """Kill -9, twice, among a thousand requests: every one is answered."""
     await real.add_model(
         deploy("open_killable", config={"max_tasks": 4}, replicas=ReplicaPolicy(min=2, max=2))
     )
-    texts = [str(number) for number in range(100)]
+    texts = [str(number) for number in range(1000)]
     calls = [_soon(real.predict("echo", {"text": text}, {})) for text in texts]
     for number, done in enumerate(asyncio.as_completed(calls)):
         await done
@@ -855,7 +855,7 @@ async def test_loses_nothing_when_workers_are_killed_under_load(real: Orchestrat
     restarts = [replica.restarts for replica in real.model("echo").replicas]
     assert sum(restarts) in {1, 2}
     tasks = {s.labels: s.value for s in real.snapshot() if s.metric.name == "tasks"}
-    assert tasks == {("echo", "1", "done"): 100}
+    assert tasks == {("echo", "1", "done"): 1000}
 
 
 @pytest.mark.usefixtures("worker_path")

@@ -343,7 +343,7 @@ async def test_settles_tasks_with_answers_and_failures(bench: _Bench) -> None:
     assert await good.outputs() == {"text": "A"}
     assert await _fails_with(bad, TaskFailed) == "no"
     assert bench.owner.settled == [good, bad]
-    assert bench.owner.steps == [(1, 0.5), (1, 0.001)]
+    assert bench.owner.steps == [(1, 0.5), (1, 0.1)]
     values = {s.metric.name: s.value for s in bench.stats.snapshot()}
     assert values["task_seconds"] == 4.0
     assert values["queue_seconds"] == 0.0
@@ -580,6 +580,17 @@ async def test_starts_a_worker_again_and_gives_its_tasks_back(bench: _Bench) -> 
     status = bench.replica.status()
     assert (status.restarts, status.pid, status.error) == (1, 2, None)
     assert bench.stats.counter("worker_restarts", "echo", "1").value == 1
+
+
+async def test_suspects_no_task_that_waited_for_its_turn(bench: _Bench) -> None:
+    """Only the batch whose step ran may have killed the worker."""
+    bench.owner.step_s = 0.001
+    await bench.replica.start()
+    (stepped,) = bench.dispatch("a")
+    ahead = [*bench.dispatch("b"), *bench.dispatch("c")]
+    bench.link.end("signal SIGSEGV")
+    assert bench.owner.orphans == [stepped, *ahead]
+    assert [task.deaths for task in (stepped, *ahead)] == [1, 0, 0]
 
 
 async def test_gives_a_task_up_that_kills_again_and_again(bench: _Bench) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from torchloom.turns import Turns
 
 
@@ -82,12 +84,33 @@ async def test_sends_nothing_ahead_where_a_batch_takes_several_steps() -> None:
     assert found == [False, True], "nor of the batch after it"
 
 
-async def test_sends_nothing_ahead_of_a_short_step() -> None:
-    """The wait would be too large a part of it."""
-    bench = _Bench(_SHORT_S)
+@pytest.mark.parametrize(("step_s", "most"), [(0.004, 1), (_SHORT_S, 2), (0.00001, 16)])
+async def test_sends_full_batches_ahead_of_short_steps(step_s: float, most: int) -> None:
+    """Of others the wait would be too large a part; as many as the scheduler's answer takes."""
+    bench = _Bench(step_s)
+    assert not bench.turns.takes_full
     bench.turns.add([1])
-    await asyncio.sleep(2 * _SHORT_S)
+    for number in range(most):
+        assert (bench.turns.takes_full, bench.turns.takes_ahead) == (True, False)
+        bench.turns.add([10 + number])
+    assert not bench.turns.takes_full
+    bench.turns.remove(1)
+    assert (bench.turns.stepped([10, 11]), bench.turns.takes_full) == ({10}, True)
     assert not bench.near.is_set()
+
+
+async def test_forgets_a_full_batch_that_leaves_before_its_turn() -> None:
+    """The one behind it comes next."""
+    bench = _Bench(_SHORT_S)
+    for task_id in (1, 2, 3):
+        bench.turns.add([task_id])
+    bench.turns.remove(2)
+    assert bench.turns.takes_full
+    assert bench.turns.stepped([1, 3]) == {1}
+    bench.turns.remove(1)
+    assert bench.turns.stepped([3]) == {3}
+    bench.turns.remove(3)
+    assert not bench.turns.takes_full
 
 
 async def test_forgets_everything_with_its_worker() -> None:

@@ -144,6 +144,15 @@ def _serve(engine: Engine, *looks: Look) -> _Script:
     return script
 
 
+def test_steps_over_one_batch_after_another() -> None:
+    """Frames that have come together are batches of their own; one that is cancelled leaves."""
+    engine = _Recorder()
+    look = [_admit("a", "b"), _admit("c", first=3), _admit("d", first=4), Cancel([3])]
+    script = _serve(engine, look)
+    assert engine.batches == [[1, 2], [4]]
+    assert script.answers == {1: "A", 2: "B", 4: "D"}
+
+
 def test_steps_over_all_that_was_admitted() -> None:
     """One frame of tasks is one batch, and its answers come back in one frame."""
     engine = _Recorder()
@@ -328,7 +337,8 @@ class _Interjecting(_Recorder):
 def test_sends_what_comes_in_the_middle_of_a_step_at_once() -> None:
     """A chunk that an engine gives while its step goes on leaves then, to whom wants chunks."""
     engine = _Interjecting()
-    engine.script = _Script([_admit("a", wants_chunks=True), _admit("b", first=2)])
+    both = [*_admit("a", wants_chunks=True).work, *_admit("b", first=2).work]
+    engine.script = _Script([Admit(both)])
     Worker(engine, engine.script).serve()
 
     assert engine.sent_within == [ChunkEvent(1, {"text": "so far"})]

@@ -170,7 +170,7 @@ class ScriptedLink:
         self._on_frame(Broken(to_error(error)))
         self.end("exit code 0")
 
-    def tell(self, *events: WireEvent, step_s: float = 0.001, size: int = 0) -> None:
+    def tell(self, *events: WireEvent, step_s: float = 0.1, size: int = 0) -> None:
         """Send events."""
         self._on_frame(Events(list(events), [(step_s, size)] if size else []))
 
@@ -178,7 +178,7 @@ class ScriptedLink:
         """Tell how full the engine is."""
         self._on_frame(Events([], [], occupancy))
 
-    def answer(self, *task_ids: int, step_s: float = 0.001, **outputs: object) -> None:
+    def answer(self, *task_ids: int, step_s: float = 0.1, **outputs: object) -> None:
         """Finish tasks in one step."""
         events = [ResultEvent(task_id, dict(outputs), {}) for task_id in task_ids]
         self.tell(*events, step_s=step_s, size=len(task_ids))
