@@ -20,6 +20,7 @@ import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
+from torchloom import garbage
 from torchloom.pool import OnProgress
 from torchloom_api.app import create_app, open_service
 from torchloom_api.edge import Edge
@@ -115,6 +116,7 @@ async def begin(start: Coroutine[object, object, None], stop: asyncio.Event) -> 
         await asyncio.wait({starting})
         return False
     starting.result()
+    garbage.set_aside()
     return True
 
 

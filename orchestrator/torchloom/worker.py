@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from torchloom import huge_pages
+from torchloom import garbage, huge_pages
 from torchloom.channel import Channel, Hangup, SocketChannel
 from torchloom.code_status import CodeStatus, Compiled, is_changing
 from torchloom.deployment import EngineFactory, Preparation, Report
@@ -92,6 +92,7 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
         factory = import_factory(frame.factory)
         engine = factory(frame.config, Device.parse(frame.device), report)
         if has_own_process:
+            garbage.set_aside()
             huge_pages.gather()
         room = engine.room()
         memory = bytes_of(engine, before)

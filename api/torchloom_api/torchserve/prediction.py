@@ -189,8 +189,10 @@ class Prediction:
         timeout_s = limits.client_timeout_ms / 1000 or None
         self._silence_s = limits.response_timeout_s if limits.is_async else None
         self._is_late = False
-        self._watchdog = Watchdog(self._give_up)
-        self._watchdog.begin(self._silence_s)
+        # It knows this object, so that each would keep the other until it is looked for: not for
+        # the many calls that need none.
+        self._watchdog = None if self._silence_s is None else Watchdog(self._give_up)
+        self._watch()
         self._task = asyncio.get_running_loop().create_task(
             frontend.service.orchestrator.predict(
                 served.name,
@@ -204,12 +206,18 @@ class Prediction:
         )
         self._task.add_done_callback(lambda _: self._end())
 
+    def _watch(self) -> None:
+        """Wait for the next sign of life."""
+        if self._watchdog is not None:
+            self._watchdog.begin(self._silence_s)
+
     def _take(self, chunk: Mapping[str, object]) -> None:
-        self._watchdog.begin(self._silence_s)
+        self._watch()
         self._log.add(_CHUNK, chunk)
 
     def _end(self) -> None:
-        self._watchdog.end()
+        if self._watchdog is not None:
+            self._watchdog.end()
         self._log.close()
 
     def _give_up(self) -> None:

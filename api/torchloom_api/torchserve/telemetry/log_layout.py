@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
@@ -35,6 +36,8 @@ class LogEvent(NamedTuple):
 
 
 Layout = Callable[[LogEvent], str]
+
+_NUM_FIELDS: Final = len(LogEvent._fields)
 
 #: A conversion of a pattern: `%-5p`, `%d{ISO8601}`; two signs stand for one.
 _CONVERSION: Final = re.compile(
@@ -97,17 +100,21 @@ class Stamp:
     def __init__(self, java: str) -> None:
         self._format = to_strftime(java)
         self._second = -1
-        self._text = ""
+        self._millisecond = -1
+        self._of_second = self._text = ""
 
     def write(self, at: float) -> str:
         """Write a moment, in local time."""
-        second = int(at)
-        if second != self._second:
-            self._second = second
-            self._text = time.strftime(self._format, time.localtime(second))
         # A moment is no whole number of milliseconds in binary: 0.293 s may be a little less.
-        milliseconds = min(999, int((at - second) * 1000 + 0.001))
-        return self._text.replace(_MILLISECONDS, f"{milliseconds:03d}")
+        millisecond = int(at * 1000 + 0.001)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            second, rest = divmod(millisecond, 1000)
+            if second != self._second:
+                self._second = second
+                self._of_second = time.strftime(self._format, time.localtime(second))
+            self._text = self._of_second.replace(_MILLISECONDS, f"{rest:03d}")
+        return self._text
 
 
 def to_strftime(java: str) -> str:
@@ -126,7 +133,8 @@ def to_strftime(java: str) -> str:
 
 def make_pattern(pattern: str) -> Layout:
     """Make a layout of log4j's PatternLayout. Raises InvalidLayout for what is not known."""
-    stamps: dict[str, Stamp] = {}
+    stamps: list[Stamp] = []
+    places: list[int] = []
 
     def convert(match: re.Match[str]) -> str:
         if match["percent"]:
@@ -135,27 +143,40 @@ def make_pattern(pattern: str) -> Layout:
         field = _FIELDS[word]
         if field == "line":
             return f"\n{rest}"
+        if field == "nothing":
+            return rest
         if field == "date":
             name = match["options"].split("}", 1)[0].removeprefix("{")
-            field = f"date{len(stamps)}"
-            stamps[field] = Stamp(_DATES.get(name, name))
-        return f"%({field}){match['size']}s{rest}"
+            stamps.append(Stamp(_DATES.get(name, name)))
+            places.append(-len(stamps))
+        else:
+            places.append(LogEvent._fields.index(field))
+        return f"%{match['size']}s{rest}"
 
     template = "".join(_convert_all(pattern, convert))
+    return _to_layout(template, places, stamps)
+
+
+def _to_layout(template: str, places: Sequence[int], stamps: Sequence[Stamp]) -> Layout:
+    """Fill a template with fields by their places; those from -1 down are stamps.
+
+    A layout is called many times for each request: the usual one, with a stamp, has a short way.
+    """
+    if not places:
+        return lambda _: template % ()
+    pick = itemgetter(*(place % (len(stamps) + _NUM_FIELDS) for place in places))
+    is_alone = len(places) == 1
 
     def write(event: LogEvent) -> str:
-        fields = {
-            "level": event.level,
-            "thread": event.thread,
-            "logger": event.logger,
-            "message": event.message,
-            "nothing": "",
-        }
-        for field, stamp in stamps.items():
-            fields[field] = stamp.write(event.at)
-        return template % fields
+        fields = (*event, *(stamp.write(event.at) for stamp in reversed(stamps)))
+        found = pick(fields)
+        return template % ((found,) if is_alone else found)
 
-    return write
+    def write_one(event: LogEvent) -> str:
+        found = pick((*event, stamps[0].write(event.at)))
+        return template % ((found,) if is_alone else found)
+
+    return write_one if len(stamps) == 1 else write
 
 
 def _convert_all(pattern: str, convert: Callable[[re.Match[str]], str]) -> list[str]:
