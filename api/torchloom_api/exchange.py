@@ -37,11 +37,13 @@ def to_request_id(given: bytes | None) -> str:
 class Exchange:
     """A request, read at most once, and its answer, begun at most once.
 
-    Every answer carries the request's id and its place in the trace.
+    Every answer carries the request's id (`own_id`, the client's, or a new one), and its place in
+    the trace.
     """
 
     __slots__ = (
-        "_stamp",
+        "_more",
+        "_trace",
         "failure",
         "headers",
         "id",
@@ -51,26 +53,39 @@ class Exchange:
         "scope",
         "send",
         "status",
-        "trace",
     )
 
-    def __init__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: HTTPScope, receive: Receive, send: Send, *, own_id: str | None = None
+    ) -> None:
         self.scope = scope
         self.receive = receive
         self.send = send
         self.path = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.id = to_request_id(self.headers.get(b"x-request-id"))
-        self.trace = Trace.from_header(self.headers.get(b"traceparent"))
+        self.id = own_id or to_request_id(self.headers.get(b"x-request-id"))
         #: The pattern of the route that answers, for metrics.
         self.route = "unknown"
         #: What kept an answer that bypasses Litestar from being given; Edge deals with it.
         self.failure: Exception | None = None
         #: The status that was sent; 0 before.
         self.status = 0
-        self._stamp: list[Header] = [
+        self._trace: Trace | None = None
+        self._more: list[Header] = []
+
+    @property
+    def trace(self) -> Trace:
+        """Give its place in the trace; made up where the client has named none."""
+        if self._trace is None:
+            self._trace = Trace.from_header(self.headers.get(b"traceparent"))
+        return self._trace
+
+    def _stamp(self) -> list[Header]:
+        """Give what stands in the head of every answer."""
+        return [
             (b"x-request-id", self.id.encode()),
             (b"traceparent", str(self.trace).encode()),
+            *self._more,
         ]
 
     @property
@@ -80,7 +95,7 @@ class Exchange:
 
     def close_after(self) -> None:
         """Have the client close the connection after this answer."""
-        self._stamp.append((b"connection", b"close"))
+        self._more.append((b"connection", b"close"))
 
     async def begin(self, status: int, headers: Iterable[Header]) -> None:
         """Send status and headers."""
@@ -89,7 +104,7 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*headers, *self._stamp],
+                "headers": [*headers, *self._stamp()],
             }
         )
 
@@ -110,7 +125,7 @@ class Exchange:
         """Pass an answer of another ASGI application on, with our headers in it."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self._stamp]
+            message["headers"] = [*message["headers"], *self._stamp()]
         await self.send(message)
 
     async def closed(self) -> None:

@@ -1,4 +1,7 @@
-"""GuardedProtocol: uvicorn's HTTP/1.1, with limits on clients that are slow. Knows no ASGI."""
+"""GuardedProtocol: uvicorn's HTTP/1.1, with limits on clients that are slow. Knows no ASGI.
+
+An answer's head and the first of its body are sent together.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,45 @@ import asyncio
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class JoiningTransport:
+    """A transport that sends an answer's head with the first of its body: as much as uvicorn uses.
+
+    Each would be a packet of its own, and wake the client. A head that is followed by nothing in
+    the same turn of the event loop goes alone.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._has_begun = False
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._head = data
+            asyncio.get_running_loop().call_soon(self._flush)
+        elif self._head is not None:
+            data, self._head = self._head + data, None
+            self._transport.write(data)
+        else:
+            self._transport.write(data)
+
+    def _flush(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Close it when all is sent."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Tell whether it is closed, or about to be."""
+        return self._transport.is_closing()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -50,6 +92,14 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._stop_head_timer()
         super().on_headers_complete()
+        # The answer's task has not begun yet.
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            between = self._stand_between(self.cycle.transport)
+            self.cycle.transport = between  # type: ignore[assignment]  # as much as is used
+
+    def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
+        """Give what writes an answer."""
+        return JoiningTransport(transport)
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that reads more slowly than we write."""

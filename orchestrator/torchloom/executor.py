@@ -104,6 +104,8 @@ class ProcessLink(asyncio.Protocol):
         self._watch: asyncio.Task[None]
         self._is_closed = asyncio.Event()
         self._exit_timer: asyncio.TimerHandle | None = None
+        #: Frames of one turn of the event loop, which wake the worker once.
+        self._outgoing: list[bytes] = []
 
     async def start(
         self, command: list[str], environment: dict[str, str], streams: Streams | None = None
@@ -145,9 +147,16 @@ class ProcessLink(asyncio.Protocol):
             self._exit_timer = asyncio.get_running_loop().call_later(_EXIT_S, self.kill)
 
     def send(self, frame: Frame) -> None:
-        """Send a frame."""
+        """Send a frame, with all others of this turn of the event loop."""
+        data = encode(frame)
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
         if not self._transport.is_closing():
-            self._transport.write(encode(frame))
+            self._transport.write(b"".join(outgoing))
 
     def kill(self) -> None:
         """Kill the process."""

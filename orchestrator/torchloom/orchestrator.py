@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Self
 
 from torchloom.cache import ResultCache, Sink
@@ -319,8 +320,9 @@ class Orchestrator:
         options = options or RunOptions()
         call_options = options.to_call_options(self._now())
         call, meter = ModelCall(model, version), meter or Meter()
+        timer = nullcontext() if options.timeout_s is None else asyncio.timeout(options.timeout_s)
         try:
-            async with asyncio.timeout(options.timeout_s):
+            async with timer:
                 return await self.call_model(
                     call, inputs, params, sink=sink, options=call_options, meter=meter
                 )

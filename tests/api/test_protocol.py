@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from api_fakes.turns import turns
 
-from torchloom_api.protocol import guard
+from torchloom_api.protocol import JoiningTransport, guard
 from torchloom_api.server import Listener
 
 
@@ -117,3 +117,44 @@ async def _read_to_the_end(reader: asyncio.StreamReader) -> bytes:
     except ConnectionError:
         pass
     return b"".join(parts)
+
+
+class _Writes:
+    """A transport that notes what is written to it at once."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:
+        """Note it."""
+        self.written.append(data)
+
+    def close(self) -> None:
+        """Note it."""
+        self.is_closed = True
+
+
+async def test_sends_a_head_with_the_first_of_its_body() -> None:
+    """One packet for a small answer; what comes later is sent as it comes."""
+    inner = _Writes()
+    transport = JoiningTransport(inner)  # type: ignore[arg-type]  # as much as is used
+    for data in (b"head ", b"body", b" more"):
+        transport.write(data)
+    assert inner.written == [b"head body", b" more"]
+    await turns()
+    assert inner.written == [b"head body", b" more"]
+
+
+async def test_sends_a_head_alone_where_nothing_follows() -> None:
+    """Of a stream whose first part is yet to come, or an answer to HEAD; and before it closes."""
+    inner, closed = _Writes(), _Writes()
+    JoiningTransport(inner).write(b"head")  # type: ignore[arg-type]  # as much as is used
+    assert inner.written == []
+    await turns()
+    assert inner.written == [b"head"]
+
+    transport = JoiningTransport(closed)  # type: ignore[arg-type]  # as much as is used
+    transport.write(b"head")
+    transport.close()
+    assert (closed.written, closed.is_closed) == ([b"head"], True)

@@ -77,8 +77,7 @@ class Door:
             await self._native(scope, receive, send)
             return
         started = time.perf_counter()
-        exchange = Exchange(scope, receive, send)
-        exchange.id = str(uuid.uuid4())
+        exchange = Exchange(scope, receive, send, own_id=str(uuid.uuid4()))
         requests = self._frontend.service.requests
         requests.num_in_hand += 1
         try:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from torchloom_api.protocol import GuardedProtocol
+from torchloom_api.protocol import GuardedProtocol, JoiningTransport
 from torchloom_api.torchserve.answer import error_answer
 from torchloom_api.torchserve.frontend_error import bad_request
 
@@ -50,24 +50,16 @@ class Head:
         return b"\r\n".join([start, *written, b"", b""]) + body
 
 
-class SpelledTransport:
-    """A transport that writes heads as their Head has them: as much of one as uvicorn uses."""
+class SpelledTransport(JoiningTransport):
+    """Writes heads as their Head has them."""
 
     def __init__(self, transport: asyncio.Transport, head: Head) -> None:
-        self._transport = transport
-        self._head = head
+        super().__init__(transport)
+        self._spelling = head
 
     def write(self, data: bytes) -> None:
         """Send."""
-        self._transport.write(self._head.write(data))
-
-    def close(self) -> None:
-        """Close it when all is sent."""
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Tell whether it is closed, or about to be."""
-        return self._transport.is_closing()
+        super().write(self._spelling.write(data))
 
 
 class SpelledProtocol(GuardedProtocol):
@@ -84,12 +76,9 @@ class SpelledProtocol(GuardedProtocol):
         self._head.headers.append((name, value))
         super().on_header(name, value)
 
-    def on_headers_complete(self) -> None:
-        """Stand between the answer and the socket; its task has not begun yet."""
-        super().on_headers_complete()
-        if self.cycle is not None and self.cycle.scope is self.scope:
-            spelled = SpelledTransport(self.cycle.transport, self._head)
-            self.cycle.transport = spelled  # type: ignore[assignment]  # as much as is used
+    def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
+        """Give what writes an answer."""
+        return SpelledTransport(transport, self._head)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - TorchServe has one for all
         """Refuse what is no HTTP, in TorchServe's shape."""
