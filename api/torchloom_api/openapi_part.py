@@ -102,9 +102,16 @@ BODIES: Final[Mapping[str, Json]] = {
                         "replicas": {
                             "type": "object",
                             "properties": {
-                                "min": {"type": "integer", "minimum": 1, "maximum": 256},
-                                "max": {"type": "integer", "minimum": 1, "maximum": 256},
+                                "min": {"type": "integer", "minimum": 0, "maximum": 256},
+                                "max": {"type": "integer", "minimum": 0, "maximum": 256},
+                                "wait_s": {"type": "number", "minimum": 0, "maximum": 3600},
+                                "idle_s": {
+                                    "type": "number",
+                                    "exclusiveMinimum": 0,
+                                    "maximum": 604_800,
+                                },
                             },
+                            "additionalProperties": False,
                         },
                         "traffic": {"type": "object", "additionalProperties": {"type": "number"}},
                     },

@@ -98,10 +98,10 @@ class Registrar:
             self._store.remove(ADAPTERS, name, each)
 
     async def scale_model(self, name: str, version: int, replicas: ReplicaPolicy) -> None:
-        """Change the number of replicas, for good."""
+        """Change the bounds of the number of replicas, for good."""
         async with self._lock("models", f"{name}@{version}"):
             await self._orchestrator.scale_model(name, version, replicas=replicas)
-            text = msgspec.json.encode({"min": replicas.min, "max": replicas.max}).decode()
+            text = msgspec.json.encode(replicas).decode()
             self._store.put(REPLICAS, name, version, text + "\n")
 
     # Workflows

@@ -176,7 +176,7 @@ class Orchestrator:
     async def scale_model(
         self, name: str, version: int | None = None, *, replicas: ReplicaPolicy
     ) -> None:
-        """Start or drain replicas until each device has `replicas.min`."""
+        """Start or drain replicas until each device has a number within the bounds."""
         await self._pools.get(name, version).scale(replicas)
 
     async def apply_setting(self, name: str, version: int, *, key: str, value: object) -> None:

@@ -59,6 +59,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("queue_depth", "gauge", "Tasks that wait.", _MODEL),
         Metric("tasks_in_flight", "gauge", "Tasks that workers hold.", _DEVICE),
         Metric("replicas", "gauge", "Replicas by state.", (*_MODEL, "state")),
+        Metric("scalings", "counter", "Changes by load: up, down, failed.", (*_MODEL, "change")),
         Metric("model_memory_bytes", "gauge", "Memory that workers hold.", _DEVICE),
         Metric("worker_restarts", "counter", "Workers started again.", _MODEL),
         Metric("cache_requests", "counter", "Node cache: hit, shared, miss.", ("node", "outcome")),

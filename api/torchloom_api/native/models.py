@@ -31,15 +31,22 @@ from torchloom_api.page import Page, paginate
 from torchloom_api.service import Service
 
 
-#: The most replicas that a request may ask for.
+#: The most replicas that a request may ask for, and the longest times, in seconds, as model files.
 _MAX_REPLICAS = 256
+_MAX_WAIT_S = 3600
+_MAX_IDLE_S = 604_800
 
 
 class ReplicasBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many workers each device runs."""
+    """How many workers each device runs: `min`, and up to `max` as the load asks for them.
+
+    `max` is `min` where it is left out; `wait_s` and `idle_s` stay as they are.
+    """
 
     min: int = 1
     max: int | None = None
+    wait_s: float | None = None
+    idle_s: float | None = None
 
 
 class ModelChange(msgspec.Struct, frozen=True):
@@ -81,7 +88,8 @@ async def change_model(label: PathText, request: AnyRequest, service: ServicePar
     """Change a model's number of replicas, or its traffic split."""
     change = await read_struct(to_exchange(request), service.settings.body_limit, ModelChange)
     name, version = split_label(label)
-    chosen = service.orchestrator.model(name, version).deployment.version
+    status = service.orchestrator.model(name, version)
+    chosen = status.deployment.version
     if change.batching is not None:
         fault = Fault(
             message="'batching' cannot be changed while a model serves: register a new version.",
@@ -89,7 +97,9 @@ async def change_model(label: PathText, request: AnyRequest, service: ServicePar
         )
         raise InvalidInput(fault.message, faults=[fault])
     if change.replicas is not None:
-        await service.registrar.scale_model(name, chosen, _to_policy(change.replicas))
+        await service.registrar.scale_model(
+            name, chosen, _to_policy(change.replicas, status.policy)
+        )
     if change.traffic is not None:
         service.registrar.set_traffic("models", name, to_weights(change.traffic))
     return ModelView.of(service.orchestrator.model(name, chosen))
@@ -111,12 +121,23 @@ async def ask_model(label: PathText, request: AnyRequest, service: ServiceParam)
     return answer_by(exchange, predict(service, exchange, label))
 
 
-def _to_policy(body: ReplicasBody) -> ReplicaPolicy:
-    most = body.min if body.max is None else body.max
-    if not 0 <= body.min <= most <= _MAX_REPLICAS:
-        message = f"'replicas' must hold 0 <= min <= max <= {_MAX_REPLICAS}."
+def _to_policy(body: ReplicasBody, now: ReplicaPolicy) -> ReplicaPolicy:
+    policy = ReplicaPolicy(
+        min=body.min,
+        max=body.min if body.max is None else body.max,
+        wait_s=now.wait_s if body.wait_s is None else body.wait_s,
+        idle_s=now.idle_s if body.idle_s is None else body.idle_s,
+    )
+    rules = {
+        f"0 <= min <= max <= {_MAX_REPLICAS}": 0 <= policy.min <= policy.max <= _MAX_REPLICAS,
+        f"0 <= wait_s <= {_MAX_WAIT_S}": 0 <= policy.wait_s <= _MAX_WAIT_S,
+        f"0 < idle_s <= {_MAX_IDLE_S}": 0 < policy.idle_s <= _MAX_IDLE_S,
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        message = f"'replicas' must hold {' and '.join(broken)}."
         raise InvalidInput(message, faults=[Fault(message=message, pointer="/replicas")])
-    return ReplicaPolicy(min=body.min, max=most)
+    return policy
 
 
 def _find(service: Service, label: str) -> ModelStatus | Failed:

@@ -75,6 +75,32 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     code: Sequence[CodeView] = ()
 
 
+class ScalingView(msgspec.Struct, frozen=True, kw_only=True):
+    """How many workers each device is to have: `min`, and up to `max` as the load asks for them.
+
+    `wait_s`: how long tasks wait before there is one more; `idle_s`: for how long one has not been
+    needed before it goes. `error`: why the last one that the load asked for could not be started.
+    """
+
+    min: int
+    max: int
+    wait_s: float
+    idle_s: float
+    error: str | None
+
+    @classmethod
+    def of(cls, status: ModelStatus) -> ScalingView:
+        """Show the bounds of a model version as they stand."""
+        policy = status.policy
+        return cls(
+            min=policy.min,
+            max=max(policy.min, policy.max),
+            wait_s=policy.wait_s,
+            idle_s=policy.idle_s,
+            error=status.scaling_error,
+        )
+
+
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a model as it stands. `weight`: its share of the traffic, 0 to 1.
 
@@ -91,6 +117,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     devices: Sequence[str] = ()
     memory_bytes: int = 0
     replicas: Sequence[ReplicaView] = ()
+    scaling: ScalingView | None = None
     signature: SignatureView | None = None
     error: Problem | None = None
 
@@ -111,6 +138,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
             replicas=[
                 msgspec.convert(r, ReplicaView, from_attributes=True) for r in status.replicas
             ],
+            scaling=ScalingView.of(status),
             signature=SignatureView.of(deployment.signature),
         )
 
