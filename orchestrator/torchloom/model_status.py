@@ -19,7 +19,8 @@ class ModelStatus:
     """The state of its pool, what waits there, its replicas, and what they have been told.
 
     `policy`: how many replicas there are to be, as it stands; `scaling_error`: why the last one
-    that the load asked for could not be started.
+    that the load asked for could not be started. `shadow_percent`: of how many requests that other
+    versions answer it is given copies.
     """
 
     deployment: Deployment
@@ -31,3 +32,4 @@ class ModelStatus:
     settings: Settings = field(default_factory=dict)
     policy: ReplicaPolicy = field(default_factory=ReplicaPolicy)
     scaling_error: str | None = None
+    shadow_percent: float = 0.0

@@ -52,7 +52,8 @@ class RunOptions:
 
     Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused. Where
     nobody reads the answer while it is written, `is_streamed` is false: no chunk crosses a process,
-    and a task can be tried again up to its end, unless another node takes its items live.
+    and a task can be tried again up to its end, unless another node takes its items live. One that
+    `is_copy` is for a shadow version: nobody waits for its answer.
     """
 
     timeout_s: float | None = None
@@ -62,6 +63,7 @@ class RunOptions:
     is_background: bool = False
     is_streamed: bool = True
     trace_parent: str | None = None
+    is_copy: bool = False
 
     def to_call_options(self, began: float) -> CallOptions:
         """Give what calls carry of it; `began`: the clock when it was asked for, in seconds."""
@@ -70,6 +72,7 @@ class RunOptions:
             priority=self.priority,
             tenant=self.tenant,
             waits_for_space=self.waits_for_space,
+            is_copy=self.is_copy,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from litestar import Response, delete, get, patch, post
+from litestar import Response, delete, get, patch, post, put
 from litestar.types import ASGIApp
 
 from torchloom.errors import Fault, InvalidInput, UnknownModel
@@ -25,7 +25,7 @@ from torchloom_api.native.request import (
     answer_by,
     to_exchange,
 )
-from torchloom_api.native.traffic import to_weights
+from torchloom_api.native.traffic import TrafficView, read_traffic, to_weights
 from torchloom_api.native.view import ModelView
 from torchloom_api.page import Page, paginate
 from torchloom_api.service import Service
@@ -50,7 +50,7 @@ class ReplicasBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelChange(msgspec.Struct, frozen=True):
-    """What may be changed while a model serves. `traffic`: weight by version."""
+    """What may be changed while a model serves. `traffic`: weight by version; a shadow stays."""
 
     replicas: ReplicasBody | None = None
     traffic: Mapping[str, float] | None = None
@@ -101,8 +101,18 @@ async def change_model(label: PathText, request: AnyRequest, service: ServicePar
             name, chosen, _to_policy(change.replicas, status.policy)
         )
     if change.traffic is not None:
-        service.registrar.set_traffic("models", name, to_weights(change.traffic))
+        weights = to_weights(change.traffic)
+        shadow = service.orchestrator.model_shadow(name, beside=weights)
+        service.registrar.set_traffic("models", name, weights, shadow)
     return ModelView.of(service.orchestrator.model(name, chosen))
+
+
+@put("/models/{label:str}/traffic", opt=MANAGEMENT, operation_id="splitModelTraffic")
+async def split_traffic(label: PathText, request: AnyRequest, service: ServiceParam) -> TrafficView:
+    """Split a model's requests by weight, and give a shadow version copies of some."""
+    traffic = await read_traffic(service, to_exchange(request))
+    service.registrar.set_traffic("models", label, *traffic)
+    return TrafficView.of(label, *traffic)
 
 
 @delete("/models/{label:str}", opt=MANAGEMENT, operation_id="removeModel")
@@ -166,6 +176,7 @@ ROUTES = (
     list_models,
     get_model,
     change_model,
+    split_traffic,
     remove_model,
     ask_model,
 )

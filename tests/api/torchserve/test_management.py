@@ -538,6 +538,36 @@ async def test_refuses_a_scaling_below_zero(served: Served) -> None:
     assert (answer.status_code, answer.json()["type"]) == (400, "BadRequestException")
 
 
+async def test_gives_a_shadow_copies_of_predictions(serve: Serve, make_mar: MakeMar) -> None:
+    """Set by the native API; a version that becomes the default is a shadow no more."""
+    make_mar("one.mar", version="1.0")
+    make_mar("two.mar", version="2.0")
+    served = await serve(load_models=("one.mar", "two.mar"))
+    body = {"weights": {"1": 1}, "shadow": {"version": 2, "percent": 100}}
+    split = await served.management.put("/api/models/noop/traffic", json=body)
+    orchestrator = served.frontend.service.orchestrator
+
+    def counts() -> dict[str, float]:
+        series = [s for s in orchestrator.snapshot() if s.metric.name == "shadow_tasks"]
+        return {" ".join(each.labels[1:]): each.value for each in series}
+
+    answers = [
+        await served.inference.get(path, headers={"do": "status 418"})
+        for path in ("/predictions/noop", "/predictions/noop/1.0", "/predictions/noop/2.0")
+    ]
+    async with asyncio.timeout(20):
+        while counts() != {"1 served done": 2, "2 shadow done": 2}:  # noqa: ASYNC110 - threads work
+            await asyncio.sleep(0.01)
+    make_mar("three.mar", version="3.0")
+    await served.register("three.mar")
+    assert orchestrator.model_shadow("noop") is not None
+    await served.management.put("/models/noop/2.0/set-default")
+
+    assert split.status_code == 200
+    assert [answer.status_code for answer in answers] == [418] * 3
+    assert orchestrator.model_shadow("noop") is None
+
+
 async def test_sets_the_default_version(served: Served, make_mar: MakeMar) -> None:
     """Requests that name no version go there, natively too."""
     make_mar("two.mar", version="2.0")
