@@ -132,7 +132,11 @@ class Autoscaler:
         self.look()
 
     def give_way(self) -> None:
-        """Undo a replica that is being started for the load: somebody else says how many."""
+        """Undo a replica that is being started for the load: somebody else says how many.
+
+        What has failed before is forgotten with the bounds that it was for.
+        """
+        self.error = None
         if self._is_growing:
             self._cancel()
 

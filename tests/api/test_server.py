@@ -510,16 +510,16 @@ def test_lets_the_number_of_workers_follow_the_load(start: Start, tmp_path: Path
 
     with server.client() as client, ThreadPoolExecutor(8) as pool:
 
-        def count(state: str = "ready") -> int:
-            view = client.get("/api/models/held").json()
-            return sum(replica["state"] == state for replica in view["replicas"])
+        def states() -> list[str]:
+            replicas = client.get("/api/models/held").json()["replicas"]
+            return [replica["state"] for replica in replicas]
 
-        assert count() == 1
+        assert states() == ["ready"]
         answers = [pool.submit(ask, number) for number in range(8)]
-        _wait_until(lambda: count() == 3 and len(list(folder.iterdir())) == 3)
+        _wait_until(lambda: states() == ["ready"] * 3 and len(list(folder.iterdir())) == 3)
         (folder / "go").touch()
         codes = [answer.result().status_code for answer in answers]
-        _wait_until(lambda: count() == 1)
+        _wait_until(lambda: states() == ["ready"])
         metrics = client.get("/metrics").text
         none = {"replicas": {"min": 0, "max": 3}}
         scaling = client.patch("/api/models/held", json=none).json()["scaling"]

@@ -319,6 +319,8 @@ async def test_waits_after_a_start_that_has_failed(
 
     assert len(executor.links) == 3, "it is to wait an hour now"
     assert bench.pool.status(1.0).scaling_error == "The disk has gone."
+    await bench.pool.scale(ReplicaPolicy(min=1, max=1))
+    assert bench.pool.status(1.0).scaling_error is None
     assert "echo@1: no further replica on auto: The disk has gone." in caplog.text
     assert (bench.count, bench.pool.state, bench.changes("failed")) == (1, "ready", 2)
     await bench.answer_all()
