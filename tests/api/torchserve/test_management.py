@@ -542,7 +542,8 @@ async def test_gives_a_shadow_copies_of_predictions(serve: Serve, make_mar: Make
     """Set by the native API; a version that becomes the default is a shadow no more."""
     make_mar("one.mar", version="1.0")
     make_mar("two.mar", version="2.0")
-    served = await serve(load_models=("one.mar", "two.mar"))
+    served = await serve(load_models=("one.mar",))
+    await served.register("two.mar")
     body = {"weights": {"1": 1}, "shadow": {"version": 2, "percent": 100}}
     split = await served.management.put("/api/models/noop/traffic", json=body)
     orchestrator = served.frontend.service.orchestrator
