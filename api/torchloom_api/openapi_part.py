@@ -86,6 +86,36 @@ _DOCUMENT_BODY: Final[Json] = {
     },
 }
 
+_TRAFFIC_BODY: Final[Json] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "weights": {
+                        "type": "object",
+                        "propertyNames": {"pattern": "^[1-9][0-9]{0,8}$"},
+                        "additionalProperties": {"type": "number", "minimum": 0},
+                    },
+                    "shadow": {
+                        "type": ["object", "null"],
+                        "description": "A version that gets copies of requests others answer.",
+                        "properties": {
+                            "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+                            "percent": {"type": "number", "exclusiveMinimum": 0, "maximum": 100},
+                        },
+                        "required": ["version", "percent"],
+                        "additionalProperties": False,
+                    },
+                },
+                "required": ["weights"],
+                "additionalProperties": False,
+            }
+        }
+    },
+}
+
 #: Bodies that handlers read themselves, by the operation's id.
 BODIES: Final[Mapping[str, Json]] = {
     "checkWorkflow": _DOCUMENT_BODY,
@@ -102,9 +132,16 @@ BODIES: Final[Mapping[str, Json]] = {
                         "replicas": {
                             "type": "object",
                             "properties": {
-                                "min": {"type": "integer", "minimum": 1, "maximum": 256},
-                                "max": {"type": "integer", "minimum": 1, "maximum": 256},
+                                "min": {"type": "integer", "minimum": 0, "maximum": 256},
+                                "max": {"type": "integer", "minimum": 0, "maximum": 256},
+                                "wait_s": {"type": "number", "minimum": 0, "maximum": 3600},
+                                "idle_s": {
+                                    "type": "number",
+                                    "exclusiveMinimum": 0,
+                                    "maximum": 604_800,
+                                },
                             },
+                            "additionalProperties": False,
                         },
                         "traffic": {"type": "object", "additionalProperties": {"type": "number"}},
                     },
@@ -126,25 +163,8 @@ BODIES: Final[Mapping[str, Json]] = {
             }
         },
     },
-    "splitWorkflowTraffic": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "weights": {
-                            "type": "object",
-                            "propertyNames": {"pattern": "^[1-9][0-9]{0,8}$"},
-                            "additionalProperties": {"type": "number", "minimum": 0},
-                        }
-                    },
-                    "required": ["weights"],
-                    "additionalProperties": False,
-                }
-            }
-        },
-    },
+    "splitModelTraffic": _TRAFFIC_BODY,
+    "splitWorkflowTraffic": _TRAFFIC_BODY,
     "runWorkflow": {
         "required": True,
         "description": "The workflow's inputs, by name.",

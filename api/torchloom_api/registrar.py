@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -20,7 +20,8 @@ from torchloom.graph import Graph
 from torchloom.orchestrator import Orchestrator
 from torchloom.policy import ReplicaPolicy
 from torchloom.pool import OnProgress
-from torchloom.store import Store
+from torchloom.store import Store, Stored
+from torchloom.traffic import Shadow
 from torchloom_api.adapter_shelf import STORED as ADAPTERS
 from torchloom_api.failed import Failed, FailedList, Kind
 from torchloom_api.reader import Draft, Reader
@@ -34,6 +35,24 @@ TRAFFIC: Final[Mapping[Kind, str]] = {
     "workflows": "workflow_traffic",
 }
 REPLICAS: Final = "replicas"
+
+
+class KeptTraffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the store has a split of traffic."""
+
+    weights: Mapping[int, float]
+    shadow: Shadow | None = None
+
+    @classmethod
+    def of(cls, stored: Stored) -> Self:
+        """Read it."""
+        return msgspec.json.decode(stored.text, type=cls)
+
+    def without(self, version: int) -> KeptTraffic:
+        """Give what is left when a version is gone."""
+        weights = {each: weight for each, weight in self.weights.items() if each != version}
+        is_shadow = self.shadow is not None and self.shadow.version == version
+        return KeptTraffic(weights=weights, shadow=None if is_shadow else self.shadow)
 
 
 class Registrar:
@@ -98,10 +117,10 @@ class Registrar:
             self._store.remove(ADAPTERS, name, each)
 
     async def scale_model(self, name: str, version: int, replicas: ReplicaPolicy) -> None:
-        """Change the number of replicas, for good."""
+        """Change the bounds of the number of replicas, for good."""
         async with self._lock("models", f"{name}@{version}"):
             await self._orchestrator.scale_model(name, version, replicas=replicas)
-            text = msgspec.json.encode({"min": replicas.min, "max": replicas.max}).decode()
+            text = msgspec.json.encode(replicas).decode()
             self._store.put(REPLICAS, name, version, text + "\n")
 
     # Workflows
@@ -202,18 +221,20 @@ class Registrar:
 
     # Traffic
 
-    def set_traffic(self, kind: Kind, name: str, weights: Mapping[int, float]) -> None:
-        """Split requests between versions by weight, for good."""
-        self.split_traffic(kind, name, weights)
-        text = msgspec.json.encode({"weights": {str(v): w for v, w in weights.items()}}).decode()
-        self._store.put(TRAFFIC[kind], name, 0, text + "\n")
+    def set_traffic(
+        self, kind: Kind, name: str, weights: Mapping[int, float], shadow: Shadow | None = None
+    ) -> None:
+        """Split requests between versions by weight, with copies for a shadow, for good."""
+        kept = KeptTraffic(weights=weights, shadow=shadow)
+        self.split_traffic(kind, name, kept)
+        self._keep_traffic(kind, name, kept)
 
-    def split_traffic(self, kind: Kind, name: str, weights: Mapping[int, float]) -> None:
-        """Split requests between versions by weight, until the server ends."""
-        if kind == "models":
-            self._orchestrator.set_model_traffic(name, weights)
-        else:
-            self._orchestrator.set_workflow_traffic(name, weights)
+    def split_traffic(self, kind: Kind, name: str, kept: KeptTraffic) -> None:
+        """Split requests as it is kept, until the server ends."""
+        is_model = kind == "models"
+        core = self._orchestrator
+        split = core.set_model_traffic if is_model else core.set_workflow_traffic
+        split(name, kept.weights, kept.shadow)
 
     # Bookkeeping
 
@@ -254,6 +275,16 @@ class Registrar:
         is_model = kind == "models"
         left = self.serving_models(name) if is_model else self.serving_workflows(name)
         if not left:
+            self._store.remove(TRAFFIC[kind], name, 0)
+        for stored in list(self._store.documents(TRAFFIC[kind])):
+            if stored.name == name:
+                self._keep_traffic(kind, name, KeptTraffic.of(stored).without(version))
+
+    def _keep_traffic(self, kind: Kind, name: str, kept: KeptTraffic) -> None:
+        """Keep a split; one that splits nothing is none."""
+        if sum(kept.weights.values()) > 0:
+            self._store.put(TRAFFIC[kind], name, 0, msgspec.json.encode(kept).decode() + "\n")
+        else:
             self._store.remove(TRAFFIC[kind], name, 0)
 
     def _note(self, failed: Failed) -> None:

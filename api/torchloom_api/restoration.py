@@ -19,7 +19,7 @@ from torchloom.policy import ReplicaPolicy
 from torchloom.store import Store, Stored
 from torchloom_api.failed import Failed, Kind
 from torchloom_api.reader import Reader
-from torchloom_api.registrar import REPLICAS, TRAFFIC, Registrar, first_error
+from torchloom_api.registrar import REPLICAS, TRAFFIC, KeptTraffic, Registrar, first_error
 
 
 _log = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ class Restoration:
     def _restore_traffic(self) -> None:
         for kind, folder in TRAFFIC.items():
             for stored in self._store.documents(folder):
-                split = msgspec.json.decode(stored.text, type=dict[str, dict[int, float]])
+                kept = KeptTraffic.of(stored)
                 try:
-                    self._registrar.split_traffic(kind, stored.name, split["weights"])
+                    self._registrar.split_traffic(kind, stored.name, kept)
                 except TorchLoomError as error:
                     _log.warning("the split of %s %s is left out: %s", kind, stored.name, error)

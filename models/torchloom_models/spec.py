@@ -78,6 +78,8 @@ COMMON_FIELDS: Mapping[str, Schema] = {
                 {
                     "min": {**POSITIVE, "minimum": 0, "maximum": 256},
                     "max": {**POSITIVE, "maximum": 256},
+                    "wait_s": _SECONDS,
+                    "idle_s": _TIMEOUT,
                 }
             ),
         ]
@@ -227,9 +229,9 @@ def _replicas(data: Mapping[str, object]) -> ReplicaPolicy:
     value = data.get("replicas", 1)
     if isinstance(value, int):
         return ReplicaPolicy(min=value, max=value)
-    bounds = cast("Mapping[str, int]", value)
-    least = bounds.get("min", 1)
-    return ReplicaPolicy(min=least, max=bounds.get("max", least))
+    said = cast("dict[str, int]", value)
+    least = said.get("min", 1)
+    return ReplicaPolicy(**{"max": least, **said})
 
 
 def _queue(data: Mapping[str, object]) -> QueuePolicy:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from torchloom.errors import Conflict, CyclicGraph
+from torchloom.errors import Conflict, CyclicGraph, UnknownModel, nearest
 from torchloom.graph import Graph, ModelCall, WorkflowCall
 
 
@@ -18,6 +18,13 @@ def refuse_if_needed(model: str, graphs: Iterable[Graph]) -> None:
         names = ", ".join(repr(user) for user in users)
         message = f"Model {model!r} is used by {names}. Remove that first."
         raise Conflict(message)
+
+
+def refuse_unknown_models(graph: Graph, known: Collection[str]) -> None:
+    """Raise UnknownModel for the first model that a graph calls and nobody has."""
+    for model in sorted(graph.models - set(known)):
+        message = f"Workflow {graph.name!r}: unknown model {model!r}.{nearest(model, known)}"
+        raise UnknownModel(message)
 
 
 def refuse_recursion(

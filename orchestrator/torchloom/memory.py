@@ -97,19 +97,25 @@ class Memory:
         self._changed = asyncio.Event()
 
     async def make_room(
-        self, tenant: Tenant, wanted: Mapping[str, int], *, is_patient: bool = False
+        self,
+        tenant: Tenant,
+        wanted: Mapping[str, int],
+        *,
+        is_patient: bool = False,
+        evicts: bool = True,
     ) -> None:
         """See to it that `wanted` fits beside what is held, evicting idle models where allowed.
 
         When it returns, what the caller starts without awaiting anything has its room. A patient
         caller stands for tasks that wait: where only busy models are in the way, it waits for one
-        of them, as long as its tasks do. Raises OutOfMemory.
+        of them, as long as its tasks do. One that `evicts` nobody is content with what is free.
+        Raises OutOfMemory.
         """
         while True:
             changed = self._changed
             try:
                 async with self._lock:
-                    await self._make_room(tenant, wanted, takes_needed=is_patient)
+                    await self._make_room(tenant, wanted, takes_needed=is_patient, evicts=evicts)
             except OutOfMemory:
                 if not (is_patient and tenant.is_wanted and self._can_ever_fit(wanted)):
                     raise
@@ -118,7 +124,7 @@ class Memory:
             await changed.wait()
 
     async def _make_room(
-        self, tenant: Tenant, wanted: Mapping[str, int], *, takes_needed: bool
+        self, tenant: Tenant, wanted: Mapping[str, int], *, takes_needed: bool, evicts: bool
     ) -> None:
         places = {*wanted, *tenant.held_memory()} & self.budgets.keys()
         for place in sorted(places):
@@ -128,6 +134,7 @@ class Memory:
                 bytes=wanted.get(place, 0),
                 budget=self.budgets[place],
                 takes_needed=takes_needed,
+                evicts=evicts,
             )
             while chosen := choose_evicted(demand, self._holders(place), can_evict=self.can_evict):
                 victim = next(each for each in self._tenants if each.label == chosen[0])

@@ -58,13 +58,17 @@ def _cause(error: TorchLoomError) -> RetryCause | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """What a call carries from its run: deadline (clock seconds), priority, tenant, and so on."""
+    """What a call carries from its run: deadline (clock seconds), priority, tenant, and so on.
+
+    One that `is_copy` is for a shadow version: nobody waits for its answer.
+    """
 
     deadline: float | None = None
     priority: int = 0
     tenant: str = ""
     waits_for_space: bool = False
     device: str = ""
+    is_copy: bool = False
 
 
 class Caller(Protocol):
@@ -282,13 +286,15 @@ class NodeRun:
         if node.timeout_s is not None:
             own = self._now() + node.timeout_s
             deadline = own if deadline is None else min(own, deadline)
+        own_priority = None if options.is_copy else node.priority
         return CallOptions(
             deadline=deadline,
-            priority=options.priority if node.priority is None else node.priority,
+            priority=options.priority if own_priority is None else own_priority,
             tenant=options.tenant,
             # The items of one foreach are one request's: they queue up instead of being refused.
             waits_for_space=options.waits_for_space or node.foreach is not None,
             device=node.device or "",
+            is_copy=options.is_copy,
         )
 
     async def _fall_back(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from dataclasses import replace
 from typing import Self
 
 from torchloom.cache import ResultCache, Sink
@@ -17,6 +17,7 @@ from torchloom.dependency import (
     refuse_if_called,
     refuse_if_needed,
     refuse_recursion,
+    refuse_unknown_models,
 )
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
@@ -26,12 +27,13 @@ from torchloom.errors import (
     NotServing,
     UnknownModel,
     UnknownWorkflow,
-    nearest,
 )
 from torchloom.executor import Executor, InlineExecutor, LocalExecutor
 from torchloom.graph import Graph, ModelCall, WorkflowCall
 from torchloom.history import History
 from torchloom.memory import Memory
+from torchloom.mirror import Mirror
+from torchloom.model_call import ask
 from torchloom.model_status import ModelStatus
 from torchloom.node_run import CallOptions
 from torchloom.policy import ReplicaPolicy
@@ -39,8 +41,8 @@ from torchloom.pool import OnProgress, Pool
 from torchloom.pool_series import pool_series
 from torchloom.run import Run, RunOptions
 from torchloom.stats import Series, Stats
-from torchloom.task import Task
 from torchloom.timings import Meter, add_usage
+from torchloom.traffic import Shadow
 from torchloom.version_table import VersionTable
 
 
@@ -74,6 +76,7 @@ class Orchestrator:
         self._graphs: VersionTable[Graph] = VersionTable("Workflow", UnknownWorkflow)
         self._history = History(history_size)
         self._cache = ResultCache(max_entries=cache_size, now=now)
+        self._mirror = Mirror(self, self.stats, now=now)
 
     def __repr__(self) -> str:
         """Say what every pool does."""
@@ -90,6 +93,7 @@ class Orchestrator:
     async def drain(self, grace_s: float) -> None:
         """Refuse new work and wait, within the grace, until what was accepted is done."""
         self.is_draining = True
+        await self._mirror.stop()
         try:
             async with asyncio.timeout(grace_s):
                 for run in self._history.in_progress():
@@ -101,6 +105,7 @@ class Orchestrator:
     async def stop(self) -> None:
         """Cancel every run and end every worker."""
         self.is_draining = True
+        await self._mirror.stop()
         for run in self._history.in_progress():
             run.cancel()
             await run.wait()
@@ -156,10 +161,7 @@ class Orchestrator:
     async def remove_model(
         self, name: str, version: int | None = None, *, grace_s: float = 30.0
     ) -> None:
-        """Drain one version, or all, then stop it.
-
-        Raises UnknownModel; Conflict if it is needed.
-        """
+        """Drain one version, or all, then stop it. Raises UnknownModel; Conflict if needed."""
         versions = self._pools.versions(name) if version is None else [version]
         pools = [self._pools.get(name, v) for v in versions]
         if len(pools) == len(self._pools.versions(name)):
@@ -177,7 +179,7 @@ class Orchestrator:
     async def scale_model(
         self, name: str, version: int | None = None, *, replicas: ReplicaPolicy
     ) -> None:
-        """Start or drain replicas until each device has `replicas.min`."""
+        """Start or drain replicas until each device has a number within the bounds."""
         await self._pools.get(name, version).scale(replicas)
 
     async def apply_setting(self, name: str, version: int, *, key: str, value: object) -> None:
@@ -190,9 +192,15 @@ class Orchestrator:
         runs = self._history.in_progress()
         return {m for run in runs for m in models_ahead(run.graph, run.unfinished, graphs)}
 
-    def set_model_traffic(self, name: str, weights: Mapping[int, float]) -> None:
-        """Split a model's requests between its versions by weight."""
-        self._pools.set_split(name, weights)
+    def set_model_traffic(
+        self, name: str, weights: Mapping[int, float], shadow: Shadow | None = None
+    ) -> None:
+        """Split a model's requests by weight; a shadow is given copies of some."""
+        self._pools.set_split(name, weights, shadow)
+
+    def model_shadow(self, name: str, beside: Mapping[int, float] | None = None) -> Shadow | None:
+        """Give a model's shadow, if it has one, and these weights leave it one."""
+        return self._pools.shadow(name, beside=beside)
 
     def models(self) -> list[ModelStatus]:
         """Describe every model version."""
@@ -207,8 +215,9 @@ class Orchestrator:
         return self._pools.pick(name, version).deployment
 
     def _status(self, pool: Pool) -> ModelStatus:
-        deployment = pool.deployment
-        return pool.status(self._pools.weight(deployment.name, deployment.version))
+        name, version = pool.deployment.name, pool.deployment.version
+        status = pool.status(self._pools.weight(name, version))
+        return replace(status, shadow_percent=self._pools.copies(name, version))
 
     # Workflows
 
@@ -224,10 +233,7 @@ class Orchestrator:
                 return
             message = f"Workflow {graph.label!r} exists already, with other content."
             raise Conflict(message)
-        known = self._pools.names()
-        for model in sorted(graph.models - set(known)):
-            message = f"Workflow {graph.name!r}: unknown model {model!r}.{nearest(model, known)}"
-            raise UnknownModel(message)
+        refuse_unknown_models(graph, self._pools.names())
         for call in graph.workflow_calls:
             self._graphs.get(call.workflow, call.version)
         refuse_recursion(graph, list(self._graphs))
@@ -251,9 +257,15 @@ class Orchestrator:
         for run in runs:
             run.cancel()
 
-    def set_workflow_traffic(self, name: str, weights: Mapping[int, float]) -> None:
-        """Split a workflow's runs between its versions by weight."""
-        self._graphs.set_split(name, weights)
+    def set_workflow_traffic(
+        self, name: str, weights: Mapping[int, float], shadow: Shadow | None = None
+    ) -> None:
+        """Split a workflow's runs by weight; a shadow is given copies of some."""
+        self._graphs.set_split(name, weights, shadow)
+
+    def workflow_copies(self, name: str, version: int) -> float:
+        """Tell of how many of others' runs a version gets copies, in percent."""
+        return self._graphs.copies(name, version)
 
     def workflows(self) -> list[Graph]:
         """List every version of every workflow."""
@@ -276,21 +288,22 @@ class Orchestrator:
     def start_run(self, graph: Graph, inputs: Values, *, options: RunOptions | None = None) -> Run:
         """Begin a run of a graph (see `pick_workflow`). The inputs have been validated."""
         self._refuse_if_draining()
-        run = self._new_run(graph, inputs, options or RunOptions())
+        run = self._begin(graph, inputs, options or RunOptions())
         self._history.add(run)
-        run.start()
         return run
 
-    def _new_run(self, graph: Graph, inputs: Values, options: RunOptions) -> Run:
-        return Run(
-            graph,
-            inputs,
-            options=options,
-            caller=self,
-            cache=self._cache,
-            stats=self.stats,
-            now=self._now,
+    def _begin(self, graph: Graph, inputs: Values, options: RunOptions) -> Run:
+        """Begin a run. A copy has a cache and counters of its own: it changes nobody's answers."""
+        cache = ResultCache(now=self._now) if options.is_copy else self._cache
+        stats = Stats() if options.is_copy else self.stats
+        run = Run(
+            graph, inputs, options=options, caller=self, cache=cache, stats=stats, now=self._now
         )
+        run.start()
+        if not options.is_copy:
+            pair = self._graphs.pick_pair(graph.name, graph.version)
+            self._mirror.copy_run(pair, run, inputs)
+        return run
 
     def runs(self) -> list[Run]:
         """List the runs that the history holds, the newest first."""
@@ -320,9 +333,8 @@ class Orchestrator:
         options = options or RunOptions()
         call_options = options.to_call_options(self._now())
         call, meter = ModelCall(model, version), meter or Meter()
-        timer = nullcontext() if options.timeout_s is None else asyncio.timeout(options.timeout_s)
         try:
-            async with timer:
+            async with options.time_limit():
                 return await self.call_model(
                     call, inputs, params, sink=sink, options=call_options, meter=meter
                 )
@@ -343,20 +355,10 @@ class Orchestrator:
     ) -> Values:
         """Queue a task at the pool that the split picks, and wait for its answer."""
         pool = self._pools.pick(call.model, call.version)
-        task = Task(
-            inputs,
-            {**pool.deployment.params, **params} if pool.deployment.params else params,
-            deadline=options.deadline,
-            priority=options.priority,
-            tenant=options.tenant,
-            device=options.device,
-            on_chunk=sink,
-        )
-        if options.waits_for_space or pool.deployment.queue.overflow == "wait":
-            await pool.submit_when_free(task)
-        else:
-            pool.submit(task)
-        outputs = await pool.outputs(task)
+        version = pool.deployment.version
+        pair = None if options.is_copy else self._pools.pick_pair(call.model, version)
+        with self._mirror.beside_task(pair, inputs, params, options):
+            task, outputs = await ask(pool, inputs, params, sink=sink, options=options)
         meter.add(task.started_at - task.queued_at, self._now() - task.started_at)
         meter.count(call.model, outputs.get("usage"))
         return outputs
@@ -373,9 +375,9 @@ class Orchestrator:
             tenant=options.tenant,
             waits_for_space=options.waits_for_space,
             is_streamed=False,
+            is_copy=options.is_copy,
         )
-        run = self._new_run(graph, graph.with_defaults(inputs), run_options)
-        run.start()
+        run = self._begin(graph, graph.with_defaults(inputs), run_options)
         try:
             outputs = await run.result()
         except asyncio.CancelledError:

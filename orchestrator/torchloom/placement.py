@@ -53,7 +53,8 @@ class Demand:
     """What a model version wants to add to what it holds of a place with a budget.
 
     One that `takes_needed` stands for tasks that wait: rather than let them wait for themselves, it
-    takes the memory of idle models that runs in progress have yet to call.
+    takes the memory of idle models that runs in progress have yet to call. One that does not
+    `evicts` anybody takes what is free.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Demand:
     bytes: int
     budget: int
     takes_needed: bool = False
+    evicts: bool = True
 
 
 def choose_evicted(
@@ -83,7 +85,8 @@ def choose_evicted(
         and (demand.takes_needed or not holder.is_needed)
     ]
     spare.sort(key=lambda holder: (holder.is_needed, holder.last_used_at))
-    if not can_evict or sum(holder.bytes for holder in spare) < missing:
+    may_evict = can_evict and demand.evicts
+    if not may_evict or sum(holder.bytes for holder in spare) < missing:
         raise OutOfMemory(_explain(demand, holders, can_evict=can_evict))
     return _fewest(spare, missing)
 

@@ -30,10 +30,26 @@ class QueuePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaPolicy:
-    """How many workers each device runs."""
+    """How many workers each device runs: `min`, and up to `max` as the load asks for them.
+
+    One more is started when tasks have waited for `wait_s` that no worker had room for. One is
+    taken away when for `idle_s` the others would have been enough; with `min` 0 the last one too,
+    and the next task loads the model again. A `max` below `min` counts as `min`.
+    """
 
     min: int = 1
     max: int = 1
+    wait_s: float = 5.0
+    idle_s: float = 300.0
+
+    @property
+    def is_elastic(self) -> bool:
+        """Tell whether their number follows the load."""
+        return self.max > self.min
+
+    def clamp(self, count: int) -> int:
+        """Give the number within the bounds that is nearest."""
+        return max(self.min, min(count, self.max))
 
 
 #: Names of what a retry may answer to.

@@ -126,7 +126,7 @@ class Pool:
         return self.fleet.replicas
 
     async def scale(self, policy: ReplicaPolicy) -> None:
-        """Bring every device to `policy.min` replicas; those taken away drain first."""
+        """Bring every device to a number within the bounds; those taken away drain first."""
         await self.fleet.scale(policy)
 
     async def apply_setting(self, key: str, value: object) -> None:
@@ -143,6 +143,11 @@ class Pool:
     def is_wanted(self) -> bool:
         """Tell whether tasks wait for it."""
         return len(self.queue) > 0
+
+    @property
+    def pressure(self) -> Collection[str]:
+        """Give the hints of tasks that wait though no replica will take them; "" is no hint."""
+        return () if self._is_dispatch_due or self._timer else self.queue.hints
 
     def held_memory(self) -> dict[str, int]:
         """Give the bytes that its workers hold, or are about to, by place."""
@@ -198,6 +203,8 @@ class Pool:
             memory_bytes=sum(self.held_memory().values()),
             replicas=tuple(replica.status() for replica in self.replicas),
             settings=dict(self.fleet.settings),
+            policy=self.fleet.policy,
+            scaling_error=self.fleet.scaling_error,
         )
 
     # Tasks
@@ -333,6 +340,7 @@ class Pool:
         if waits:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(min(waits), self._ask_dispatch)
+        self.fleet.autoscaler.look()
 
     def _decide(self, first: Task, replica: Replica, queued: int) -> int | Wait | None:
         room = replica.credits
@@ -385,9 +393,7 @@ class Pool:
         )
         if not (self._is_dispatch_due or self._timer):
             for replica in self.replicas:
-                first = (
-                    self.queue.peek(hints_for(replica, self.replicas, self.queue.hints))
-                    if replica.credits and not replica.turns.takes_full
-                    else None
-                )
+                if not replica.credits or replica.turns.takes_full:
+                    continue
+                first = self.queue.peek(hints_for(replica, self.replicas, self.queue.hints))
                 assert first is None or (first.deaths and not replica.is_idle), self

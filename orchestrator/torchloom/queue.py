@@ -13,8 +13,11 @@ from collections import Counter
 from collections.abc import Collection
 
 from torchloom.errors import QueueFull
-from torchloom.task import Task, TaskState
+from torchloom.task import COPY_PRIORITY, Task, TaskState
 
+
+#: Copies, which nobody waits for, take no more places than this, nor more than half of them.
+_MAX_COPIED = 100
 
 #: So many entries of settled tasks may lie about before they are swept out.
 _MAX_SETTLED = 1000
@@ -57,7 +60,9 @@ class TaskQueue:
         return self._size >= self.max_size
 
     def add(self, task: Task) -> None:
-        """Put a task in; raises QueueFull at the bound."""
+        """Put a task in; raises QueueFull at the bound, and for a copy well before it."""
+        if task.priority == COPY_PRIORITY and self._size >= min(_MAX_COPIED, self.max_size // 2):
+            raise QueueFull("There is no place for a copy.")
         if self.is_full:
             message = f"The queue is full: {self.max_size} tasks are waiting. Try again later."
             raise QueueFull(message)

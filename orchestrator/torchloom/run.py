@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from enum import Enum
 
@@ -52,7 +53,8 @@ class RunOptions:
 
     Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused. Where
     nobody reads the answer while it is written, `is_streamed` is false: no chunk crosses a process,
-    and a task can be tried again up to its end, unless another node takes its items live.
+    and a task can be tried again up to its end, unless another node takes its items live. One that
+    `is_copy` is for a shadow version: nobody waits for its answer.
     """
 
     timeout_s: float | None = None
@@ -62,6 +64,7 @@ class RunOptions:
     is_background: bool = False
     is_streamed: bool = True
     trace_parent: str | None = None
+    is_copy: bool = False
 
     def to_call_options(self, began: float) -> CallOptions:
         """Give what calls carry of it; `began`: the clock when it was asked for, in seconds."""
@@ -70,7 +73,15 @@ class RunOptions:
             priority=self.priority,
             tenant=self.tenant,
             waits_for_space=self.waits_for_space,
+            is_copy=self.is_copy,
         )
+
+    def time_limit(self) -> AbstractAsyncContextManager[object]:
+        """Give what raises TimeoutError within when the time is over; nothing where there is none.
+
+        A timer that never rings would be made and cancelled for each small call.
+        """
+        return nullcontext() if self.timeout_s is None else asyncio.timeout(self.timeout_s)
 
 
 class Run:

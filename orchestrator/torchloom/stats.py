@@ -34,6 +34,12 @@ class Metric:
 _MODEL = ("model", "version")
 _DEVICE = (*_MODEL, "device")
 
+#: `role` is `served` or `shadow`.
+_ROLE = (*_MODEL, "role")
+_SHADOW = (*_ROLE, "state")
+_ROLE_RUN = ("workflow", "version", "role")
+_SHADOW_RUN = (*_ROLE_RUN, "state")
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -59,8 +65,13 @@ METRICS: Mapping[str, Metric] = {
         Metric("queue_depth", "gauge", "Tasks that wait.", _MODEL),
         Metric("tasks_in_flight", "gauge", "Tasks that workers hold.", _DEVICE),
         Metric("replicas", "gauge", "Replicas by state.", (*_MODEL, "state")),
+        Metric("scalings", "counter", "Changes by load: up, down, failed.", (*_MODEL, "change")),
         Metric("model_memory_bytes", "gauge", "Memory that workers hold.", _DEVICE),
         Metric("worker_restarts", "counter", "Workers started again.", _MODEL),
+        Metric("shadow_tasks", "counter", "Calls given to two versions, and dropped.", _SHADOW),
+        Metric("shadow_task_seconds", "histogram", "Length of such calls.", _ROLE, _SECONDS),
+        Metric("shadow_runs", "counter", "Runs given to two versions, and dropped.", _SHADOW_RUN),
+        Metric("shadow_run_seconds", "histogram", "Length of such runs.", _ROLE_RUN, _SECONDS),
         Metric("cache_requests", "counter", "Node cache: hit, shared, miss.", ("node", "outcome")),
         Metric("retries", "counter", "Tries of a node after its first.", ("workflow", "node")),
     )

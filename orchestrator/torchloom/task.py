@@ -46,6 +46,10 @@ TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
 }
 
 
+#: Copies of calls, for a shadow version, go behind everything that somebody waits for.
+COPY_PRIORITY = -1000
+
+
 class IllegalTransition(RuntimeError):
     """A move that the table does not allow: a fault of ours."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from torchloom.errors import InvalidInput, TorchLoomError, nearest
-from torchloom.traffic import Traffic
+from torchloom.traffic import Pair, Shadow, Traffic
 
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class VersionTable(Generic[T]):
         self._things.setdefault(name, {})[version] = thing
 
     def remove(self, name: str, version: int) -> None:
-        """Take one version out, and out of the split."""
+        """Take one version out, and out of the split; a shadow is one no more."""
         versions = self._versions(name)
         self.get(name, version)
         del versions[version]
@@ -62,8 +62,10 @@ class VersionTable(Generic[T]):
         split = self._splits.pop(name, None)
         if split is not None:
             left = {v: w for v, w in split.weights.items() if v != version}
+            shadow = split.shadow
             if sum(left.values()) > 0:
-                self._splits[name] = Traffic(left)
+                stays = shadow is not None and shadow.version != version
+                self._splits[name] = Traffic(left, shadow if stays else None)
 
     def versions(self, name: str) -> list[int]:
         """List the versions of a name; raises the error of an unknown name."""
@@ -90,16 +92,39 @@ class VersionTable(Generic[T]):
                 return chosen
         return versions[self._highest(versions)]
 
-    def set_split(self, name: str, weights: Mapping[int, float]) -> None:
-        """Split traffic; raises InvalidInput for versions that are not there and bad weights."""
+    def pick_pair(self, name: str, version: int) -> Pair | None:
+        """Tell who gets a copy of the next request, which `version` answers, if anybody does."""
+        split = self._splits.get(name)
+        shadow = None if split is None else split.pick_shadow(version)
+        return None if shadow is None else Pair(name=name, served=version, shadow=shadow)
+
+    def set_split(
+        self, name: str, weights: Mapping[int, float], shadow: Shadow | None = None
+    ) -> None:
+        """Split traffic, from now on with this shadow, or none.
+
+        Raises the error of an unknown version, and InvalidInput for weights that split nothing and
+        a shadow that is none.
+        """
         known = self._versions(name)
-        for version in weights:
+        for version in (*weights, *([shadow.version] if shadow else [])):
             if version not in known:
                 self.get(name, version)
         try:
-            self._splits[name] = Traffic(weights)
+            self._splits[name] = Traffic(weights, shadow)
         except ValueError as error:
             raise InvalidInput(f"{self._noun} {name!r}: {error}") from None
+
+    def shadow(self, name: str, *, beside: Mapping[int, float] | None = None) -> Shadow | None:
+        """Give the shadow of a name, if it has one; none that has weight of its own `beside`."""
+        split = self._splits.get(name)
+        shadow = None if split is None else split.shadow
+        return None if shadow is None or (beside or {}).get(shadow.version) else shadow
+
+    def copies(self, name: str, version: int) -> float:
+        """Tell of how many requests that others answer a version gets copies, in percent."""
+        shadow = self.shadow(name)
+        return 0.0 if shadow is None or shadow.version != version else shadow.percent
 
     def weight(self, name: str, version: int) -> float:
         """Tell which share of the traffic a version gets, 0 to 1."""

@@ -89,6 +89,7 @@ ROUTES = st.sampled_from(
         ("POST", "/api/workflows/{}/runs?background=true"),
         ("POST", "/api/models"),
         ("PATCH", "/api/models/{}"),
+        ("PUT", "/api/models/{}/traffic"),
         ("POST", "/api/models/{}/predict"),
         ("GET", "/api/workflows/{}/graph.svg"),
         ("GET", "/api/runs/{}/events"),

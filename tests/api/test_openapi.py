@@ -86,6 +86,7 @@ async def test_tells_the_bodies_that_are_read_by_hand(client: httpx.AsyncClient)
         ("put", "/api/workflows/{label}"),
         ("post", "/api/models"),
         ("patch", "/api/models/{label}"),
+        ("put", "/api/models/{label}/traffic"),
         ("put", "/api/workflows/{label}/traffic"),
         ("post", "/api/workflows/{label}/runs"),
         ("post", "/api/models/{label}/predict"),

@@ -10,6 +10,7 @@ from api_fakes.double import DoubleReader
 
 from torchloom.errors import InvalidModel, ModelLoadError, NotServing
 from torchloom.policy import ReplicaPolicy
+from torchloom.traffic import Shadow
 from torchloom_api.app import open_service
 from torchloom_api.service import Service
 from torchloom_api.settings import Settings
@@ -40,7 +41,7 @@ async def fill(folder: Path) -> None:
         registrar = service.registrar
         await registrar.add_model(ECHO)
         await registrar.add_model(ECHO + "version: 2\n")
-        await registrar.scale_model("echo", 2, ReplicaPolicy(min=2, max=2))
+        await registrar.scale_model("echo", 2, ReplicaPolicy(min=2, max=3, idle_s=60.0))
         await registrar.add_workflow(SAY)
         await registrar.add_workflow(SAY.replace("version: 1", "version: 2"))
         await registrar.add_workflow(OUTER)
@@ -59,9 +60,39 @@ async def test_restores_exactly_what_was_registered(tmp_path: Path) -> None:
         assert [s.deployment.label for s in core.models()] == ["echo@1", "echo@2", "streamer@1"]
         assert [g.label for g in core.workflows()] == ["a_outer@1", "say@1", "say@2", "stream@1"]
         assert len(core.model("echo", 2).replicas) == 2
+        assert core.model("echo", 2).policy == ReplicaPolicy(min=2, max=3, idle_s=60.0)
         assert core.model("echo", 1).weight == 0.25
         assert core.workflow_weight("say", 1) == 0.9
         service.require_ready()
+
+
+async def test_restores_a_shadow(tmp_path: Path) -> None:
+    """With the weights beside it; what older servers have kept has none."""
+    await fill(tmp_path)
+    shadow = Shadow(version=2, percent=2.5)
+    async with reopen(tmp_path) as service:
+        await service.start([])
+        service.registrar.set_traffic("models", "echo", {1: 1.0}, shadow)
+        service.registrar.set_traffic("workflows", "say", {1: 1.0}, shadow)
+    async with reopen(tmp_path) as service:
+        await service.start([])
+        assert service.orchestrator.model_shadow("echo") == shadow
+        assert service.orchestrator.workflow_copies("say", 2) == 2.5
+        assert service.orchestrator.model("echo", 1).weight == 1.0
+    (tmp_path / "store/model_traffic/echo@0.yaml").write_text('{"weights": {"1": 1.0}}\n')
+    async with reopen(tmp_path) as service:
+        await service.start([])
+        assert service.orchestrator.model_shadow("echo") is None
+
+
+async def test_restores_bounds_that_older_servers_have_kept(tmp_path: Path) -> None:
+    """They said `min` and `max` alone."""
+    await fill(tmp_path)
+    (tmp_path / "store/replicas/echo@2.yaml").write_text('{"min": 1, "max": 4}\n')
+    async with reopen(tmp_path) as service:
+        await service.start([])
+
+        assert service.orchestrator.model("echo", 2).policy == ReplicaPolicy(min=1, max=4)
 
 
 async def test_tells_of_what_no_longer_loads(tmp_path: Path) -> None:

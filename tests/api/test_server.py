@@ -486,6 +486,62 @@ def test_tells_when_what_compiles_beside_is_compiled(
     assert server.end() == 0
 
 
+ELASTIC = """
+name: held
+kind: function
+function: api_fakes.functions:hold
+inline: false
+batching: {max_size: 1}
+replicas: {min: 1, max: 3, wait_s: 0.1, idle_s: 0.5}
+"""
+
+
+def test_lets_the_number_of_workers_follow_the_load(start: Start, tmp_path: Path) -> None:
+    """A burst brings one worker after the other; when it is over they go again, and none fails."""
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    server = start(write(tmp_path, "held.yaml", ELASTIC))
+
+    def ask(number: int) -> httpx.Response:
+        inputs = {"folder": str(folder), "number": number}
+        return httpx.post(
+            f"{server.url}/api/models/held/predict", json={"inputs": inputs}, timeout=60
+        )
+
+    with server.client() as client, ThreadPoolExecutor(8) as pool:
+
+        def states() -> list[str]:
+            replicas = client.get("/api/models/held").json()["replicas"]
+            return [replica["state"] for replica in replicas]
+
+        assert states() == ["ready"]
+        answers = [pool.submit(ask, number) for number in range(8)]
+        _wait_until(lambda: states() == ["ready"] * 3 and len(list(folder.iterdir())) == 3)
+        (folder / "go").touch()
+        codes = [answer.result().status_code for answer in answers]
+        _wait_until(lambda: states() == ["ready"])
+        metrics = client.get("/metrics").text
+        none = {"replicas": {"min": 0, "max": 3}}
+        scaling = client.patch("/api/models/held", json=none).json()["scaling"]
+        _wait_until(lambda: client.get("/api/models/held").json()["state"] == "evicted")
+        woken = ask(8)
+
+    assert codes == [200] * 8
+    for change in ("up", "down"):
+        line = f'torchloom_scalings_total{{change="{change}",model="held",version="1"}} 2.0'
+        assert line in metrics
+    assert scaling == {"min": 0, "max": 3, "wait_s": 0.1, "idle_s": 0.5, "error": None}
+    assert woken.json()["outputs"] == {"number": 8}
+    assert server.end() == 0
+
+
+def _wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_refuses_a_model_one_of_whose_devices_is_not_there(start: Start) -> None:
     """The answer, and later the list, name the device and those that there are; nothing is left."""
     server = start("--functions=torch.nn")

@@ -50,6 +50,20 @@ def test_lets_a_model_have_no_replica() -> None:
     assert parse_model(Document(data=data), base=BASE).replicas == ReplicaPolicy(min=0, max=0)
 
 
+def test_reads_between_which_numbers_replicas_follow_the_load() -> None:
+    """Times have defaults; `min` is one unless it is said, and `max` no less."""
+    data = {"name": "m", "kind": "llm", "source": "weights"}
+
+    def read(replicas: object) -> ReplicaPolicy:
+        return parse_model(Document(data={**data, "replicas": replicas}), base=BASE).replicas
+
+    assert read({"max": 4}) == ReplicaPolicy(min=1, max=4)
+    assert read({"min": 2}) == ReplicaPolicy(min=2, max=2)
+    assert read({"min": 0, "max": 2, "wait_s": 0.5, "idle_s": 60}) == ReplicaPolicy(
+        min=0, max=2, wait_s=0.5, idle_s=60
+    )
+
+
 def test_reads_every_key() -> None:
     """Each key of a model file lands in its place in the deployment."""
     deployment = parse_model(Document(data=FULL), base=BASE)
@@ -140,6 +154,13 @@ def test_says_where_a_fault_is() -> None:
         ({"name": "m", "kind": "llm", "devices": ["gpu"]}, "'gpu'"),
         ({"name": "m", "kind": "llm", "devices": ["cpu", "cpu"]}, "named twice"),
         ({"name": "m", "kind": "llm", "replicas": {"min": 3, "max": 1}}, "below"),
+        ({"name": "m", "kind": "llm", "replicas": {"min": 3, "max": 0}}, "1 or more"),
+        ({"name": "m", "kind": "llm", "replicas": {"min": -1}}, "0 or more"),
+        ({"name": "m", "kind": "llm", "replicas": {"min": "one"}}, "'min' must be a whole number"),
+        ({"name": "m", "kind": "llm", "replicas": {"mni": 1}}, "Did you mean 'min'"),
+        ({"name": "m", "kind": "llm", "replicas": {"wait_s": -1}}, "0 or more"),
+        ({"name": "m", "kind": "llm", "replicas": {"idle_s": 0}}, "more than 0"),
+        ({"name": "m", "kind": "llm", "replicas": "many"}, "a whole number or a mapping"),
         ({"name": "m", "kind": "llm", "inline": True}, "cannot be inline"),
     ],
 )

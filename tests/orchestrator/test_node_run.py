@@ -35,6 +35,7 @@ from torchloom.feed import Feed
 from torchloom.graph import Constant, Fallback, Items, ModelCall, Node, TemplateCall, WorkflowCall
 from torchloom.node_run import CallOptions, NodeRun, Skipped
 from torchloom.policy import CachePolicy, RetryPolicy
+from torchloom.task import COPY_PRIORITY
 from torchloom.timings import Meter
 
 
@@ -160,6 +161,15 @@ async def test_overrides_priority_and_deadline_where_it_has_its_own(bench: _Benc
     assert caller.calls[-1][3].deadline == now + 100
     await bench.run(node, caller, options=CallOptions())
     assert caller.calls[-1][3] == CallOptions(deadline=now + 5, priority=9)
+
+
+async def test_keeps_a_copy_behind_everything_else(bench: _Bench) -> None:
+    """Nobody waits for it, whatever priority its node has."""
+    caller = _Caller({})
+    options = CallOptions(priority=COPY_PRIORITY, is_copy=True)
+    await bench.run(replace(model_node("n"), priority=9), caller, options=options)
+
+    assert caller.calls[-1][3] == options
 
 
 async def test_works_templates_out_by_itself(bench: _Bench) -> None:

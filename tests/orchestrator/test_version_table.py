@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torchloom.errors import InvalidInput, UnknownModel
+from torchloom.traffic import Pair, Shadow
 from torchloom.version_table import VersionTable
 
 
@@ -70,6 +71,42 @@ def test_takes_a_removed_version_out_of_the_split(table: VersionTable[str]) -> N
     assert table.pick("llama") == "llama@11"
     table.remove("llama", 11)
     assert table.names() == ["minilm"]
+
+
+def test_names_who_gets_a_copy(table: VersionTable[str]) -> None:
+    """The shadow of a name, for what others answer; also where their version was named."""
+    assert table.pick_pair("llama", 2) is None
+    table.set_split("llama", {2: 1.0}, Shadow(version=10, percent=50.0))
+
+    pairs = [table.pick_pair("llama", 2) for _ in range(4)]
+    assert pairs == [None, Pair(name="llama", served=2, shadow=10)] * 2
+    assert table.pick_pair("llama", 10) is None
+    assert (table.copies("llama", 10), table.copies("llama", 2)) == (50.0, 0.0)
+
+
+def test_has_no_shadow_any_more_that_is_removed_or_not_named(table: VersionTable[str]) -> None:
+    """It goes with its version, and with a split that names none."""
+    shadow = Shadow(version=10, percent=50.0)
+    table.set_split("llama", {2: 1.0}, shadow)
+    assert table.shadow("llama") == shadow
+    assert table.shadow("llama", beside={2: 1.0, 10: 0.0}) == shadow
+    assert table.shadow("llama", beside={10: 1.0}) is None
+    table.set_split("llama", {2: 1.0})
+    assert table.shadow("llama") is None
+    table.set_split("llama", {2: 1.0}, shadow)
+    table.remove("llama", 10)
+    assert table.shadow("llama") is None
+    assert table.pick("llama") == "llama@2"
+
+
+def test_refuses_a_shadow_that_makes_no_sense(table: VersionTable[str]) -> None:
+    """It must be there, and answer nothing itself; what was set before stays."""
+    table.set_split("llama", {2: 1.0})
+    with pytest.raises(UnknownModel, match="no version 3"):
+        table.set_split("llama", {10: 1.0}, Shadow(version=3, percent=1.0))
+    with pytest.raises(InvalidInput, match="Model 'llama': Version 10 cannot be the shadow"):
+        table.set_split("llama", {10: 1.0}, Shadow(version=10, percent=1.0))
+    assert table.pick("llama") == "llama@2"
 
 
 def test_passes_over_a_version_that_does_not_serve(table: VersionTable[str]) -> None:

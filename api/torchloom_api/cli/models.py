@@ -83,15 +83,18 @@ def remove_model(*, name: str, client: Client) -> None:
 
 @models_command.command("scale")
 @click.argument("name", metavar="NAME[@VERSION]")
-@click.option("--min", "min_", type=click.IntRange(1), required=True, help="Workers per device.")
-@click.option("--max", "max_", type=click.IntRange(1), help="The most; as --min if left out.")
+@click.option("--min", "min_", type=click.IntRange(0), required=True, help="Workers per device.")
+@click.option(
+    "--max", "max_", type=click.IntRange(0), help="As many under load; as --min if left out."
+)
 @with_client
 def scale_model(*, name: str, min_: int, max_: int | None, client: Client) -> None:
     """Change the number of a model's workers. Returns when the new ones serve."""
-    replicas = {"min": min_, "max": min_ if max_ is None else max_}
+    most = min_ if max_ is None else max_
     with error_screen.status(f"Scaling {name}"):
-        client.send("PATCH", f"/api/models/{name}", body={"replicas": replicas})
-    error_screen.print(f"Model {name} has {min_} workers on each device.", highlight=False)
+        client.send("PATCH", f"/api/models/{name}", body={"replicas": {"min": min_, "max": most}})
+    number = str(min_) if most == min_ else f"{min_} to {most}"
+    error_screen.print(f"Model {name} has {number} workers on each device.", highlight=False)
 
 
 def _to_row(view: View) -> tuple[object, ...]:

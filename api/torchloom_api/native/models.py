@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from litestar import Response, delete, get, patch, post
+from litestar import Response, delete, get, patch, post, put
 from litestar.types import ASGIApp
 
 from torchloom.errors import Fault, InvalidInput, UnknownModel
@@ -25,25 +25,32 @@ from torchloom_api.native.request import (
     answer_by,
     to_exchange,
 )
-from torchloom_api.native.traffic import to_weights
+from torchloom_api.native.traffic import TrafficView, read_traffic, to_weights
 from torchloom_api.native.view import ModelView
 from torchloom_api.page import Page, paginate
 from torchloom_api.service import Service
 
 
-#: The most replicas that a request may ask for.
+#: The most replicas that a request may ask for, and the longest times, in seconds, as model files.
 _MAX_REPLICAS = 256
+_MAX_WAIT_S = 3600
+_MAX_IDLE_S = 604_800
 
 
 class ReplicasBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many workers each device runs."""
+    """How many workers each device runs: `min`, and up to `max` as the load asks for them.
+
+    `max` is `min` where it is left out; `wait_s` and `idle_s` stay as they are.
+    """
 
     min: int = 1
     max: int | None = None
+    wait_s: float | None = None
+    idle_s: float | None = None
 
 
 class ModelChange(msgspec.Struct, frozen=True):
-    """What may be changed while a model serves. `traffic`: weight by version."""
+    """What may be changed while a model serves. `traffic`: weight by version; a shadow stays."""
 
     replicas: ReplicasBody | None = None
     traffic: Mapping[str, float] | None = None
@@ -81,7 +88,8 @@ async def change_model(label: PathText, request: AnyRequest, service: ServicePar
     """Change a model's number of replicas, or its traffic split."""
     change = await read_struct(to_exchange(request), service.settings.body_limit, ModelChange)
     name, version = split_label(label)
-    chosen = service.orchestrator.model(name, version).deployment.version
+    status = service.orchestrator.model(name, version)
+    chosen = status.deployment.version
     if change.batching is not None:
         fault = Fault(
             message="'batching' cannot be changed while a model serves: register a new version.",
@@ -89,10 +97,22 @@ async def change_model(label: PathText, request: AnyRequest, service: ServicePar
         )
         raise InvalidInput(fault.message, faults=[fault])
     if change.replicas is not None:
-        await service.registrar.scale_model(name, chosen, _to_policy(change.replicas))
+        await service.registrar.scale_model(
+            name, chosen, _to_policy(change.replicas, status.policy)
+        )
     if change.traffic is not None:
-        service.registrar.set_traffic("models", name, to_weights(change.traffic))
+        weights = to_weights(change.traffic)
+        shadow = service.orchestrator.model_shadow(name, beside=weights)
+        service.registrar.set_traffic("models", name, weights, shadow)
     return ModelView.of(service.orchestrator.model(name, chosen))
+
+
+@put("/models/{label:str}/traffic", opt=MANAGEMENT, operation_id="splitModelTraffic")
+async def split_traffic(label: PathText, request: AnyRequest, service: ServiceParam) -> TrafficView:
+    """Split a model's requests by weight, and give a shadow version copies of some."""
+    traffic = await read_traffic(service, to_exchange(request))
+    service.registrar.set_traffic("models", label, *traffic)
+    return TrafficView.of(label, *traffic)
 
 
 @delete("/models/{label:str}", opt=MANAGEMENT, operation_id="removeModel")
@@ -111,12 +131,23 @@ async def ask_model(label: PathText, request: AnyRequest, service: ServiceParam)
     return answer_by(exchange, predict(service, exchange, label))
 
 
-def _to_policy(body: ReplicasBody) -> ReplicaPolicy:
-    most = body.min if body.max is None else body.max
-    if not 0 <= body.min <= most <= _MAX_REPLICAS:
-        message = f"'replicas' must hold 0 <= min <= max <= {_MAX_REPLICAS}."
+def _to_policy(body: ReplicasBody, now: ReplicaPolicy) -> ReplicaPolicy:
+    policy = ReplicaPolicy(
+        min=body.min,
+        max=body.min if body.max is None else body.max,
+        wait_s=now.wait_s if body.wait_s is None else body.wait_s,
+        idle_s=now.idle_s if body.idle_s is None else body.idle_s,
+    )
+    rules = {
+        f"0 <= min <= max <= {_MAX_REPLICAS}": 0 <= policy.min <= policy.max <= _MAX_REPLICAS,
+        f"0 <= wait_s <= {_MAX_WAIT_S}": 0 <= policy.wait_s <= _MAX_WAIT_S,
+        f"0 < idle_s <= {_MAX_IDLE_S}": 0 < policy.idle_s <= _MAX_IDLE_S,
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        message = f"'replicas' must hold {' and '.join(broken)}."
         raise InvalidInput(message, faults=[Fault(message=message, pointer="/replicas")])
-    return ReplicaPolicy(min=body.min, max=most)
+    return policy
 
 
 def _find(service: Service, label: str) -> ModelStatus | Failed:
@@ -145,6 +176,7 @@ ROUTES = (
     list_models,
     get_model,
     change_model,
+    split_traffic,
     remove_model,
     ask_model,
 )

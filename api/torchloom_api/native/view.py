@@ -75,9 +75,36 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     code: Sequence[CodeView] = ()
 
 
+class ScalingView(msgspec.Struct, frozen=True, kw_only=True):
+    """How many workers each device is to have: `min`, and up to `max` as the load asks for them.
+
+    `wait_s`: how long tasks wait before there is one more; `idle_s`: for how long one has not been
+    needed before it goes. `error`: why the last one that the load asked for could not be started.
+    """
+
+    min: int
+    max: int
+    wait_s: float
+    idle_s: float
+    error: str | None
+
+    @classmethod
+    def of(cls, status: ModelStatus) -> ScalingView:
+        """Show the bounds of a model version as they stand."""
+        policy = status.policy
+        return cls(
+            min=policy.min,
+            max=max(policy.min, policy.max),
+            wait_s=policy.wait_s,
+            idle_s=policy.idle_s,
+            error=status.scaling_error,
+        )
+
+
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a model as it stands. `weight`: its share of the traffic, 0 to 1.
 
+    `shadow_percent`: of how many requests that other versions answer it is given copies.
     `memory_bytes`: what its workers hold of their devices' memory.
     """
 
@@ -86,11 +113,13 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     kind: str | None
     state: str
     weight: float = 0.0
+    shadow_percent: float = 0.0
     queue_depth: int = 0
     max_queue: int = 0
     devices: Sequence[str] = ()
     memory_bytes: int = 0
     replicas: Sequence[ReplicaView] = ()
+    scaling: ScalingView | None = None
     signature: SignatureView | None = None
     error: Problem | None = None
 
@@ -104,6 +133,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
             kind=deployment.kind,
             state=status.state,
             weight=status.weight,
+            shadow_percent=status.shadow_percent,
             queue_depth=status.queue_depth,
             max_queue=deployment.queue.max_size,
             devices=[str(device) for device in deployment.devices],
@@ -111,6 +141,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
             replicas=[
                 msgspec.convert(r, ReplicaView, from_attributes=True) for r in status.replicas
             ],
+            scaling=ScalingView.of(status),
             signature=SignatureView.of(deployment.signature),
         )
 
@@ -161,13 +192,18 @@ class GraphView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a workflow. `stream`: the nodes whose chunks a run's stream carries."""
+    """One version of a workflow. `stream`: the nodes whose chunks a run's stream carries.
+
+    `weight`: its share of the runs, 0 to 1. `shadow_percent`: of how many runs of other versions it
+    is given copies.
+    """
 
     name: str
     version: int
     description: str = ""
     state: str = "ready"
     weight: float = 0.0
+    shadow_percent: float = 0.0
     signature: SignatureView | None = None
     graph: GraphView | None = None
     models: Sequence[str] = ()
@@ -175,7 +211,7 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
     error: Problem | None = None
 
     @classmethod
-    def of(cls, graph: Graph, weight: float) -> WorkflowView:
+    def of(cls, graph: Graph, weight: float, shadow_percent: float = 0.0) -> WorkflowView:
         """Show a workflow that serves."""
         nodes = [NodeView.of(node) for node in graph.nodes.values()]
         return cls(
@@ -183,6 +219,7 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
             version=graph.version,
             description=graph.description,
             weight=weight,
+            shadow_percent=shadow_percent,
             signature=SignatureView.of(graph.signature),
             graph=GraphView(nodes=nodes, edges=sorted(graph.dag.edges)),
             models=sorted(graph.models),

@@ -21,7 +21,7 @@ from torchloom_api.native.request import (
     answer_by,
     to_exchange,
 )
-from torchloom_api.native.traffic import TrafficView, read_weights
+from torchloom_api.native.traffic import TrafficView, read_traffic
 from torchloom_api.native.view import WorkflowView
 from torchloom_api.page import Page, paginate
 from torchloom_api.service import Service
@@ -91,11 +91,10 @@ async def get_mermaid(label: PathText, service: ServiceParam) -> str:
 
 @put("/workflows/{label:str}/traffic", opt=MANAGEMENT, operation_id="splitWorkflowTraffic")
 async def split_traffic(label: PathText, request: AnyRequest, service: ServiceParam) -> TrafficView:
-    """Split a workflow's runs between its versions by weight."""
-    weights = await read_weights(service, to_exchange(request))
-    service.registrar.set_traffic("workflows", label, weights)
-    total = sum(weights.values())
-    return TrafficView(label, {version: weight / total for version, weight in weights.items()})
+    """Split a workflow's runs by weight, and give a shadow version copies of some."""
+    traffic = await read_traffic(service, to_exchange(request))
+    service.registrar.set_traffic("workflows", label, *traffic)
+    return TrafficView.of(label, *traffic)
 
 
 @delete("/workflows/{label:str}", opt=MANAGEMENT, operation_id="removeWorkflow")
@@ -134,7 +133,8 @@ def _show(service: Service, graph: Graph | Failed) -> WorkflowView:
     if isinstance(graph, Failed):
         return WorkflowView.of_failed(graph)
     weight = service.orchestrator.workflow_weight(graph.name, graph.version)
-    return WorkflowView.of(graph, weight)
+    copies = service.orchestrator.workflow_copies(graph.name, graph.version)
+    return WorkflowView.of(graph, weight, copies)
 
 
 def _key(graph: Graph | Failed) -> str:

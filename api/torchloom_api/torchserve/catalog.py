@@ -134,7 +134,9 @@ class Catalog:
         """Let the registry send requests that name no version where TorchServe does."""
         default = self._models.get(name, {}).get(self._defaults.get(name, ""))
         if default is not None and not default.is_native and self.status(default) is not None:
-            self._orchestrator.set_model_traffic(name, {default.number: 1.0})
+            weights = {default.number: 1.0}
+            shadow = self._orchestrator.model_shadow(name, beside=weights)
+            self._orchestrator.set_model_traffic(name, weights, shadow)
 
     def status(self, served: Served) -> ModelStatus | None:
         """Give its state in the registry; None while it is not there."""

@@ -12,7 +12,7 @@ from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.limits import MAX_WORKERS
-from torchloom_api.torchserve.worker_place import count_each
+from torchloom_api.torchserve.worker_place import bounds_each
 
 
 _log = logging.getLogger(__name__)
@@ -34,13 +34,16 @@ def check_scale(least: int, most: int | None) -> tuple[int, int]:
 async def scale(frontend: Frontend, served: Served, least: int, most: int, said: str) -> None:
     """Bring a model to a number of workers; returns when they are there, or gone.
 
-    `said`: the version as the path has it. Raises FrontendError; the model is as it was then.
+    Where workers are scaled by load, the numbers are bounds, and what is within them stays. `said`:
+    the version as the path has it. Raises FrontendError; the model is as it was then.
     """
     status = frontend.catalog.status(served)
     num_devices = 1 if status is None else len(status.deployment.devices)
     limits = replace(served.limits, min_workers=least, max_workers=most)
-    top = 1 if limits.stateful else max(most, 1)
-    policy = ReplicaPolicy(min=count_each(limits.wanted_workers, num_devices), max=top)
+    is_scaled = frontend.settings.autoscale
+    lower, upper = bounds_each(limits, num_devices, is_scaled=is_scaled)
+    policy = ReplicaPolicy() if status is None else status.policy
+    policy = replace(policy, min=lower, max=upper)
     try:
         if served.is_native:
             await frontend.service.registrar.scale_model(served.name, served.number, policy)
@@ -52,7 +55,8 @@ async def scale(frontend: Frontend, served: Served, least: int, most: int, said:
         message = f"Failed to start workers for model {served.name} version: {said}"
         raise internal(message, error.status if error.status == _OUT_OF_MEMORY else 500) from error
     served.limits = limits
-    frontend.catalog.worker_ids(served, policy.min * num_devices)
+    there = frontend.catalog.status(served)
+    frontend.catalog.worker_ids(served, 0 if there is None else len(there.replicas))
     frontend.catalog.on_change()
 
 

@@ -105,6 +105,7 @@ class Config:
     auth_401: bool = _key(read.read_bool, "false")
     ping_without_token: bool = _key(read.read_bool, "false")
     query_to_handlers: bool = _key(read.read_bool, "false")
+    autoscale: bool = _key(read.read_bool, "false")
 
     ts_open_inference_protocol: bool = _key(read.read_oip, "false")
     ts_header_key_sequence_id: str = _key(read.read_text, "ts_request_sequence_id")

@@ -118,6 +118,8 @@ class FrontendSettings:
     ping_without_token: bool = False
     #: Give the query of `/predictions` and `/explanations` to handlers, as other routes do.
     query_to_handlers: bool = False
+    #: Let the number of a model's workers follow the load, from its least to its most.
+    autoscale: bool = False
     #: How long a server that is told to end works on what it has accepted.
     grace_s: float = 30.0
 

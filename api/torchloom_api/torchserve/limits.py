@@ -53,6 +53,11 @@ class Limits:
         """Give how many are to run. Sequences live in one, where each finds what it has left."""
         return min(self.min_workers, 1) if self.stateful else self.min_workers
 
+    @property
+    def most_workers(self) -> int:
+        """Give how many may run, where the load decides."""
+        return min(self.max_workers, 1) if self.stateful else self.max_workers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:

@@ -82,6 +82,7 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         auth_401=config.auth_401,
         ping_without_token=config.ping_without_token,
         query_to_handlers=config.query_to_handlers,
+        autoscale=config.autoscale,
     )
 
 

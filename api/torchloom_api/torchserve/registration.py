@@ -31,7 +31,7 @@ from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, 
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
 from torchloom_api.torchserve.parameters import Parameters
-from torchloom_api.torchserve.worker_place import choose_devices, count_each
+from torchloom_api.torchserve.worker_place import bounds_each, choose_devices
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.preparation import store_of
 
@@ -182,7 +182,7 @@ class Registration:
             "model_version": version,
             "limit_image_pixels": settings.limit_max_image_pixels,
             "prediction_time": True,
-            **_policies(limits, choose_devices(limits, self._gpus)),
+            **_policies(limits, choose_devices(limits, self._gpus), is_scaled=settings.autoscale),
         }
         # What the archive says is its engine's to read, who may make more of it than one number.
         if order.wish.batch_size is not None and not glance.config.get("asyncCommunication"):
@@ -252,12 +252,11 @@ class Registration:
             raise FrontendError(400, "ModelException", error.message) from error
 
 
-def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
-    least = count_each(limits.wanted_workers, len(devices))
-    most = 1 if limits.stateful else max(count_each(limits.max_workers, len(devices)), 1)
+def _policies(limits: Limits, devices: Sequence[str], *, is_scaled: bool) -> dict[str, object]:
+    least, most = bounds_each(limits, len(devices), is_scaled=is_scaled)
     return {
         "devices": list(devices),
-        "replicas": {"min": least, "max": most},
+        "replicas": least if least == most else {"min": least, "max": most},
         "batching": {"max_wait_s": _wait_s(limits)},
         "queue": {"max_size": min(limits.job_queue_size, 1_000_000)},
         "load_timeout_s": min(limits.startup_timeout_s, _MAX_TIMEOUT_S),

@@ -22,6 +22,16 @@ def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
     return [f"cuda:{each}" for each in wanted[:count]]
 
 
+def bounds_each(limits: Limits, num_devices: int, *, is_scaled: bool) -> tuple[int, int]:
+    """Give the least and the most workers that each device runs.
+
+    Unless they are scaled by load they are the same: the most is a bound of requests, and no goal.
+    """
+    least = count_each(limits.wanted_workers, num_devices)
+    most = count_each(limits.most_workers, num_devices)
+    return least, max(least, most) if is_scaled else least
+
+
 def count_each(workers: int, num_devices: int) -> int:
     """Give how many workers each device runs; rounded up, where they are no multiple."""
     return -(-workers // num_devices)

@@ -44,6 +44,17 @@ def take(folder: str, number: int, refused: int = -1) -> dict[str, object]:
     return {"taken": number}
 
 
+def hold(folder: str, number: int) -> dict[str, object]:
+    """Leave a mark, and give the number when there is a file `go`."""
+    (Path(folder) / str(number)).touch()
+    deadline = time.monotonic() + _PATIENCE_S
+    while not (Path(folder) / "go").exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("Nobody has said go.")
+        time.sleep(0.01)  # another process makes the file
+    return {"number": number}
+
+
 def slow(seconds: float) -> dict[str, object]:
     """Take a while."""
     time.sleep(seconds)

@@ -100,6 +100,24 @@ async def test_scales_a_model(client: httpx.AsyncClient, register: Register) -> 
     assert len(response.json()["replicas"]) == 2
 
 
+async def test_changes_the_bounds_of_the_number_of_replicas(
+    client: httpx.AsyncClient, register: Register
+) -> None:
+    """What is not said stays; replicas within the bounds stay, too; a number alone is fixed."""
+    await register(ECHO)
+    fixed = {"min": 1, "max": 1, "wait_s": 5.0, "idle_s": 300.0, "error": None}
+    assert (await client.get("/api/models/echo")).json()["scaling"] == fixed
+
+    async def change(**replicas: float) -> tuple[object, int]:
+        view = (await client.patch("/api/models/echo", json={"replicas": replicas})).json()
+        return view["scaling"], len(view["replicas"])
+
+    assert await change(min=3) == ({**fixed, "min": 3, "max": 3}, 3)
+    elastic = {**fixed, "max": 4, "idle_s": 60.0}
+    assert await change(min=1, max=4, idle_s=60) == (elastic, 3)
+    assert await change(min=1, max=2, wait_s=0) == ({**elastic, "max": 2, "wait_s": 0.0}, 2)
+
+
 async def test_takes_the_last_replica_away(client: httpx.AsyncClient, register: Register) -> None:
     """The model stays registered, refuses work, and does not keep the server from being ready."""
     await register(ECHO)
@@ -131,6 +149,10 @@ async def test_refuses_changes_that_make_no_sense(
         ({"replicas": {"min": 1_000_000}}, "/replicas"),
         ({"replicas": {"min": "two"}}, "/replicas/min"),
         ({"replicas": {"mim": 2}}, "/replicas"),
+        ({"replicas": {"min": 1, "wait_s": -1}}, "/replicas"),
+        ({"replicas": {"min": 1, "idle_s": 0}}, "/replicas"),
+        ({"replicas": {"min": 1, "idle_s": 1e9}}, "/replicas"),
+        ({"replicas": {"min": 1, "idle_s": "long"}}, "/replicas/idle_s"),
         ({"batching": {"max_size": 8}}, "/batching"),
         ({"replcias": {"min": 2}}, "/replcias"),
     ):

@@ -167,7 +167,7 @@ async def test_splits_traffic(client: httpx.AsyncClient, register: Register) -> 
 async def test_refuses_splits_that_make_no_sense(
     client: httpx.AsyncClient, register: Register
 ) -> None:
-    """Unknown versions, weights without a sum, and what is not supported yet are told by name."""
+    """Unknown versions and weights without a sum are told by name."""
     await register(ECHO, SAY)
     for body, status in (
         ({"weights": {"1": 0}}, 422),
@@ -177,15 +177,10 @@ async def test_refuses_splits_that_make_no_sense(
         ({"weights": {"1": "much"}}, 422),
         ({"weights": {"9": 1}}, 404),
         ({"wieghts": {"1": 1}}, 422),
-        ({"weights": {"1": 1}, "shadow": {"2": 1}}, 422),
         ([], 422),
     ):
         response = await client.put("/api/workflows/say/traffic", json=body)
         assert response.status_code == status, (body, response.text)
-    shadow = await client.put(
-        "/api/workflows/say/traffic", json={"weights": {"1": 1}, "shadow": {"version": 1}}
-    )
-    assert "'shadow' is not supported" in shadow.json()["detail"]
     unknown = await client.put("/api/workflows/nope/traffic", json={"weights": {"1": 1}})
     assert unknown.status_code == 404
 

@@ -78,6 +78,7 @@ queue_full_429=true
 auth_401=true
 ping_without_token=true
 query_to_handlers=true
+autoscale=true
 ts_open_inference_protocol=oip
 ts_header_key_sequence_id=a
 ts_header_key_sequence_start=b

@@ -462,7 +462,7 @@ async def test_is_unhealthy_without_its_workers(served: Served) -> None:
     name, version = status.deployment.name, status.deployment.version
     from torchloom.policy import ReplicaPolicy  # noqa: PLC0415 - only here
 
-    await orchestrator.scale_model(name, version, replicas=ReplicaPolicy(min=0, max=1))
+    await orchestrator.scale_model(name, version, replicas=ReplicaPolicy(min=0, max=0))
     answer = await served.inference.get("/ping")
 
     assert (answer.status_code, answer.json()) == (500, {"status": "Unhealthy"})

@@ -441,6 +441,84 @@ async def test_keeps_the_numbers_of_workers(served: Served) -> None:
     assert await ids() == ["9000", "9003"]
 
 
+async def test_keeps_to_the_least_of_workers_whatever_the_load(
+    serve: Serve, make_mar: MakeMar
+) -> None:
+    """As TorchServe does, where `maxWorkers` is a bound of requests and no goal."""
+    make_mar("noop.mar", config="minWorkers: 1\nmaxWorkers: 4")
+    served = await serve(load_models=("noop.mar",))
+    await served.management.put("/models/noop?min_worker=2&max_worker=3&synchronous=true")
+    (model,) = (await served.management.get("/models/noop")).json()
+
+    assert (model["minWorkers"], model["maxWorkers"], len(model["workers"])) == (2, 3, 2)
+    (status,) = served.frontend.service.orchestrator.models()
+    assert not status.policy.is_elastic
+
+
+async def test_lets_the_number_of_workers_follow_the_load_where_it_is_asked_to(
+    serve: Serve, make_mar: MakeMar
+) -> None:
+    """The switch is ours: bounds are the archive's, then those of the request."""
+    make_mar("noop.mar", config="minWorkers: 1\nmaxWorkers: 2")
+    served = await serve(load_models=("noop.mar",), autoscale=True)
+    quick = {"replicas": {"min": 1, "max": 2, "wait_s": 0, "idle_s": 0.1}}
+    await served.management.patch("/api/models/noop", json=quick)
+
+    async def workers() -> list[str]:
+        (model,) = (await served.management.get("/models/noop")).json()
+        return [each["id"] for each in model["workers"] if each["status"] == "READY"]
+
+    async def wait_for(count: int) -> list[str]:
+        async with asyncio.timeout(20):
+            while len(ids := await workers()) != count:  # noqa: ASYNC110 - a server is asked
+                await asyncio.sleep(0.01)
+        return ids
+
+    async def burst() -> list[int]:
+        asking = (
+            served.inference.get("/predictions/noop", headers={"do": "hang"}) for _ in range(4)
+        )
+        return [answer.status_code for answer in await asyncio.gather(*asking)]
+
+    first = asyncio.create_task(burst())
+    assert await wait_for(2) == ["9000", "9001"]
+    handlers.release.set()
+    assert await first == [200] * 4
+    assert await wait_for(1) == ["9000"]
+
+    handlers.release.clear()
+    scaled = await served.management.put("/models/noop?min_worker=1&max_worker=3&synchronous=true")
+    assert scaled.json() == {"status": "Workers scaled to 1 for model: noop"}
+    second = asyncio.create_task(burst())
+    await wait_for(3)
+    fixed = await served.management.put("/models/noop?min_worker=3&synchronous=true")
+    handlers.release.set()
+    assert await second == [200] * 4
+    assert fixed.status_code == 200
+    (model,) = (await served.management.get("/models/noop")).json()
+    assert (model["minWorkers"], model["maxWorkers"], len(model["workers"])) == (3, 3, 3)
+
+
+async def test_has_no_worker_until_there_is_a_request_where_it_is_asked_to(
+    serve: Serve, make_mar: MakeMar
+) -> None:
+    """From none, with the switch: healthy all the same, and the first request loads one."""
+    make_mar("noop.mar")
+    served = await serve(load_models=("noop.mar",), autoscale=True)
+    quick = {"replicas": {"min": 0, "max": 1, "idle_s": 0.1}}
+    await served.management.patch("/api/models/noop", json=quick)
+    none = await served.management.put("/models/noop?min_worker=0&max_worker=1&synchronous=true")
+    async with asyncio.timeout(20):
+        while (await served.management.get("/models/noop")).json()[0]["workers"]:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0.01)
+    health = await served.inference.get("/ping")
+    answer = await served.inference.get("/predictions/noop")
+
+    assert none.json() == {"status": "Workers scaled to 0 for model: noop"}
+    assert health.json() == {"status": "Healthy"}
+    assert answer.status_code == 200
+
+
 async def test_gives_no_number_of_a_worker_twice(served: Served, make_mar: MakeMar) -> None:
     """Also where nobody asked for it: those that failed have had theirs, as have others."""
     make_mar("broken.mar", "broken")
@@ -458,6 +536,37 @@ async def test_refuses_a_scaling_below_zero(served: Served) -> None:
     answer = await served.management.put("/models/noop?min_worker=-1&synchronous=true")
 
     assert (answer.status_code, answer.json()["type"]) == (400, "BadRequestException")
+
+
+async def test_gives_a_shadow_copies_of_predictions(serve: Serve, make_mar: MakeMar) -> None:
+    """Set by the native API; a version that becomes the default is a shadow no more."""
+    make_mar("one.mar", version="1.0")
+    make_mar("two.mar", version="2.0")
+    served = await serve(load_models=("one.mar",))
+    await served.register("two.mar")
+    body = {"weights": {"1": 1}, "shadow": {"version": 2, "percent": 100}}
+    split = await served.management.put("/api/models/noop/traffic", json=body)
+    orchestrator = served.frontend.service.orchestrator
+
+    def counts() -> dict[str, float]:
+        series = [s for s in orchestrator.snapshot() if s.metric.name == "shadow_tasks"]
+        return {" ".join(each.labels[1:]): each.value for each in series}
+
+    answers = [
+        await served.inference.get(path, headers={"do": "status 418"})
+        for path in ("/predictions/noop", "/predictions/noop/1.0", "/predictions/noop/2.0")
+    ]
+    async with asyncio.timeout(20):
+        while counts() != {"1 served done": 2, "2 shadow done": 2}:  # noqa: ASYNC110 - threads work
+            await asyncio.sleep(0.01)
+    make_mar("three.mar", version="3.0")
+    await served.register("three.mar")
+    assert orchestrator.model_shadow("noop") is not None
+    await served.management.put("/models/noop/2.0/set-default")
+
+    assert split.status_code == 200
+    assert [answer.status_code for answer in answers] == [418] * 3
+    assert orchestrator.model_shadow("noop") is None
 
 
 async def test_sets_the_default_version(served: Served, make_mar: MakeMar) -> None:

@@ -124,6 +124,13 @@ def to_model_file(
     if config.service_envelope not in {None, *_ENVELOPES}:
         message = f"service_envelope={config.service_envelope} is not known here."
         notes.append(Note(subject=subject, message=message))
+    bounds = file["replicas"]
+    if isinstance(bounds, dict) and bounds["min"] < bounds["max"]:
+        message = (
+            f"the number of its workers follows the load from {bounds['min']} to {bounds['max']}, "
+            f"where TorchServe keeps to the first: for that, write `replicas: {bounds['min']}`."
+        )
+        notes.append(Note(subject=subject, message=message))
     if facts.runtime == "LSP":
         notes.append(Note(subject=subject, message="it is for the C++ backend, and is not served."))
     if not facts.has_manifest and handler is None:

@@ -51,9 +51,11 @@ def test_carries_what_a_model_file_can_say(make_model: Make, archive_format: str
         "batching": {"max_size": 8, "max_wait_s": 0.05},
         "queue": {"max_size": 10},
     }
-    first, second = map(str, notes)
+    first, second, third = map(str, notes)
     assert "`responseTimeout: 77` is not carried over" in first
-    assert second.endswith("where its handler reads it: continuousBatching, handler.")
+    assert "follows the load from 2 to 4" in second
+    assert "for that, write `replicas: 2`" in second
+    assert third.endswith("where its handler reads it: continuousBatching, handler.")
 
 
 def test_says_little_for_an_archive_that_says_little(make_model: Make) -> None:
