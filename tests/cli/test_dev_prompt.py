@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 
@@ -175,6 +176,20 @@ def test_stops_as_it_loads(terminal: Terminal) -> None:
     assert terminal.process.wait(60) == 0
     terminal.type("end\n")
     assert "(Pdb)" not in terminal.read("end")
+
+
+@pytest.mark.parametrize("terminal", [OF_PDB], indirect=True)
+def test_ends_at_a_prompt_as_it_loads(terminal: Terminal) -> None:
+    """Ctrl-C, with somebody who waits for it to load."""
+    answer = terminal.ask()
+    terminal.read("(Pdb) ")
+    (worker,) = psutil.Process(terminal.process.pid).children()
+    terminal.type("\x03")
+
+    assert terminal.process.wait(60) == 0
+    assert answer.result().status_code == 503
+    assert not worker.is_running()
+    assert terminal.setup_now() == terminal.setup
 
 
 def test_quits_a_request_at_its_prompt(terminal: Terminal) -> None:

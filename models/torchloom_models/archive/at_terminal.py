@@ -107,7 +107,7 @@ def _placed(error: ModelLoadError, authored: Authored) -> ModelLoadError:
     if place is None:
         return error
     fault = Fault(message=error.message, file=str(place.file), line=place.line)
-    failure = ModelLoadError(f"{error.message} ({place})", faults=[fault])
+    failure = ModelLoadError(f"{place}: {error.message}", faults=[fault])
     failure.status = error.status  # type: ignore[misc]  # a lack of memory has its own
     return failure
 

@@ -96,6 +96,7 @@ async def _serve(
                 stopping.cancel()
                 if watching.done():
                     watching.result()  # it raises: it has no end of its own
+                tell("\nThe server ends.")  # on a line of its own, also at a prompt
                 await frontend.service.orchestrator.drain(settings.grace_s)
 
 

@@ -92,7 +92,7 @@ class Session:
         if self._is_closed:
             raise unavailable("The server ends.")
         if self._fault is not None:
-            raise unavailable(f"{self._fault} Save it mended, and ask again.")
+            raise unavailable(f"{self._fault} Mend it, save, and ask again.")
 
     async def settle(self) -> None:
         """Look at the files, and load them if they have changed."""
@@ -169,7 +169,7 @@ class Session:
             self._fault = _say(error)
             self._frontend.failed_at_startup.add(name)
             self._on_end()
-            self._tell(f"{self._fault} Requests are answered with 503 until it is saved mended.")
+            self._tell(f"{self._fault} Requests are answered with 503 until a save mends it.")
             return
         self._fault = None
         self._frontend.failed_at_startup.discard(name)
