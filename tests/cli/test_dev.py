@@ -299,6 +299,33 @@ def test_serves_a_folder_with_a_configuration_alone(tmp_path: Path, start_dev: S
         assert answer.json()[1:] == [len(selling), 2]
 
 
+NET = """\
+from torch import nn
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        if len(x[0]) > 2:
+            raise ValueError("two numbers, please")
+        return 2 * x
+"""
+
+
+def test_serves_a_built_in_handler(tmp_path: Path, start_dev: StartDev) -> None:
+    """What is named is the author's: a trace begins there."""
+    _write(tmp_path / "nets", {"net.py": NET})
+    words = ["base_handler", "--model-file", "nets/net.py", "--name", "twice"]
+    with start_dev(tmp_path, *words) as dev:
+        good = dev.client.post("/predictions/twice", json=[1, 2])
+        bad = dev.client.post("/predictions/twice", json=[1, 2, 3])
+        assert good.json() == [2, 4]
+        assert bad.json()["message"] == (
+            "Prediction failed: net.py:7 in forward: ValueError: two numbers, please"
+        )
+        _write(tmp_path / "nets", {"net.py": NET.replace("2 * x", "3 * x")})
+        assert dev.client.post("/predictions/twice", json=[1, 2]).json() == [3, 6]
+
+
 def test_has_a_port_for_descriptions_where_one_is_named(
     tmp_path: Path, start_dev: StartDev
 ) -> None:
