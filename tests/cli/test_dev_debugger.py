@@ -124,6 +124,8 @@ class Program:
     def __init__(self, folder: Path, way: str) -> None:
         self.folder = folder
         self.log = folder / "log"
+        (folder / ".temp").mkdir()  # one that is killed leaves something there
+        own = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "TMPDIR": str(folder / ".temp")}
         port = free_port()
         dev = ["torchloom_api.cli", "dev", "handler.py", "--port=0"]
         words = {
@@ -134,7 +136,7 @@ class Program:
             self.process = subprocess.Popen(
                 [sys.executable, *words[way]],
                 cwd=folder,
-                env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+                env={**os.environ, **own},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

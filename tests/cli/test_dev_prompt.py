@@ -54,6 +54,7 @@ class Terminal:
     """A terminal in which `torchloom dev handler.py` runs, and who sits at it."""
 
     def __init__(self, folder: Path) -> None:
+        (folder / ".temp").mkdir()  # one that is killed leaves something there
         self._ours, self._theirs = pty.openpty()
         self.setup = termios.tcgetattr(self._theirs)
         self.process = subprocess.Popen(
@@ -62,7 +63,7 @@ class Terminal:
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
-            env={**os.environ, "TERM": "dumb"},
+            env={**os.environ, "TERM": "dumb", "TMPDIR": str(folder / ".temp")},
             start_new_session=True,
         )
         self._shown = ""
