@@ -25,7 +25,7 @@ from torchloom.device import Device
 from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
 from torchloom.worker import Worker, open_engine
-from torchloom.worker_process import PRINTS_PLAIN
+from torchloom.worker_process import AT_TERMINAL, PRINTS_PLAIN
 
 
 _log = logging.getLogger(__name__)
@@ -108,9 +108,17 @@ class ProcessLink(asyncio.Protocol):
         self._outgoing: list[bytes] = []
 
     async def start(
-        self, command: list[str], environment: dict[str, str], streams: Streams | None = None
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        streams: Streams | None = None,
+        *,
+        has_input: bool = False,
     ) -> None:
-        """Start the process, which finds its end of the pair as the last argument."""
+        """Start the process, which finds its end of the pair as the last argument.
+
+        `has_input`: it reads from where this process does, and not from nowhere.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             loop = asyncio.get_running_loop()
@@ -120,7 +128,7 @@ class ProcessLink(asyncio.Protocol):
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 env=environment,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=None if has_input else asyncio.subprocess.DEVNULL,
                 stdout=None if streams is None else streams.stdout,
                 stderr=None if streams is None else streams.stderr,
             )
@@ -209,14 +217,20 @@ class LocalExecutor:
     """Starts workers as processes of this machine, which share its cores (see `placement.py`).
 
     Thread counts are set, and cores chosen, before any framework is imported. With `open_streams`
-    each prints where that says, without the stamps of our own log.
+    each prints where that says, without the stamps of our own log. Where it `is_at_terminal`, each
+    has this process's terminal, so that a debugger in a model's code finds who sits there.
     """
 
     def __init__(
-        self, cores: Cores | None = None, *, open_streams: OpenStreams | None = None
+        self,
+        cores: Cores | None = None,
+        *,
+        open_streams: OpenStreams | None = None,
+        is_at_terminal: bool = False,
     ) -> None:
         self._cores = cores or Cores()
         self._open_streams = open_streams
+        self._is_at_terminal = is_at_terminal
 
     async def start(
         self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
@@ -250,6 +264,9 @@ class LocalExecutor:
         environment: dict[str, str],
         deployment: Deployment,
     ) -> None:
+        if self._is_at_terminal:
+            await link.start(command, {**environment, AT_TERMINAL: "1"}, has_input=True)
+            return
         if self._open_streams is None:
             await link.start(command, environment)
             return

@@ -159,21 +159,21 @@ class Orchestrator:
             raise
 
     async def remove_model(
-        self, name: str, version: int | None = None, *, grace_s: float = 30.0
+        self, name: str, version: int | None = None, *, grace_s: float = 30.0, end_s: float = 5.0
     ) -> None:
-        """Drain one version, or all, then stop it. Raises UnknownModel; Conflict if needed."""
+        """Drain one version, or all; kill it after `end_s`. Raises UnknownModel, Conflict if needed."""
         versions = self._pools.versions(name) if version is None else [version]
         pools = [self._pools.get(name, v) for v in versions]
         if len(pools) == len(self._pools.versions(name)):
             refuse_if_needed(name, self._graphs)
-        await asyncio.gather(*(self._take_out(pool, grace_s) for pool in pools))
+        await asyncio.gather(*(self._take_out(pool, grace_s, end_s) for pool in pools))
 
-    async def _take_out(self, pool: Pool, grace_s: float) -> None:
+    async def _take_out(self, pool: Pool, grace_s: float, end_s: float) -> None:
         name, version = pool.deployment.name, pool.deployment.version
         await pool.drain(grace_s)
         if self._pools.find(name, version) is pool:
             self._pools.remove(name, version)
-        await pool.stop()
+        await pool.stop(end_s)
         self.stats.readings.forget(name, version)
 
     async def scale_model(

@@ -16,6 +16,12 @@ from typing import Final
 #: to standard output, and a model's code keeps the two streams apart.
 PRINTS_PLAIN: Final = "TORCHLOOM_PRINTS_PLAIN"
 
+#: Set where the worker has the terminal, at which somebody sits who works on the model's code.
+AT_TERMINAL: Final = "TORCHLOOM_AT_TERMINAL"
+
+#: What a line of the log begins with. At a terminal it is short, and says whose it is.
+_STAMPS: Final = "%(asctime)s %(levelname)s worker"
+
 #: prctl(2): the signal that this process gets when its parent dies.
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -49,4 +55,5 @@ def _begin_log(environment: Mapping[str, str]) -> None:
     if PRINTS_PLAIN in environment:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         return
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker: %(message)s")
+    stamps = "%(levelname)s %(name)s" if AT_TERMINAL in environment else _STAMPS
+    logging.basicConfig(level=logging.INFO, format=f"{stamps}: %(message)s")

@@ -1,14 +1,19 @@
-"""`torchloom torchserve` as a process of its own, for tests that ask it."""
+"""`torchloom torchserve` and `torchloom dev` as processes of their own, for tests that ask them."""
 
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.server import free_port
@@ -71,3 +76,65 @@ def _start(
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dev:
+    """A `torchloom dev` that serves, and what it has told."""
+
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    log: Path
+
+    def ask(self, body: str = "hi", path: str = "/predictions/handler") -> httpx.Response:
+        """Ask the handler."""
+        return self.client.post(path, content=body.encode())
+
+    def read(self, text: str) -> str:
+        """Give what it has told, once a text is in it."""
+        for _ in range(6000):
+            told = self.log.read_text()
+            if text in told:
+                return told
+            time.sleep(0.01)
+        raise AssertionError(f"{text!r} is not in {told}")
+
+
+#: Starts `torchloom dev WORDS` in a folder; it must end by Ctrl-C, with code 0.
+StartDev = Callable[..., AbstractContextManager[Dev]]
+
+
+@pytest.fixture(scope="session")
+def start_dev() -> StartDev:
+    """Start one, as its users do."""
+    return _start_dev
+
+
+@contextmanager
+def _start_dev(folder: Path, *words: str) -> Iterator[Dev]:
+    log = folder.with_name(f"{folder.name}.log")
+    program = [sys.executable, "-m", "torchloom_api.cli", "dev", *words, "--port=0"]
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            program,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            process_group=0,
+        )
+    try:
+        assert process.stdout is not None
+        found = re.search(r"curl (http://[\d.:]+)/predictions", process.stdout.readline())
+        assert found is not None, log.read_text()
+        with httpx.Client(base_url=found[1], timeout=120) as client:
+            yield Dev(process=process, client=client, log=log)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, log.read_text()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

@@ -223,6 +223,7 @@ def test_writes_what_handlers_print_and_measure(running: Running) -> None:
         ("INFO ", "stdout", "logged hello"),
         ("WARN ", "stderr", "complained hello"),
         ("INFO ", "stdout", "Traceback .*"),
+        ("INFO ", "stdout", r' +File "[^"]+/loud\.py", line 22, in handle'),
     ):
         pattern = rf"{stamp} \[{level}\] {worker}-{stream} MODEL_LOG - {text}"
         assert re.search(rf"^{pattern}$", printed, re.MULTILINE), (pattern, printed)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import uvloop
 from loom_fakes.engines import PATIENCE_S, Gate, deploy
@@ -42,6 +43,7 @@ from torchloom.wire import (
     ResultEvent,
 )
 from torchloom.worker import Hangup
+from torchloom.worker_process import AT_TERMINAL
 
 
 CPU = Device("cpu")
@@ -198,6 +200,35 @@ async def test_lets_workers_print_where_they_are_told(tmp_path: Path) -> None:
     printed = (tmp_path / "stdout").read_text()
     assert printed.startswith("The engine could not be opened.\nTraceback")
     assert (tmp_path / "stderr").read_text() == ""
+
+
+@pytest.mark.usefixtures("worker_path")
+@pytest.mark.parametrize("is_at_terminal", [True, False])
+async def test_gives_workers_the_terminal_where_it_is_at_one(
+    standard_input: str, *, is_at_terminal: bool
+) -> None:
+    """They read what this process would; all others read nothing."""
+    link, recorder = await _start(LocalExecutor(is_at_terminal=is_at_terminal))
+    await recorder.wait_for(_is_ready)
+    worker = psutil.Process(link.pid)
+    read, variables = os.readlink(f"/proc/{link.pid}/fd/0"), worker.environ()  # noqa: PTH115
+    link.send(Close())
+    await link.wait()
+
+    assert read == (standard_input if is_at_terminal else "/dev/null")
+    assert (AT_TERMINAL in variables) == is_at_terminal
+
+
+@pytest.fixture
+def standard_input() -> Iterator[str]:
+    """Read standard input from a pipe; gives its name."""
+    reading, writing = os.pipe()
+    before = os.dup(0)
+    os.dup2(reading, 0)
+    yield str(Path("/proc/self/fd/0").readlink())
+    os.dup2(before, 0)
+    for descriptor in (reading, writing, before):
+        os.close(descriptor)
 
 
 async def test_raises_if_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:

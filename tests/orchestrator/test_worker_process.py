@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from torchloom import worker_process
-from torchloom.worker_process import PRINTS_PLAIN
+from torchloom.worker_process import AT_TERMINAL, PRINTS_PLAIN
 
 
 def _log(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -44,3 +44,9 @@ def test_logs_plain_lines_where_somebody_reads_them() -> None:
     """Whoever reads them has stamps of its own."""
     said = _log(**{PRINTS_PLAIN: "1"})
     assert (said.stdout, said.stderr) == ("loaded\n", "")
+
+
+def test_logs_short_lines_at_a_terminal() -> None:
+    """With the name of whoever logs: it may be the author's own module."""
+    said = _log(**{AT_TERMINAL: "1"})
+    assert (said.stdout, said.stderr) == ("", "INFO model: loaded\n")

@@ -30,14 +30,12 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model-name", required=True, help="name of the model, and of the file")
-    add("--serialized-file", help="weights or program: .pt, .pth, .onnx, .so …")
-    add("--model-file", help="Python file with exactly one class, the model's (eager mode)")
+    add_model_files(parser)
     add(
         "--handler",
         required=True,
         help=f"file, file:function, or one of: {', '.join(sorted(BUILT_IN_HANDLERS))}",
     )
-    add("--extra-files", help="more files, folders (their contents) and patterns, by commas")
     add(
         "--runtime",
         choices=("python", "python3", "LSP"),
@@ -54,8 +52,16 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
     add("-f", "--force", action="store_true", help="replace an archive that is there")
     add("-v", "--version", required=True, help="version of the model")
     add("-r", "--requirements-file", help="requirements.txt of the handler")
-    add("-c", "--config-file", help="model-config.yaml: batch size, workers, timeouts …")
     return parser
+
+
+def add_model_files(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name files of a model, besides its handler."""
+    add = parser.add_argument
+    add("--serialized-file", help="weights or program: .pt, .pth, .onnx, .so …")
+    add("--model-file", help="Python file with exactly one class, the model's (eager mode)")
+    add("--extra-files", help="more files, folders (their contents) and patterns, by commas")
+    add("-c", "--config-file", help="model-config.yaml: batch size, workers, timeouts …")
 
 
 archive_command = make_command(

@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, str] = {
     "compile": "compile",
     "artefacts": "artefacts",
     "torchserve": "torchserve",
+    "dev": "dev",
     "archive": "archive",
     "workflow-archive": "workflow_archive",
     "migrate": "migrate",
@@ -39,7 +40,7 @@ _GROUPS = {
         {"name": "Talk to a server", "commands": ["run", "workflows", "models"]},
         {
             "name": "From TorchServe",
-            "commands": ["torchserve", "archive", "workflow-archive", "alias"],
+            "commands": ["torchserve", "dev", "archive", "workflow-archive", "migrate", "alias"],
         },
         {"name": "This program", "commands": ["completion", "version"]},
     ]

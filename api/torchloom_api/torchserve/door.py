@@ -114,6 +114,8 @@ class Door:
             exchange.route = route.pattern
             if route.tokens:
                 self._frontend.gate.require(request, route.tokens)
+            if self._frontend.before is not None:
+                await self._frontend.before(request)
             answer = await route.answer(self._frontend, request, reply)
         except ClientGone:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +13,7 @@ from torchloom_api.torchserve.frontend_error import Header
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.gate import Gate
 from torchloom_api.torchserve.registration import Registration
+from torchloom_api.torchserve.request import Request
 from torchloom_api.torchserve.workflow.registration import WorkflowRegistration
 
 
@@ -78,6 +79,8 @@ class Frontend:
     on_answered: list[Callable[[Answered], None]] = field(default_factory=list)
     on_called: list[Callable[[Called], None]] = field(default_factory=list)
     on_predicted: list[Callable[[Predicted], None]] = field(default_factory=list)
+    #: Is awaited before a request is answered; what it raises is the answer.
+    before: Callable[[Request], Awaitable[None]] | None = None
     metrics_page: Callable[[Sequence[str]], bytes] = lambda _: b""
     #: Says what a device (`cuda:0`) is at, as descriptions of workers have it.
     gpu_usage: Callable[[str], str] = lambda _: "N/A"

@@ -58,6 +58,17 @@ class Limits:
         """Give how many may run, where the load decides."""
         return min(self.max_workers, 1) if self.stateful else self.max_workers
 
+    def alone(self, most_s: int) -> Limits:
+        """Give the limits of a single worker that may take so long for whatever it does."""
+        return replace(
+            self,
+            min_workers=1,
+            max_workers=1,
+            response_timeout_s=most_s,
+            startup_timeout_s=most_s,
+            client_timeout_ms=0,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:

@@ -51,6 +51,7 @@ class Order:
     """What a registration asks for. What is None is the archive's to say.
 
     `found`: where the archive lies, if that is known. `workflow`, `is_function`: see `Served`.
+    `is_alone`: it has one worker, without hurry, whatever it says: somebody sits at its terminal.
     """
 
     url: str
@@ -64,6 +65,7 @@ class Order:
     found: Found | None = None
     workflow: str | None = None
     is_function: bool = False
+    is_alone: bool = False
 
     @classmethod
     def of(cls, parameters: Parameters) -> Order:
@@ -160,6 +162,8 @@ class Registration:
         name = order.name or manifest.name
         version = order.version or manifest.version
         limits = decide_limits(order.wish, glance.config, settings)
+        if order.is_alone:
+            limits = limits.alone(_MAX_TIMEOUT_S)
         number = self._catalog.free_number(name, version)
         served = Served(
             name=name,

@@ -10,12 +10,13 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
 import uvloop
 
 from torchloom.device import Device
+from torchloom.executor import Executor
 from torchloom.pool import OnProgress
 from torchloom_api.app import create_app, open_service
 from torchloom_api.edge import Edge
@@ -128,10 +129,15 @@ async def open_frontend(
     settings: FrontendSettings,
     *,
     make_reader: Callable[[Settings], Reader] = Reader,
+    executor: Executor | None = None,
+    has_grpc: bool = True,
     on_progress: OnProgress | None = None,
     on_open: OnFrontend | None = None,
 ) -> AsyncIterator[tuple[Frontend, Mapping[Port, str]]]:
-    """Answer on every port; nothing is loaded yet. At the end, all is ended and closed."""
+    """Answer on every port; nothing is loaded yet. At the end, all is ended and closed.
+
+    `executor`: what starts workers, where the logs do not decide it.
+    """
     settings.check()
     tokens = None
     if not settings.disable_token_authorization:
@@ -147,7 +153,7 @@ async def open_frontend(
                 native,
                 keys=keys,
                 reader=make_reader(native),
-                executor=watch.executor,
+                executor=executor or watch.executor,
                 on_progress=on_progress,
             ) as service:
                 frontend = await _make_frontend(settings, service, tokens)
@@ -156,13 +162,8 @@ async def open_frontend(
                 async with (
                     watch.over(frontend),
                     _listening(frontend, sockets, context),
-                    listen(
-                        frontend, identity if settings.enable_grpc_ssl else None
-                    ) as grpc_addresses,
+                    _listening_for_grpc(frontend, identity) if has_grpc else nullcontext(),
                 ):
-                    frontend.grpc_addresses.update(
-                        {scope: str(at) for scope, at in grpc_addresses.items()}
-                    )
                     yield frontend, _urls(settings, sockets)
                 await frontend.workflows.close()
                 await frontend.registration.close()
@@ -253,6 +254,14 @@ async def _listening(
             for listener in listeners.values():
                 listener.should_exit = True
             await asyncio.gather(*listeners)
+
+
+@asynccontextmanager
+async def _listening_for_grpc(frontend: Frontend, identity: Identity | None) -> AsyncIterator[None]:
+    named = identity if frontend.settings.enable_grpc_ssl else None
+    async with listen(frontend, named) as addresses:
+        frontend.grpc_addresses.update({scope: str(at) for scope, at in addresses.items()})
+        yield
 
 
 def _scopes(ports: frozenset[Port], *, is_model_api: bool) -> frozenset[str]:

@@ -101,7 +101,7 @@ def write_model_archive(config: ModelArchiverConfig) -> Path:
     _check_choice("runtime", config.runtime, get_args(Runtime))
     check_name(config.model_name, "model")
     suffix, write = _FORMATS[config.archive_format]
-    handler, handler_file = _find_handler(config.handler, config.runtime)
+    handler, handler_file = find_handler(config.handler, config.runtime)
     named = (
         config.serialized_file,
         config.model_file,
@@ -123,11 +123,11 @@ def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ArchiverError(f"{name} cannot be {value!r}. Choose one of: {choices}.")
 
 
-def _find_handler(handler: str, runtime: str) -> tuple[str, str | None]:
+def find_handler(handler: str, runtime: str) -> tuple[str, str | None]:
     """Give what the manifest calls the handler, and its file, if it is none of the server's own.
 
     Written as `file.py`, `file`, `file:function` or `file.py:function`; a C++ handler is
-    `library:Class`.
+    `library:Class`. Raises ArchiverError where nothing is written.
     """
     if not handler:
         raise ArchiverError("The handler is empty. Name a built-in one, or a file.")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from torchloom.worker_process import PRINTS_PLAIN
+from torchloom.worker_process import AT_TERMINAL, PRINTS_PLAIN
 
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,12 @@ _RATE_S: Final = 32 << 10
 
 
 def take_over() -> None:
-    """Let `print` go to the log, and what native code prints to where the log goes."""
+    """Let `print` go to the log, and what native code prints to where the log goes.
+
+    At a terminal nothing changes: what is printed there is what its owner has come for.
+    """
+    if AT_TERMINAL in os.environ:
+        return
     sys.stdout.flush()
     if PRINTS_PLAIN not in os.environ:  # there the log goes to standard output
         os.dup2(2, 1)

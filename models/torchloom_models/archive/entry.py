@@ -19,6 +19,7 @@ from torchloom.errors import InvalidModel, ModelLoadError, TorchLoomError
 from torchloom_models.archive.context import Context
 from torchloom_models.archive.failure import OUT_OF_RESOURCES, is_out_of_memory, name_error
 from torchloom_models.archive.own_classes import own_classes
+from torchloom_models.archive.source_file import SourceFile
 
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ def _import_file(name: str, file: Path) -> ModuleType:
     """Import a file, whatever else has its name: `code.py` is a handler here, and no library."""
     known = sys.modules.get(name)
     module_name = name if known is None else f"archive_{name}"
-    spec = importlib.util.spec_from_file_location(module_name, file)
+    loader = SourceFile(module_name, str(file))
+    spec = importlib.util.spec_from_file_location(module_name, file, loader=loader)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
@@ -18,7 +18,7 @@ from torchloom.errors import DeviceUnavailable, InvalidModel
 from torchloom_models.archive import alias, console
 from torchloom_models.archive.batching import AnyEngine, Batching
 from torchloom_models.archive.context import Context
-from torchloom_models.archive.entry import find_entry
+from torchloom_models.archive.entry import Entry, find_entry
 from torchloom_models.archive.envelope import wrap
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.prediction_time import timed
@@ -33,7 +33,17 @@ from torchloom_models.source import resolve_source
 _SERVER_VERSION: Final = "0.12.0"
 
 
-def open_handler(config: Mapping[str, object], device: Device, report: Report) -> AnyEngine:
+#: Puts something around what is called for each batch.
+Adapt = Callable[[Entry], Entry]
+
+
+def open_handler(
+    config: Mapping[str, object],
+    device: Device,
+    report: Report,
+    *,
+    adapt: Adapt = lambda entry: entry,
+) -> AnyEngine:
     """Open an archive. Raises ModelLoadError, InvalidModel or DeviceUnavailable."""
     source = resolve_source(str(config["source"]), report)
     if not source.is_dir() and not is_archive(source):
@@ -45,7 +55,7 @@ def open_handler(config: Mapping[str, object], device: Device, report: Report) -
     report("unpacking the archive", None)
     unpacked = store_of(config, source).open(source)
     try:
-        return _open(config, device, report, source, unpacked)
+        return _open(config, device, report, source, unpacked, adapt)
     except BaseException:
         unpacked.close()
         raise
@@ -66,6 +76,7 @@ def _open(
     report: Report,
     source: Path,
     unpacked: Unpacked,
+    adapt: Adapt,
 ) -> AnyEngine:
     handler = cast("str | None", config.get("handler"))
     files = ArchiveFiles.read(unpacked.path.resolve(), source, handler=handler)
@@ -92,7 +103,7 @@ def _open(
         entry = wrap(entry, str(envelope))
     if config.get("prediction_time"):
         entry = timed(entry)
-    return batching.make_engine(entry, context, device=place, close=unpacked.close)
+    return batching.make_engine(adapt(entry), context, device=place, close=unpacked.close)
 
 
 def _enter(folder: Path) -> None:

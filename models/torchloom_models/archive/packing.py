@@ -133,6 +133,19 @@ def write_folder(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def write_links(
+    target: Path, members: Sequence[Member], manifest_name: PurePosixPath, manifest: str
+) -> None:
+    """Write a folder that is new, whose files lead to the members': a change of those shows."""
+    for member in members:
+        file = target / member.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.symlink_to(member.source.absolute())
+    file = target / manifest_name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(manifest, encoding="utf-8")
+
+
 def _write_zip(
     target: Path,
     members: Sequence[Member],

@@ -6,6 +6,7 @@ import base64
 import importlib
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,13 +210,34 @@ def test_fails_a_picture_that_is_none_alone(classifier: HandlerEngine) -> None:
     assert "UnidentifiedImageError" in caught.value.faults[0].message
 
 
-def test_needs_captum_for_explanations(classifier: HandlerEngine) -> None:
+def test_needs_captum_for_explanations(
+    classifier: HandlerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is missing is said, and the model serves predictions without it."""
-    if importlib.util.find_spec("captum") is not None:
-        pytest.skip("captum is installed")
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(HandlerFailed) as caught:
         ask(classifier, picture(300, 300), is_explain=True)
     assert "pip install captum" in caught.value.faults[0].message
+
+
+def test_explains_pictures(classifier: HandlerEngine) -> None:
+    """Each number of the picture has a share in the answer; those of a channel are alike here."""
+    pytest.importorskip("captum")
+    (answer,) = ask(classifier, picture(300, 300), is_explain=True)
+    found = np.asarray(answer)
+
+    assert found.shape == (3, 224, 224)
+    # The first class is the mean of channels weighed by 0, 1 and 2.
+    assert found.reshape(3, -1).sum(1) == pytest.approx(_weighed_channels(), rel=1e-3)
+
+
+def _weighed_channels() -> list[float]:
+    means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    colours = zip((200, 100, 50), means, deviations, strict=True)
+    return [
+        weight * (value / 255 - mean) / deviation
+        for weight, (value, mean, deviation) in enumerate(colours)
+    ]
 
 
 def test_segments_pictures(open_archive: Open, tmp_path: Path) -> None:
@@ -263,6 +285,27 @@ def test_classifies_texts(open_archive: Open, tmp_path: Path) -> None:
     expected = torch.softmax(torch.tensor([3.0, 9.0]), 0).tolist()
 
     assert answer == pytest.approx({"World": expected[0], "Sports": expected[1]})
+
+
+def test_explains_texts(open_archive: Open, tmp_path: Path) -> None:
+    """How much each word counts, then each pair; for the class that is asked for."""
+    pytest.importorskip("captum")
+    tokens = {"<unk>": 0, "hello": 1, "world": 2, "hello world": 3}
+    engine = open_archive(_texts(tmp_path, tokens))
+    (first,) = ask(engine, b"Hello, World!", is_explain=True)
+    (second,) = _ask_fields(engine, {"data": b"Hello, World!", "target": b"1"})
+    words = ["hello", "world", "hello world"]
+
+    assert first == {
+        "importances": pytest.approx([1 / 5**0.5, 2 / 5**0.5, 0.0]),
+        "words": words,
+    }
+    assert second == {"importances": pytest.approx([0.0, 0.0, 1.0]), "words": words}
+
+
+def _ask_fields(engine: HandlerEngine, fields: dict[str, object]) -> list[object]:
+    engine.admit(Work(0, fields, {"is_explain": True}))
+    return [event.outputs["value"] for event in engine.step() if isinstance(event, Result)]
 
 
 def test_answers_one_text_of_a_batch_at_a_time(open_archive: Open, tmp_path: Path) -> None:

@@ -93,6 +93,15 @@ def test_leaves_the_streams_apart_where_they_are_read(
     assert os.fstat(1).st_ino == before
 
 
+def test_leaves_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompt of a debugger has no line's end, and is shown all the same."""
+    monkeypatch.setenv("TORCHLOOM_AT_TERMINAL", "1")
+    before = sys.stdout, os.fstat(1).st_ino
+    take_over()
+
+    assert (sys.stdout, os.fstat(1).st_ino) == before
+
+
 def test_takes_the_place_of_the_output(caplog: pytest.LogCaptureFixture) -> None:
     """`print` is logged, and native code prints where errors go."""
     caplog.set_level(logging.INFO, console_module.__name__)

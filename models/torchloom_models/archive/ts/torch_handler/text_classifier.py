@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchloom_models.archive.insight import weigh_tokens
 from torchloom_models.archive.label import map_class_to_label
 from torchloom_models.archive.ts.handler_utils.timer import timed
 from torchloom_models.archive.ts.torch_handler.text_handler import TextHandler
@@ -53,6 +54,12 @@ class TextClassifier(TextHandler):
         """Give probabilities by label, in the order of classes."""
         probabilities = torch.nn.functional.softmax(data, dim=-1)
         return map_class_to_label(probabilities.tolist(), self.mapping)
+
+    def get_insights(self, text_preprocess: Any, _: Any, target: Any = 0) -> Any:
+        """Give how much each word, and each group of words, counts for a class; they follow."""
+        numbers, text = text_preprocess
+        words = _ngrams(self._tokenize(text), self.ngrams) or ["<unk>"]
+        return [{"importances": weigh_tokens(self.model, numbers, target), "words": words}]
 
 
 def _ngrams(tokens: list[str], most: int) -> list[str]:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 from abc import ABC
-from typing import Any, Final
+from typing import Any
 
 import torch
 from PIL import Image
 
+from torchloom_models.archive.insight import PICTURE_STEPS, open_gradients
 from torchloom_models.archive.ts.handler_utils.timer import timed
 from torchloom_models.archive.ts.torch_handler.base_handler import BaseHandler
-
-
-#: How finely gradients are integrated for an explanation.
-_NUM_STEPS: Final = 15
 
 
 class VisionHandler(BaseHandler, ABC):
@@ -49,15 +45,6 @@ class VisionHandler(BaseHandler, ABC):
     def get_insights(self, tensor_data: Any, _: Any, target: Any = 0) -> Any:
         """Give the share of each number of the picture in the answer (integrated gradients)."""
         if self.ig is None:
-            self.ig = _open_captum(self.model)
-        attributions = self.ig.attribute(tensor_data, target=target, n_steps=_NUM_STEPS)
+            self.ig = open_gradients(self.model)
+        attributions = self.ig.attribute(tensor_data, target=target, n_steps=PICTURE_STEPS)
         return attributions.tolist()
-
-
-def _open_captum(model: Any) -> Any:
-    try:
-        captum = importlib.import_module("captum.attr")
-    except ImportError as error:
-        message = "Explanations need captum, which is not installed here: pip install captum."
-        raise ImportError(message) from error
-    return captum.IntegratedGradients(model)
