@@ -41,7 +41,7 @@ class Inference:
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """Give what a gRPC server calls."""
         is_open = self._frontend.settings.ping_without_token
         methods = {
