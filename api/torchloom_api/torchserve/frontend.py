@@ -22,7 +22,7 @@ _LIVING: Final = frozenset({"ready", "starting", "waiting"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A request that has been answered, for logs and counters."""
+    """A request that has been answered, for logs and counters. `is_native`: by the native API."""
 
     client: str
     method: str
@@ -30,6 +30,7 @@ class Answered:
     http_version: str
     status: int
     seconds: float
+    is_native: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
