@@ -19,14 +19,21 @@ from torchloom.placement import total_of
 from torchloom.policy import ReplicaPolicy
 from torchloom.replica import Replica
 from torchloom.replica_state import FleetState, ReplicaState
+from torchloom.session import Sessions
 from torchloom.stats import Stats
 
 
 class FleetOwner(Owner, Tenant, Protocol):
     """What a fleet asks and tells its pool."""
 
+    sessions: Sessions
+
     def on_lost(self, error: TorchLoomError) -> None:
         """Fail the tasks that wait: no worker will come for them."""
+        ...
+
+    def on_leaving(self, replica: Replica) -> None:
+        """Let go of what a replica has kept: it is being taken away."""
         ...
 
 
@@ -118,6 +125,8 @@ class Fleet:
         for device in self._deployment.devices:
             have = [r for r in self.replicas if r.wanted_device == device]
             added += [self._new_replica(device) for _ in range(policy.min - len(have))]
+            # Those that keep the fewest sessions go.
+            have.sort(key=self._owner.sessions.count_at, reverse=True)
             for replica in have[policy.min :]:
                 await self._retire(replica)
         places = [(self._memory.place_of(each.device), each.memory_bytes) for each in added]
@@ -153,6 +162,8 @@ class Fleet:
             await asyncio.gather(*(replica.stop() for replica in added))
         finally:
             self.replicas = [r for r in self.replicas if r not in added]
+            for replica in added:
+                self._owner.on_leaving(replica)
             self._memory.poke()
             self._owner.on_room()
 
@@ -230,6 +241,7 @@ class Fleet:
 
     async def _retire(self, replica: Replica) -> None:
         replica.drain()
+        self._owner.on_leaving(replica)
         self._owner.on_room()  # tasks that hint at its device may now go elsewhere
         await replica.wait_empty()
         await replica.stop()

@@ -57,6 +57,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("accepted_tokens", "counter", "Guessed tokens that were right.", _DEVICE),
         Metric("kv_cache_blocks", "gauge", "Blocks of caches by state.", (*_DEVICE, "state")),
         Metric("queue_depth", "gauge", "Tasks that wait.", _MODEL),
+        Metric("sessions", "gauge", "Sessions that are open.", _MODEL),
         Metric("tasks_in_flight", "gauge", "Tasks that workers hold.", _DEVICE),
         Metric("replicas", "gauge", "Replicas by state.", (*_MODEL, "state")),
         Metric("model_memory_bytes", "gauge", "Memory that workers hold.", _DEVICE),

@@ -107,7 +107,7 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
     load_s = time.perf_counter() - started
     notes = list(engine.notes) if isinstance(engine, Noted) else []
     place = (engine.device, room.max_tasks, room.is_continuous)
-    channel.send(Ready(*place, load_s, memory, notes, code))
+    channel.send(Ready(*place, load_s, memory, notes, code, room.sessions))
     return engine
 
 
@@ -194,7 +194,8 @@ class Worker:
         for frame in self._channel.receive(wait=not has_work, timeout_s=self._rest_s()):
             if isinstance(frame, Admit):
                 for task_id, inputs, params, wants_chunks in frame.work:
-                    self._waiting.append(Work(task_id, inputs, params))
+                    session = frame.sessions.get(task_id, "")
+                    self._waiting.append(Work(task_id, inputs, params, session))
                     if wants_chunks:
                         self._wants_chunks.add(task_id)
             elif isinstance(frame, Cancel):
@@ -291,7 +292,8 @@ class Worker:
         elif isinstance(event, Result):
             outputs = named(event.outputs)
             counts = {name: int(count) for name, count in event.counts.items()}
-            self._events.append(ResultEvent(event.task_id, outputs, counts))
+            ends = [str(session) for session in event.ends]
+            self._events.append(ResultEvent(event.task_id, outputs, counts, ends))
             self._forget(event.task_id)
         else:
             self._fail(event.task_id, event.error)
