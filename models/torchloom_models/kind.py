@@ -5,7 +5,7 @@ The checker, the OpenAPI documents and the docs read this table; `spec.py` check
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from torchloom_models.archive.field import CHUNKS as HANDLER_CHUNKS
 from torchloom_models.archive.field import FIELDS as HANDLER_FIELDS
 from torchloom_models.archive.field import OUTPUTS as HANDLER_OUTPUTS
 from torchloom_models.archive.field import PARAMS as HANDLER_PARAMS
+from torchloom_models.archive.sequence_headers import sequence_paths
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
@@ -37,6 +38,15 @@ from torchloom_models.schema import (
 )
 
 
+#: Gives, for a config, where in a task's params its session is named: see Deployment.
+SessionPaths = Callable[[Mapping[str, object]], tuple[tuple[str, ...], ...]]
+
+
+def no_sessions(_config: Mapping[str, object]) -> tuple[tuple[str, ...], ...]:
+    """Give nothing: requests of most kinds do not belong together."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of model: its signature, its factory, and the keys of a model file that are its own.
@@ -47,6 +57,7 @@ class Kind:
     `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
     what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device. `runs_code`: what
     its source holds is run, so that nothing is fetched for it because a request said so.
+    `session_paths` tells where requests name what they belong to.
     """
 
     name: str
@@ -61,6 +72,7 @@ class Kind:
     can_compile: bool = True
     is_on_cpu: bool = False
     runs_code: bool = False
+    session_paths: SessionPaths = no_sessions
 
 
 _USAGE: Schema = {
@@ -370,6 +382,7 @@ _HANDLER = Kind(
     required_fields=frozenset({"source"}),
     can_compile=False,
     runs_code=True,
+    session_paths=sequence_paths,
 )
 
 #: Every kind that this package serves, by name.

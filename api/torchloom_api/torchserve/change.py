@@ -39,8 +39,7 @@ async def scale(frontend: Frontend, served: Served, least: int, most: int, said:
     status = frontend.catalog.status(served)
     num_devices = 1 if status is None else len(status.deployment.devices)
     limits = replace(served.limits, min_workers=least, max_workers=most)
-    top = 1 if limits.stateful else max(most, 1)
-    policy = ReplicaPolicy(min=count_each(limits.wanted_workers, num_devices), max=top)
+    policy = ReplicaPolicy(min=count_each(least, num_devices), max=max(most, 1))
     try:
         if served.is_native:
             await frontend.service.registrar.scale_model(served.name, served.number, policy)

@@ -112,7 +112,7 @@ class Frontend:
         if status is None or status.state == "evicted":
             return True
         states = [replica.state for replica in status.replicas]
-        wanted = served.limits.wanted_workers
+        wanted = served.limits.min_workers
         if states.count("ready") >= wanted:
             self._short_since.pop(served.name, None)
             return True

@@ -48,11 +48,6 @@ class Limits:
     max_sequence_job_queue_size: int = 0
     job_queue_size: int = 100
 
-    @property
-    def wanted_workers(self) -> int:
-        """Give how many are to run. Sequences live in one, where each finds what it has left."""
-        return min(self.min_workers, 1) if self.stateful else self.min_workers
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:

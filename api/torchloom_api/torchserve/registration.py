@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,7 @@ from torchloom_api.torchserve.parameters import Parameters
 from torchloom_api.torchserve.worker_place import choose_devices, count_each
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.preparation import store_of
+from torchloom_models.archive.sequence_headers import SequenceHeaders
 
 
 _log = logging.getLogger(__name__)
@@ -192,6 +193,8 @@ class Registration:
             }
         if order.handler:
             document["handler"] = order.handler
+        if settings.sequence_headers != SequenceHeaders():
+            document["sequence_headers"] = asdict(settings.sequence_headers)
         envelope = manifest.envelope or settings.service_envelope
         if envelope and not order.is_function:
             document["envelope"] = envelope
@@ -253,8 +256,8 @@ class Registration:
 
 
 def _policies(limits: Limits, devices: Sequence[str]) -> dict[str, object]:
-    least = count_each(limits.wanted_workers, len(devices))
-    most = 1 if limits.stateful else max(count_each(limits.max_workers, len(devices)), 1)
+    least = count_each(limits.min_workers, len(devices))
+    most = max(count_each(limits.max_workers, len(devices)), 1)
     return {
         "devices": list(devices),
         "replicas": {"min": least, "max": most},

@@ -18,7 +18,7 @@ def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
     if limits.device_type == "cpu" or not gpus:
         return ["cpu"]
     wanted = [each for each in limits.device_ids if each in gpus] or list(gpus)
-    count = max(limits.wanted_workers, 1)
+    count = max(limits.min_workers, 1)
     return [f"cuda:{each}" for each in wanted[:count]]
 
 

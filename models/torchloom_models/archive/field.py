@@ -16,6 +16,12 @@ _BYTES: Schema = {**STRING, "contentEncoding": "base64"}
 
 _TEXTS: Schema = {"type": "object", "additionalProperties": STRING}
 
+_HEADER: Schema = {
+    **STRING,
+    "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$",
+    "$comment": "The name of a header: letters, digits, '_' and '-', 128 at most.",
+}
+
 _STATUS: Schema = {"type": "integer", "minimum": 100, "maximum": 599}
 
 PARAMS: Mapping[str, Schema] = {
@@ -68,6 +74,16 @@ FIELDS: Mapping[str, Schema] = {
         **BOOLEAN,
         "default": True,
         "description": "Refuse pictures of so many pixels that they look like an attack.",
+    },
+    "sequence_headers": {
+        "type": "object",
+        "properties": {
+            "id": {**_HEADER, "default": "ts_request_sequence_id"},
+            "start": {**_HEADER, "default": "ts_request_sequence_start"},
+            "end": {**_HEADER, "default": "ts_request_sequence_end"},
+        },
+        "additionalProperties": False,
+        "description": "Other names of the headers that tell of sequences.",
     },
     "prediction_time": {
         **BOOLEAN,

@@ -698,8 +698,8 @@ async def test_answers_for_metrics(serve: Serve, mode: str, *, is_empty: bool) -
     assert (await served.metrics.options("/")).json()["paths"].keys() == {"/metrics"}
 
 
-async def test_gives_sequences_one_worker(serve: Serve, make_mar: MakeMar) -> None:
-    """Whatever is asked for: what a worker has kept of a sequence is there for the next request."""
+async def test_gives_sequences_as_many_workers_as_any(serve: Serve, make_mar: MakeMar) -> None:
+    """From the archive, or as it is scaled."""
     make_mar("sums.mar", "sums", config="sequenceBatching: true\nminWorkers: 2\nmaxWorkers: 2\n")
     served = await serve()
     registered = await served.register("sums.mar")
@@ -708,5 +708,5 @@ async def test_gives_sequences_one_worker(serve: Serve, make_mar: MakeMar) -> No
 
     assert registered.status_code == 200
     assert scaled.json() == {"status": "Workers scaled to 3 for model: sums"}
-    assert (shown["minWorkers"], len(shown["workers"])) == (3, 1)
+    assert (shown["minWorkers"], len(shown["workers"])) == (3, 3)
     assert (await served.inference.get("/ping")).status_code == 200

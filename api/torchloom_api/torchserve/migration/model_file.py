@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -14,6 +14,7 @@ from torchloom_api.torchserve.archive_file import ArchiveFile
 from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.migration.note import Note
 from torchloom_api.torchserve.startup_model import StartupModel
+from torchloom_models.archive.sequence_headers import SequenceHeaders
 
 
 _ENDINGS: Final = (".tar.gz", ".tgz", ".mar", ".model")
@@ -111,6 +112,7 @@ def to_model_file(
         "handler": handler,
         "envelope": config.service_envelope if config.service_envelope in _ENVELOPES else None,
         "limit_image_pixels": None if config.limit_max_image_pixels else False,
+        "sequence_headers": _to_sequence_headers(config),
         "devices": _to_devices(facts.config),
         "replicas": _to_replicas(facts.config, config, told),
         "batching": _to_batching(facts.config, told),
@@ -134,6 +136,15 @@ def to_model_file(
         message = f"stays in the archive, where its handler reads it: {', '.join(stays)}."
         notes.append(Note(subject=subject, message=message))
     return {key: value for key, value in file.items() if value is not None}, notes
+
+
+def _to_sequence_headers(config: Config) -> dict[str, str] | None:
+    headers = SequenceHeaders(
+        id=config.ts_header_key_sequence_id,
+        start=config.ts_header_key_sequence_start,
+        end=config.ts_header_key_sequence_end,
+    )
+    return None if headers == SequenceHeaders() else asdict(headers)
 
 
 def read_facts(path: Path, notes: list[Note]) -> ArchiveFacts | None:

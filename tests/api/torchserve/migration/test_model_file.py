@@ -83,7 +83,7 @@ def test_takes_the_servers_defaults(make_model: Make) -> None:
     """What config.properties says for all models stands in each file."""
     text = (
         "default_workers_per_model=2\njob_queue_size=7\nservice_envelope=kserve\n"
-        "limit_max_image_pixels=false"
+        "limit_max_image_pixels=false\nts_header_key_sequence_start=x-start"
     )
     config = load_config(text).config
     facts = ArchiveFacts.read(make_model("m", config="deviceType: cpu\n"))
@@ -92,6 +92,11 @@ def test_takes_the_servers_defaults(make_model: Make) -> None:
     assert file["queue"] == {"max_size": 7}
     assert file["envelope"] == "kserve"
     assert file["limit_image_pixels"] is False
+    assert file["sequence_headers"] == {
+        "id": "ts_request_sequence_id",
+        "start": "x-start",
+        "end": "ts_request_sequence_end",
+    }
     assert file["devices"] == ["cpu"]
 
 
