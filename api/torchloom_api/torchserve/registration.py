@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -35,6 +34,7 @@ from torchloom_api.torchserve.worker_place import choose_devices, count_each
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.preparation import store_of
 from torchloom_models.archive.sequence_headers import SequenceHeaders
+from torchloom_models.archive.unpacked import Unpacked
 
 
 _log = logging.getLogger(__name__)
@@ -118,6 +118,11 @@ class Registration:
         self._gpus = gpus
         self._archives = archives
         self._loading: set[asyncio.Task[None]] = set()
+        #: Archives with what was installed for them, for as long as their models are registered:
+        #: one may have no worker that would hold it.
+        self._held: dict[Served, Unpacked] = {}
+        self._letting_go: set[asyncio.Future[None]] = set()
+        catalog.on_drop = self._let_go
 
     async def register(self, order: Order) -> Served:
         """Register. Returns when its workers are there, or are being started, as it is asked.
@@ -144,6 +149,9 @@ class Registration:
         for task in self._loading:
             task.cancel()
         await asyncio.gather(*self._loading, return_exceptions=True)
+        for served in list(self._held):
+            self._let_go(served)
+        await asyncio.gather(*self._letting_go)
 
     def _end(self, loading: asyncio.Task[None]) -> None:
         self._loading.discard(loading)
@@ -208,8 +216,9 @@ class Registration:
         """Load it, as many workers as it is to have; whatever fails, nothing of it is left."""
         text = msgspec.json.encode(document)
         try:
-            with await asyncio.to_thread(self._prepare, document, path):
-                await self._registrar.add_model(text, file=path)
+            if self._settings.install_py_dep_per_model:
+                self._held[served] = await asyncio.to_thread(self._prepare, document, path)
+            await self._registrar.add_model(text, file=path)
         except BaseException as error:
             served.is_loading = False
             self.forget(served)
@@ -232,6 +241,7 @@ class Registration:
         """
         await self._registrar.remove_model(served.name, served.number, grace_s=grace_s)
         self.forget(served)
+        await asyncio.gather(*self._letting_go)
 
     def forget(self, served: Served) -> None:
         """Drop a model that is gone, and its file if that was fetched."""
@@ -239,18 +249,19 @@ class Registration:
         if served.fetched is not None:
             served.fetched.unlink(missing_ok=True)
 
-    def _prepare(
-        self, document: Mapping[str, object], path: Path
-    ) -> AbstractContextManager[object]:
-        """Install what an archive asks for, before it has workers. Raises FrontendError.
+    def _let_go(self, served: Served) -> None:
+        """Hold an archive no more; in a thread, for the last one to let go removes its files."""
+        held = self._held.pop(served, None)
+        if held is not None:
+            letting_go = asyncio.get_running_loop().run_in_executor(None, held.close)
+            self._letting_go.add(letting_go)
+            letting_go.add_done_callback(self._letting_go.discard)
 
-        Gives what holds it until it has some: the last one who lets go removes it.
-        """
-        if not self._settings.install_py_dep_per_model:
-            return nullcontext()
+    def _prepare(self, document: Mapping[str, object], path: Path) -> Unpacked:
+        """Install what an archive asks for, before it has workers. Raises FrontendError."""
         config = {**document, "archives": self._archives, "install_requirements": True}
         try:
-            return closing(store_of(config, path).open(path))
+            return store_of(config, path).open(path)
         except ModelLoadError as error:
             raise FrontendError(400, "ModelException", error.message) from error
 
