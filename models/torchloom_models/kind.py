@@ -18,6 +18,7 @@ from torchloom_models.archive.field import PARAMS as HANDLER_PARAMS
 from torchloom_models.archive.sequence_headers import sequence_paths
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
+from torchloom_models.group.plan import program_of
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.llm.adapter.field import FIELDS as ADAPTER_FIELDS
 from torchloom_models.llm.adapter.field import PARAMS as ADAPTER_PARAMS
@@ -47,6 +48,15 @@ def no_sessions(_config: Mapping[str, object]) -> tuple[tuple[str, ...], ...]:
     return ()
 
 
+#: Gives, for a config, what a worker's process runs: see Deployment.
+Program = Callable[[Mapping[str, object]], tuple[str, ...]]
+
+
+def usual_program(_config: Mapping[str, object]) -> tuple[str, ...]:
+    """Give nothing: workers of most kinds are one process."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of model: its signature, its factory, and the keys of a model file that are its own.
@@ -57,7 +67,7 @@ class Kind:
     `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
     what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device. `runs_code`: what
     its source holds is run, so that nothing is fetched for it because a request said so.
-    `session_paths` tells where requests name what they belong to.
+    `session_paths` tells where requests name what they belong to, `program` what workers run.
     """
 
     name: str
@@ -73,6 +83,7 @@ class Kind:
     is_on_cpu: bool = False
     runs_code: bool = False
     session_paths: SessionPaths = no_sessions
+    program: Program = usual_program
 
 
 _USAGE: Schema = {
@@ -383,6 +394,7 @@ _HANDLER = Kind(
     can_compile=False,
     runs_code=True,
     session_paths=sequence_paths,
+    program=program_of,
 )
 
 #: Every kind that this package serves, by name.
