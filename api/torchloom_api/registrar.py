@@ -14,8 +14,9 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from torchloom.dependency import refuse_if_needed
 from torchloom.deployment import Deployment
-from torchloom.errors import InvalidWorkflow, NotServing, TorchLoomError
+from torchloom.errors import Conflict, InvalidWorkflow, NotServing, TorchLoomError
 from torchloom.graph import Graph
 from torchloom.orchestrator import Orchestrator
 from torchloom.policy import ReplicaPolicy
@@ -163,9 +164,13 @@ class Registrar:
             self._brought.setdefault(label, set()).add(owner)
 
     async def remove_workflow(self, name: str, version: int | None, *, grace_s: float) -> None:
-        """Drain, then remove a version, or all, and the models that came along. UnknownWorkflow."""
+        """Drain, then remove a version, or all, and the models that came along.
+
+        Raises UnknownWorkflow; Conflict where another workflow calls it, or one of these models.
+        """
         failed = self.failed.versions("workflows", name, version)
         versions = self.serving_workflows(name, version)
+        self._refuse_if_missed({f"{name}@{each}" for each in versions})
         if versions or not failed:
             await self._orchestrator.remove_workflow(name, version, grace_s=grace_s)
         for each in {*versions, *failed}:
@@ -209,15 +214,30 @@ class Registrar:
                 self._brought.pop(deployment.label, None)
                 await self._orchestrator.remove_model(deployment.name, deployment.version)
 
+    def _refuse_if_missed(self, owners: set[str]) -> None:
+        """Raise Conflict where a workflow that stays calls a model that would go with these."""
+        going = {label for label, brought in self._brought.items() if brought <= owners}
+        left = [each for each in self._orchestrator.workflows() if each.label not in owners]
+        for name in {label.rpartition("@")[0] for label in going}:
+            if going >= {f"{name}@{each}" for each in self.serving_models(name)}:
+                refuse_if_needed(name, left)
+
     async def _drop_brought(self, owner: str) -> None:
         """Remove the models that a workflow brought along, unless others brought them too."""
         for label, owners in list(self._brought.items()):
             owners.discard(owner)
             if not owners:
                 del self._brought[label]
-                name, _, version = label.rpartition("@")
-                if self.serving_models(name, int(version)):
-                    await self._orchestrator.remove_model(name, int(version))
+                await self._drop(label)
+
+    async def _drop(self, label: str) -> None:
+        """Remove a model that came along, unless somebody has come to call it meanwhile."""
+        name, _, version = label.rpartition("@")
+        if self.serving_models(name, int(version)):
+            try:
+                await self._orchestrator.remove_model(name, int(version))
+            except Conflict as error:
+                _log.warning("Model %s stays in service: %s", label, error.message)
 
     # Traffic
 

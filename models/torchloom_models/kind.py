@@ -5,7 +5,7 @@ The checker, the OpenAPI documents and the docs read this table; `spec.py` check
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -15,8 +15,10 @@ from torchloom_models.archive.field import CHUNKS as HANDLER_CHUNKS
 from torchloom_models.archive.field import FIELDS as HANDLER_FIELDS
 from torchloom_models.archive.field import OUTPUTS as HANDLER_OUTPUTS
 from torchloom_models.archive.field import PARAMS as HANDLER_PARAMS
+from torchloom_models.archive.sequence_headers import sequence_paths
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
+from torchloom_models.group.plan import program_of
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.llm.adapter.field import FIELDS as ADAPTER_FIELDS
 from torchloom_models.llm.adapter.field import PARAMS as ADAPTER_PARAMS
@@ -37,6 +39,18 @@ from torchloom_models.schema import (
 )
 
 
+#: Gives, for a config, where in a task's params its session is named: see Deployment.
+SessionPaths = Callable[[Mapping[str, object]], tuple[tuple[str, ...], ...]]
+
+#: Gives, for a config, what a worker's process runs: see Deployment.
+Program = Callable[[Mapping[str, object]], tuple[str, ...]]
+
+
+def nothing(_config: Mapping[str, object]) -> tuple[()]:
+    """Give nothing: requests of most kinds do not belong together; a worker is one process."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of model: its signature, its factory, and the keys of a model file that are its own.
@@ -47,6 +61,7 @@ class Kind:
     `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
     what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device. `runs_code`: what
     its source holds is run, so that nothing is fetched for it because a request said so.
+    `session_paths` tells where requests name what they belong to, `program` what workers run.
     """
 
     name: str
@@ -61,6 +76,8 @@ class Kind:
     can_compile: bool = True
     is_on_cpu: bool = False
     runs_code: bool = False
+    session_paths: SessionPaths = nothing
+    program: Program = nothing
 
 
 _USAGE: Schema = {
@@ -370,6 +387,8 @@ _HANDLER = Kind(
     required_fields=frozenset({"source"}),
     can_compile=False,
     runs_code=True,
+    session_paths=sequence_paths,
+    program=program_of,
 )
 
 #: Every kind that this package serves, by name.

@@ -1,12 +1,26 @@
-"""Choice: which replica is given tasks next, and which tasks it may take. Pure; knows no queue."""
+"""Choice: which replica is given tasks next, and which tasks it may take. Changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
+from torchloom.batcher import Arrivals, Go, Wait, decide
 from torchloom.device import is_on
+from torchloom.policy import BatchPolicy
+from torchloom.queue import TaskQueue
 from torchloom.replica import Replica
 from torchloom.replica_state import ReplicaState
+from torchloom.step_cost import StepCost
+from torchloom.task import Task
+
+
+#: The hint of tasks that nobody may take as yet: their session waits for a replica.
+UNPLACED = "@"
+
+
+def hint_of(replica: Replica) -> str:
+    """Give the hint of the tasks that this replica alone may take."""
+    return f"{UNPLACED}{id(replica)}"
 
 
 def roomiest(replicas: Iterable[Replica], passed: Collection[Replica]) -> Replica | None:
@@ -23,15 +37,62 @@ def roomiest(replicas: Iterable[Replica], passed: Collection[Replica]) -> Replic
 def hints_for(replica: Replica, replicas: Iterable[Replica], hints: Iterable[str]) -> list[str]:
     """Name the hints of the tasks that a replica may take.
 
-    Those for its device, those without a hint, and those for a device that nobody serves at
-    present.
+    Those for itself and for its device, those without a hint, and those for a device that nobody
+    serves at present.
     """
+    own = hint_of(replica)
     up = {each.device for each in replicas if _is_up(each)}
     return [
         hint
         for hint in hints
-        if not hint or is_on(hint, replica.device) or not any(is_on(hint, device) for device in up)
+        if (hint == own if hint.startswith(UNPLACED) else _is_for(hint, replica.device, up))
     ]
+
+
+def _is_for(hint: str, device: str, up: Collection[str]) -> bool:
+    return not hint or is_on(hint, device) or not any(is_on(hint, each) for each in up)
+
+
+def how_many(
+    replica: Replica,
+    first: Task,
+    *,
+    queued: int,
+    now: float,
+    policy: BatchPolicy,
+    cost: StepCost,
+    arrivals: Arrivals,
+) -> int | Wait | None:
+    """Say how many of the `queued` tasks that a replica may take it gets now: see `batcher.py`.
+
+    None: nothing, before a step ends or a task arrives. One that has been there when a worker died,
+    as `first`, goes by itself.
+    """
+    if first.deaths:
+        return 1
+    if replica.room.is_continuous:
+        return min(replica.credits, queued)
+    decision = decide(
+        queued=queued,
+        room=replica.credits,
+        oldest_at=first.queued_at,
+        now=now,
+        policy=policy,
+        cost=cost,
+        arrivals=arrivals,
+        must_be_full=not (replica.is_idle or replica.turns.takes_ahead),
+    )
+    return decision.size if isinstance(decision, Go) else decision
+
+
+def has_missed(replica: Replica, replicas: Sequence[Replica], queue: TaskQueue) -> bool:
+    """Tell whether a replica has room beside a task that it may take, which never stays so.
+
+    A place that only a full batch may take may well be free beside a few.
+    """
+    hints = hints_for(replica, replicas, queue.hints)
+    first = queue.peek(hints) if replica.credits and not replica.turns.takes_full else None
+    return first is not None and (not first.deaths or replica.is_idle)
 
 
 def _is_up(replica: Replica) -> bool:

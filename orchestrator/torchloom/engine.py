@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from torchloom.code_status import CodeStatus
 from torchloom.errors import BatchContractError, TorchLoomError
+from torchloom.policy import SessionPolicy
 
 
 #: A task's input or output by name: JSON values, bytes, numpy arrays, and lists and dicts of these.
@@ -25,6 +26,8 @@ class Work:
     task_id: int
     inputs: Values
     params: Values = field(default_factory=dict)
+    #: Which session it belongs to, for an engine that says it has any; else empty.
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,14 @@ class Chunk:
 class Result:
     """A task's whole answer.
 
-    Nothing follows it. `counts` feeds metrics, e.g. {"prompt_tokens": 12}.
+    Nothing follows it. `counts` feeds metrics, e.g. {"prompt_tokens": 12}. `ends` names the
+    sessions of which the engine keeps nothing any more.
     """
 
     task_id: int
     outputs: Values
     counts: Mapping[str, int] = field(default_factory=dict)
+    ends: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,12 @@ class Room:
 
     `max_tasks` is the most tasks at once. A `is_continuous` engine takes new tasks between steps
     while others are in the middle of theirs; any other is given a batch, and the next when that is
-    finished.
+    finished. One with `sessions` keeps something from a task to the next of the same session.
     """
 
     max_tasks: int
     is_continuous: bool = False
+    sessions: SessionPolicy | None = None
 
 
 class Engine(Protocol):

@@ -23,14 +23,21 @@ from torchloom.policy import ReplicaPolicy
 from torchloom.replica import Replica
 from torchloom.replica_state import FleetState, ReplicaState
 from torchloom.scaling import Standing, next_up
+from torchloom.session import Sessions
 from torchloom.stats import Stats
 
 
 class FleetOwner(Owner, Tenant, Loaded, Protocol):
     """What a fleet asks and tells its pool."""
 
+    sessions: Sessions
+
     def on_lost(self, error: TorchLoomError) -> None:
         """Fail the tasks that wait: no worker will come for them."""
+        ...
+
+    def on_leaving(self, replica: Replica) -> None:
+        """Let go of what a replica has kept: it is being taken away."""
         ...
 
 
@@ -165,14 +172,14 @@ class Fleet:
     async def shrink(self, device: Device) -> bool:
         """Let one replica of a device end what it has, then end it; tell whether it is so.
 
-        The last one goes only if it has nothing to do.
+        The last one goes only if it has nothing to do, and none while each keeps a session.
         """
         async with self._scaling:
-            counts = self.counts()
-            if counts[device] <= self.policy.min:
+            on = self._on(device)
+            if len(on) <= self.policy.min or all(map(self._owner.sessions.count_at, on)):
                 return False
             if len(self.replicas) > 1:
-                await self._bring(self.policy, {**counts, device: counts[device] - 1})
+                await self._bring(self.policy, {**self.counts(), device: len(on) - 1})
             elif self._owner.is_wanted or not self.replicas[0].is_idle:
                 return False
             else:
@@ -194,7 +201,9 @@ class Fleet:
         alone: no model is evicted for it.
         """
         for device, count in counts.items():
-            for replica in self._on(device)[count:]:
+            # Those that keep the fewest sessions go.
+            have = sorted(self._on(device), key=self._owner.sessions.count_at, reverse=True)
+            for replica in have[count:]:
                 await self._retire(replica)
         missing = {device: count - len(self._on(device)) for device, count in counts.items()}
         added = [self._new_replica(d) for d, count in missing.items() for _ in range(count)]
@@ -249,6 +258,8 @@ class Fleet:
             await asyncio.gather(*(replica.stop() for replica in added))
         finally:
             self.replicas = [r for r in self.replicas if r not in added]
+            for replica in added:
+                self._owner.on_leaving(replica)
             self._memory.poke()
             self._owner.on_room()
 
@@ -326,6 +337,7 @@ class Fleet:
 
     async def _retire(self, replica: Replica) -> None:
         replica.drain()
+        self._owner.on_leaving(replica)
         self._owner.on_room()  # tasks that hint at its device may now go elsewhere
         await replica.wait_empty()
         await replica.stop()

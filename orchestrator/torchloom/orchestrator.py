@@ -161,7 +161,7 @@ class Orchestrator:
     async def remove_model(
         self, name: str, version: int | None = None, *, grace_s: float = 30.0, end_s: float = 5.0
     ) -> None:
-        """Drain one version, or all; kill it after `end_s`. Raises UnknownModel, Conflict if needed."""
+        """Drain one version, or all, and end it. Raises UnknownModel; Conflict if it is needed."""
         versions = self._pools.versions(name) if version is None else [version]
         pools = [self._pools.get(name, v) for v in versions]
         if len(pools) == len(self._pools.versions(name)):

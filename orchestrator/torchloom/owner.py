@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torchloom.task import Task
+
+
+if TYPE_CHECKING:
+    from torchloom.replica import Replica
 
 
 class Owner(Protocol):
@@ -15,8 +19,8 @@ class Owner(Protocol):
         """Hand out more: there may be room."""
         ...
 
-    def on_orphans(self, tasks: Sequence[Task]) -> None:
-        """Queue these tasks again: they have lost their worker."""
+    def on_orphans(self, replica: Replica, tasks: Sequence[Task]) -> None:
+        """Queue these tasks again, as far as they can be: its worker has ended."""
         ...
 
     def on_settled(self, task: Task) -> None:

@@ -52,6 +52,21 @@ class ReplicaPolicy:
         return max(self.min, min(count, self.max))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPolicy:
+    """What holds for the sessions of a model whose engine keeps something between their tasks.
+
+    So many may be open at once, whichever workers have them. One without a task in hand ends once
+    it has been idle for `max_idle_s`, or open for `max_life_s`; 0: never. Tasks that name none are
+    given one, whose name begins with `prefix`.
+    """
+
+    max_open: int = 1
+    max_idle_s: float = 0.0
+    max_life_s: float = 0.0
+    prefix: str = ""
+
+
 #: Names of what a retry may answer to.
 RetryCause = Literal["failed", "worker_died", "timeout", "queue_full"]
 

@@ -10,8 +10,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 
-from torchloom.batcher import Arrivals, Go, Wait, decide
-from torchloom.choice import hints_for, roomiest
+from torchloom.batcher import Arrivals
+from torchloom.choice import has_missed, hints_for, how_many, roomiest
 from torchloom.deployment import Deployment
 from torchloom.errors import (
     Cancelled,
@@ -28,6 +28,7 @@ from torchloom.model_status import ModelStatus, PoolState
 from torchloom.policy import ReplicaPolicy
 from torchloom.queue import TaskQueue
 from torchloom.replica import Replica
+from torchloom.session import Failed, Sessions
 from torchloom.stats import Stats
 from torchloom.step_cost import StepCost
 from torchloom.task import Task, TaskState
@@ -59,6 +60,7 @@ class Pool:
     ) -> None:
         self.deployment = deployment
         self.queue = TaskQueue(deployment.queue.max_size)
+        self.sessions = Sessions(deployment, self.queue, now=now)
         self.is_draining = False
         self.last_used_at = now()
         self._memory = memory or Memory()
@@ -135,9 +137,9 @@ class Pool:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether it could be evicted: loaded, nothing queued, nothing in flight."""
+        """Tell whether it could be evicted: loaded, nothing in hand, and nothing to be kept."""
         is_loaded = self.can_serve and bool(self.replicas) and not self.fleet.is_changing
-        return is_loaded and self._accepted == self._settled
+        return is_loaded and self._accepted == self._settled and not len(self.sessions)
 
     @property
     def is_wanted(self) -> bool:
@@ -219,10 +221,12 @@ class Pool:
         if task.deadline is not None and task.deadline <= now:
             raise DeadlineExceeded("The deadline had passed before the work could begin.")
         try:
-            self.queue.add(task)
+            self.queue.refuse_if_full()
+            self.sessions.admit(task, self.replicas)
         except QueueFull as error:
             message = f"Model {self.deployment.label!r}: {error.message}"
             raise QueueFull(message, retry_after_s=self._drain_time_s()) from None
+        self.queue.add(task)
         task.queued_at = now
         self._arrivals.observe(now)
         self._accepted += 1
@@ -270,6 +274,7 @@ class Pool:
     def on_settled(self, task: Task) -> None:
         """Count a task that is over."""
         self._settled += 1
+        self.sessions.settle(task)
         self.last_used_at = self._now()
         labels = (self.deployment.name, str(self.deployment.version), task.state.value)
         self._stats.counter("tasks", *labels).add()
@@ -282,12 +287,26 @@ class Pool:
         """Hand out what waits: now, for the worker stands idle while callers take their answers."""
         self._dispatch()
 
-    def on_orphans(self, tasks: Sequence[Task]) -> None:
-        """Queue tasks again whose worker died."""
+    def on_orphans(self, replica: Replica, tasks: Sequence[Task]) -> None:
+        """Queue tasks again whose worker died, but for those of sessions that died with it."""
+        self._fail(self.sessions.lose(replica, tasks))
         for task in tasks:
-            task.move(TaskState.QUEUED)
-            self.queue.put_back(task)
+            if not task.is_final:
+                task.move(TaskState.QUEUED)
+                self.queue.put_back(task)
         self._ask_dispatch()
+
+    def on_leaving(self, replica: Replica) -> None:
+        """Let sessions end whose replica is taken away."""
+        self._fail(self.sessions.leave(replica))
+
+    def _fail(self, failed: Failed) -> None:
+        for task, error in failed:
+            if task.state is TaskState.QUEUED:
+                self._settle_queued(task, error, TaskState.FAILED)
+            else:
+                task.fail(error)
+                self.on_settled(task)
 
     def on_step(self, device: str, size: int, seconds: float) -> None:
         """Learn from a step."""
@@ -304,9 +323,6 @@ class Pool:
 
     # Handing out
 
-    def _num_in_flight(self) -> int:
-        return sum(len(replica.in_flight) for replica in self.replicas)
-
     def _ask_dispatch(self) -> None:
         if not self._is_dispatch_due:
             self._is_dispatch_due = True
@@ -320,6 +336,7 @@ class Pool:
             self._timer = None
         if self.fleet.is_evicted and self.is_wanted:
             self.fleet.wake()
+        self.sessions.place(self.replicas)
         passed: set[Replica] = set()
         waits: list[float] = []
         while self.is_wanted and (replica := roomiest(self.replicas, passed)) is not None:
@@ -328,7 +345,15 @@ class Pool:
             if first is None or (first.deaths and not replica.is_idle):
                 passed.add(replica)
                 continue
-            size = self._decide(first, replica, self.queue.count(hints))
+            size = how_many(
+                replica,
+                first,
+                queued=self.queue.count(hints),
+                now=self._now(),
+                policy=self.deployment.batching,
+                cost=self._costs[replica.device],
+                arrivals=self._arrivals,
+            )
             if not isinstance(size, int):
                 waits += [size.seconds] if size else []
                 passed.add(replica)
@@ -338,27 +363,8 @@ class Pool:
             passed.clear()
             waits.clear()
         if waits:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(min(waits), self._ask_dispatch)
+            self._timer = asyncio.get_running_loop().call_later(min(waits), self._ask_dispatch)
         self.fleet.autoscaler.look()
-
-    def _decide(self, first: Task, replica: Replica, queued: int) -> int | Wait | None:
-        room = replica.credits
-        if first.deaths:
-            return 1
-        if replica.room.is_continuous:
-            return min(room, queued)
-        decision = decide(
-            queued=queued,
-            room=room,
-            oldest_at=first.queued_at,
-            now=self._now(),
-            policy=self.deployment.batching,
-            cost=self._costs[replica.device],
-            arrivals=self._arrivals,
-            must_be_full=not (replica.is_idle or replica.turns.takes_ahead),
-        )
-        return decision.size if isinstance(decision, Go) else decision
 
     def _send(self, replica: Replica, size: int, hints: Collection[str]) -> None:
         batch: list[Task] = []
@@ -383,17 +389,12 @@ class Pool:
     def check(self) -> None:
         """Assert the invariants.
 
-        accepted = queued + running + settled; no negative room; unless the next look at it is due,
-        no replica has room beside a task that it may take.
+        accepted = queued + running + settled; no room below 0, nor beside a task that may have it.
         """
-        assert self._accepted == len(self.queue) + self._num_in_flight() + self._settled, self
+        in_flight = sum(len(replica.in_flight) for replica in self.replicas)
+        assert self._accepted == len(self.queue) + in_flight + self._settled, self
         assert all(replica.credits >= 0 for replica in self.replicas), self
-        assert len(self.queue) == self.queue.count(self.queue.hints) == len(self.queue.tasks()), (
-            self
-        )
+        self.queue.check()
         if not (self._is_dispatch_due or self._timer):
-            for replica in self.replicas:
-                if not replica.credits or replica.turns.takes_full:
-                    continue
-                first = self.queue.peek(hints_for(replica, self.replicas, self.queue.hints))
-                assert first is None or (first.deaths and not replica.is_idle), self
+            missed = (has_missed(each, self.replicas, self.queue) for each in self.replicas)
+            assert not any(missed), self

@@ -13,6 +13,8 @@ def pool_series(pool: Pool) -> Iterable[Series]:
     """Give the gauges of a pool as it stands."""
     labels = (pool.deployment.name, str(pool.deployment.version))
     yield Series(METRICS["queue_depth"], labels, len(pool.queue))
+    if pool.sessions.are_kept:
+        yield Series(METRICS["sessions"], labels, len(pool.sessions))
     states = Counter(replica.state.value for replica in pool.replicas)
     in_flight: Counter[str] = Counter()
     memory: Counter[str] = Counter()

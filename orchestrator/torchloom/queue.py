@@ -8,7 +8,6 @@ may be allowed the tasks of some hints only; the order among those is the same.
 from __future__ import annotations
 
 import heapq
-import math
 from collections import Counter
 from collections.abc import Collection
 
@@ -26,7 +25,7 @@ _Entry = tuple[int, float, int, Task]
 
 
 class _Line:
-    """One tenant's tasks, a heap for each device that they hint at, and how much it has had."""
+    """One tenant's tasks, a heap for each of their hints, and how much it has had."""
 
     __slots__ = ("heaps", "served")
 
@@ -63,10 +62,14 @@ class TaskQueue:
         """Put a task in; raises QueueFull at the bound, and for a copy well before it."""
         if task.priority == COPY_PRIORITY and self._size >= min(_MAX_COPIED, self.max_size // 2):
             raise QueueFull("There is no place for a copy.")
+        self.refuse_if_full()
+        self.put_back(task)
+
+    def refuse_if_full(self) -> None:
+        """Raise QueueFull where the next task would be refused."""
         if self.is_full:
             message = f"The queue is full: {self.max_size} tasks are waiting. Try again later."
             raise QueueFull(message)
-        self.put_back(task)
 
     def put_back(self, task: Task) -> None:
         """Put in a task that had been accepted before (its worker died): never refused."""
@@ -74,16 +77,29 @@ class TaskQueue:
         if line is None:
             # A newcomer starts level with the rest: time away earns no credit.
             line = self._lines[task.tenant] = _Line(self._served)
-        deadline = math.inf if task.deadline is None else task.deadline
-        heap = line.heaps.setdefault(task.device, [])
-        heapq.heappush(heap, (-task.priority, deadline, task.id, task))
+        heap = line.heaps.setdefault(task.hint, [])
+        heapq.heappush(heap, (*task.rank, task.id, task))
         self._size += 1
-        self._counts[task.device] += 1
+        self._counts[task.hint] += 1
         self._num_entries += 1
+
+    def redirect(self, task: Task, hint: str) -> None:
+        """Give a task another hint, whether it waits here or not. Takes a look at all like it."""
+        if task.state is not TaskState.QUEUED:
+            task.hint = hint
+            return
+        heap = self._lines[task.tenant].heaps[task.hint]
+        heap[:] = [entry for entry in heap if entry[3] is not task]
+        heapq.heapify(heap)
+        self._num_entries -= 1
+        self._size -= 1
+        self._counts[task.hint] -= 1
+        task.hint = hint
+        self.put_back(task)
 
     @property
     def hints(self) -> Collection[str]:
-        """Give the devices that waiting tasks hint at; the empty string stands for no hint."""
+        """Give the hints of waiting tasks; the empty string stands for no hint."""
         return [hint for hint, count in self._counts.items() if count]
 
     def count(self, hints: Collection[str]) -> int:
@@ -103,7 +119,7 @@ class TaskQueue:
         line, heap = place
         task = self._pop(heap)
         self._size -= 1
-        self._counts[task.device] -= 1
+        self._counts[task.hint] -= 1
         line.served += 1.0
         self._served = max(self._served, line.served)
         return task
@@ -117,7 +133,7 @@ class TaskQueue:
             message = f"{task!r} is still to be done."
             raise ValueError(message)
         self._size -= 1
-        self._counts[task.device] -= 1
+        self._counts[task.hint] -= 1
         if self._num_entries > 2 * self._size + _MAX_SETTLED:
             self._sweep()
 
@@ -126,6 +142,10 @@ class TaskQueue:
         heaps = [heap for line in self._lines.values() for heap in line.heaps.values()]
         entries = [entry for heap in heaps for entry in heap]
         return [entry[3] for entry in entries if entry[3].state is TaskState.QUEUED]
+
+    def check(self) -> None:
+        """Assert that what is counted is what waits."""
+        assert len(self) == self.count(self.hints) == len(self.tasks()), self
 
     def _next(self, hints: Collection[str] | None) -> tuple[_Line, list[_Entry]] | None:
         """Find who goes next and from which heap, dropping what is settled on the way."""

@@ -235,7 +235,7 @@ class Replica:
         self._settled.set()
         for task, died in count_death([each for each in orphans if each.id in stepped], label, how):
             self._fail_all([task], died)
-        self._owner.on_orphans([task for task in orphans if not task.is_final])
+        self._owner.on_orphans(self, [task for task in orphans if not task.is_final])
 
     def _restart(self) -> None:
         if self.state is not ReplicaState.WAITING:
@@ -265,13 +265,13 @@ class Replica:
         if not self.room.is_continuous:
             self.turns.add(task.id for task in tasks)
         assert self._link is not None
+        sessions = {task.id: task.session for task in tasks if task.session}
         try:
-            self._link.send(Admit(work))
+            self._link.send(Admit(work, sessions))
         except TypeError:
             faults = unsendable(work)
-            for item in work:
-                if item[0] not in faults:
-                    self._link.send(Admit([item]))
+            for item in (each for each in work if each[0] not in faults):
+                self._link.send(Admit([item], sessions))
             for task_id, fault in faults.items():
                 self.turns.remove(task_id)
                 self._fail_all([self.in_flight.pop(task_id)], InvalidInput(fault))
@@ -343,7 +343,7 @@ class Replica:
         if self.state is not ReplicaState.STARTING:
             return
         self.device = frame.device
-        self.room = Room(max_tasks=frame.max_tasks, is_continuous=frame.is_continuous)
+        self.room = frame.room
         self.load_s = frame.load_s
         self.notes, self.code = tuple(frame.notes), tuple(frame.code)
         self.memory_bytes = frame.memory_bytes or self.memory_bytes
@@ -389,7 +389,7 @@ class Replica:
         self._series.task_seconds.observe(self._now() - task.started_at)
         if isinstance(event, ResultEvent):
             self._series.count_tokens(event.counts)
-            task.finish(event.outputs)
+            task.finish(event.outputs, event.ends)
         else:
             task.fail(from_error(event.error))
         self._owner.on_settled(task)

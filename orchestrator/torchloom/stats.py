@@ -63,6 +63,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("accepted_tokens", "counter", "Guessed tokens that were right.", _DEVICE),
         Metric("kv_cache_blocks", "gauge", "Blocks of caches by state.", (*_DEVICE, "state")),
         Metric("queue_depth", "gauge", "Tasks that wait.", _MODEL),
+        Metric("sessions", "gauge", "Sessions that are open.", _MODEL),
         Metric("tasks_in_flight", "gauge", "Tasks that workers hold.", _DEVICE),
         Metric("replicas", "gauge", "Replicas by state.", (*_MODEL, "state")),
         Metric("scalings", "counter", "Changes by load: up, down, failed.", (*_MODEL, "change")),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
 from torchloom.engine import Values
@@ -61,7 +62,8 @@ class Task:
     """One call: frozen input, one state, one future.
 
     `deadline` and the times are in the clock's seconds. `device` is a hint where to run, or
-    empty. `on_chunk`, where given, gets every chunk;
+    empty; `hint` is the one that counts, as one of a `session` is for the replica that has it (see
+    `session.py`). `on_chunk`, where given, gets every chunk;
     a task that has shown a chunk to its caller is never run again. `outputs` awaits the answer.
     """
 
@@ -71,12 +73,15 @@ class Task:
         "deadline",
         "deaths",
         "device",
+        "ends",
+        "hint",
         "id",
         "inputs",
         "on_chunk",
         "params",
         "priority",
         "queued_at",
+        "session",
         "started_at",
         "state",
         "tenant",
@@ -99,7 +104,10 @@ class Task:
         self.deadline = deadline
         self.priority = priority
         self.tenant = tenant
-        self.device = device
+        self.device = self.hint = device
+        self.session = ""
+        #: Sessions that have ended with its answer.
+        self.ends: tuple[str, ...] = ()
         self.on_chunk = on_chunk
         self.state = TaskState.QUEUED
         self.queued_at = 0.0
@@ -118,6 +126,22 @@ class Task:
         """Tell whether nothing can follow."""
         return not TRANSITIONS[self.state]
 
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Give what it goes by in a queue, the least first: its priority, then its deadline.
+
+        Those of a session go as they come.
+        """
+        if self.session:
+            return 0, math.inf
+        return -self.priority, math.inf if self.deadline is None else self.deadline
+
+    @property
+    def error(self) -> BaseException | None:
+        """Give the error that it was settled with, if it was with one."""
+        is_over = self._outcome.done() and not self._outcome.cancelled()
+        return self._outcome.exception() if is_over else None
+
     def move(self, to: TaskState) -> None:
         """Go to another state; raises IllegalTransition where the table has no such move."""
         if to not in TRANSITIONS[self.state]:
@@ -131,9 +155,10 @@ class Task:
             self.chunks_sent += 1
             self.on_chunk(data)
 
-    def finish(self, outputs: Values) -> None:
-        """Settle it with its answer."""
+    def finish(self, outputs: Values, ends: Iterable[str] = ()) -> None:
+        """Settle it with its answer, and the sessions that end with it."""
         self.move(TaskState.DONE)
+        self.ends = tuple(ends)
         if not self._outcome.done():
             self._outcome.set_result(outputs)
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from torchloom.code_status import CodeStatus
-from torchloom.engine import Occupancy, Values
+from torchloom.engine import Occupancy, Room, Values
 from torchloom.errors import (
     WIRE_ERRORS,
     BatchContractError,
@@ -22,6 +22,7 @@ from torchloom.errors import (
     TaskFailed,
     TorchLoomError,
 )
+from torchloom.policy import SessionPolicy
 from torchloom.sample import Sample
 
 
@@ -56,9 +57,13 @@ WorkItem = tuple[int, dict[str, object], dict[str, object], bool]
 
 
 class Admit(Frame, frozen=True, tag=2):
-    """Take these tasks in: (id, inputs, params, whether chunks are wanted)."""
+    """Take these tasks in: (id, inputs, params, whether chunks are wanted).
+
+    `sessions`: which session a task belongs to, by id.
+    """
 
     work: list[WorkItem]
+    sessions: dict[int, str] = {}
 
 
 class Cancel(Frame, frozen=True, tag=3):
@@ -82,7 +87,7 @@ class Ready(Frame, frozen=True, tag=6):
     """The engine is open and warm.
 
     `memory_bytes` is what it holds on its device (0: not known), `notes` what it says of itself,
-    `code` how its code stands.
+    `code` how its code stands, `sessions` what holds for those that it keeps, if it keeps any.
     """
 
     device: str
@@ -92,6 +97,14 @@ class Ready(Frame, frozen=True, tag=6):
     memory_bytes: int = 0
     notes: list[str] = []
     code: list[CodeStatus] = []
+    sessions: SessionPolicy | None = None
+
+    @property
+    def room(self) -> Room:
+        """Give how much the engine can hold."""
+        return Room(
+            max_tasks=self.max_tasks, is_continuous=self.is_continuous, sessions=self.sessions
+        )
 
 
 class Claim(Frame, frozen=True, tag=10):
@@ -135,11 +148,12 @@ class ChunkEvent(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class ResultEvent(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """A whole answer, and what it counted."""
+    """A whole answer, what it counted, and the sessions that end with it."""
 
     id: int
     outputs: dict[str, object]
     counts: dict[str, int]
+    ends: list[str] = []
 
 
 class FailureEvent(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -188,6 +202,10 @@ class Samples(Frame, frozen=True, tag=14):
     samples: list[Sample]
 
 
+class Step(Frame, frozen=True, tag=15):
+    """Make one step: to an engine that follows another one's."""
+
+
 AnyFrame = (
     Open
     | Admit
@@ -203,6 +221,7 @@ AnyFrame = (
     | Apply
     | Applied
     | Samples
+    | Step
 )
 
 

@@ -78,8 +78,17 @@ _QUIET_S = 0.1
 _LOOK_S = 0.5
 
 
-def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False) -> Engine | None:
-    """Open the engine that a frame describes; announce that it is ready, or why it is not."""
+def open_engine(
+    frame: Open,
+    channel: Channel,
+    *,
+    has_own_process: bool = False,
+    wrap: Callable[[Engine], Engine] = lambda engine: engine,
+) -> Engine | None:
+    """Open the engine that a frame describes; announce that it is ready, or why it is not.
+
+    What `wrap` makes of it is what serves.
+    """
     started = time.perf_counter()
     before = resident_bytes() if has_own_process else None
 
@@ -90,7 +99,7 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
         if frame.prepare and not _claim(frame, channel, report):
             return None
         factory = import_factory(frame.factory)
-        engine = factory(frame.config, Device.parse(frame.device), report)
+        engine = wrap(factory(frame.config, Device.parse(frame.device), report))
         if has_own_process:
             garbage.set_aside()
             huge_pages.gather()
@@ -108,7 +117,7 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
     load_s = time.perf_counter() - started
     notes = list(engine.notes) if isinstance(engine, Noted) else []
     place = (engine.device, room.max_tasks, room.is_continuous)
-    channel.send(Ready(*place, load_s, memory, notes, code))
+    channel.send(Ready(*place, load_s, memory, notes, code, room.sessions))
     return engine
 
 
@@ -195,7 +204,9 @@ class Worker:
         has_work = bool(self._held or self._alone or self._waiting or self._events)
         for frame in self._channel.receive(wait=not has_work, timeout_s=self._rest_s()):
             if isinstance(frame, Admit):
-                self._waiting.append([Work(*item[:3]) for item in frame.work])
+                sessions = frame.sessions
+                batch = [Work(*item[:3], sessions.get(item[0], "")) for item in frame.work]
+                self._waiting.append(batch)
                 self._wants_chunks.update(item[0] for item in frame.work if item[3])
             elif isinstance(frame, Cancel):
                 self._cancel(frame.ids)
@@ -293,7 +304,8 @@ class Worker:
         elif isinstance(event, Result):
             outputs = named(event.outputs)
             counts = {name: int(count) for name, count in event.counts.items()}
-            self._events.append(ResultEvent(event.task_id, outputs, counts))
+            ends = [str(session) for session in event.ends]
+            self._events.append(ResultEvent(event.task_id, outputs, counts, ends))
             self._forget(event.task_id)
         else:
             self._fail(event.task_id, event.error)

@@ -21,6 +21,9 @@ from torchloom.policy import ReplicaPolicy
 from torchloom_api.service import Service
 
 
+#: What STREAM brings along.
+BRINGS = "models: {streamer: {factory: streamer}}"
+
 BROKEN = "name: broken\nfactory: broken"
 BRINGS_BROKEN = """
 name: bringer
@@ -175,6 +178,36 @@ class TestWorkflows:
         await service.registrar.remove_workflow("other", None, grace_s=1.0)
         with pytest.raises(UnknownModel):
             service.orchestrator.model("streamer")
+
+    async def test_stays_where_another_calls_a_model_that_it_brought(
+        self, service: Service
+    ) -> None:
+        """Nothing is removed, whichever of its models is missed; with the other one both go."""
+        both = "models: {streamer: {factory: streamer}, echo: {factory: echo}}"
+        await service.registrar.add_workflow(STREAM.replace(BRINGS, both))
+        await service.registrar.add_workflow(SAY)
+        with pytest.raises(Conflict, match="Model 'echo' is used by 'say@1'"):
+            await service.registrar.remove_workflow("stream", None, grace_s=1.0)
+        states = {each.deployment.name: each.state for each in service.orchestrator.models()}
+        await service.registrar.remove_workflow("say", None, grace_s=1.0)
+        await service.registrar.remove_workflow("stream", None, grace_s=1.0)
+
+        assert states == {"streamer": "ready", "echo": "ready"}
+        assert service.orchestrator.models() == []
+
+    async def test_goes_without_a_model_that_is_called_meanwhile(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its other models go, and nothing of it is remembered."""
+        both = "models: {echo: {factory: echo}, streamer: {factory: streamer}}"
+        await service.registrar.add_workflow(STREAM.replace(BRINGS, both))
+        monkeypatch.setattr(service.registrar, "_refuse_if_missed", lambda _: None)
+        await service.registrar.add_workflow(SAY)
+        await service.registrar.remove_workflow("stream", None, grace_s=1.0)
+
+        assert [each.deployment.name for each in service.orchestrator.models()] == ["echo"]
+        assert [graph.label for graph in service.orchestrator.workflows()] == ["say@1"]
+        assert service.registrar._brought == {}
 
     async def test_removes_a_model_that_was_entrusted_to_it(self, service: Service) -> None:
         """As if it had brought it along; one that is gone already is not missed."""

@@ -11,6 +11,7 @@ from loom_fakes.engines import deploy
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
 from torchloom import backoff
+from torchloom import pool as pool_module
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.errors import (
@@ -23,7 +24,6 @@ from torchloom.errors import (
 )
 from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
 from torchloom.pool import Pool
-from torchloom.replica import Replica
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
 
@@ -414,18 +414,20 @@ async def test_sends_nothing_when_all_that_waits_is_too_late(make: Make) -> None
     assert bench.link.texts == [["a"]]
 
 
-async def test_looks_at_the_time_until_the_last_moment(make: Make) -> None:
+async def test_looks_at_the_time_until_the_last_moment(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A task that becomes too late between decision and dispatch is not sent either."""
     bench = make()
     await bench.pool.start()
     (late,) = bench.submit("a", deadline=bench.clock() + 1.0)
-    decide = bench.pool._decide
+    decide = pool_module.how_many
 
-    def decide_slowly(first: Task, replica: Replica, queued: int) -> object:
+    def decide_slowly(*asked: object, **named: object) -> object:
         bench.clock.advance(2.0)
-        return decide(first, replica, queued)
+        return decide(*asked, **named)  # type: ignore[arg-type]  # whatever it takes
 
-    bench.pool._decide = decide_slowly  # type: ignore[method-assign, assignment]  # a slower one
+    monkeypatch.setattr(pool_module, "how_many", decide_slowly)
     await settle()
     assert bench.link.batches == []
     await _expect(late, DeadlineExceeded)

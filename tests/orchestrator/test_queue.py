@@ -190,3 +190,31 @@ async def test_gives_the_first_of_those_that_are_allowed() -> None:
     assert queue.take(["", "cuda"]) is urgent
     assert queue.take(["cuda"]) is gpu
     assert queue.hints == [""]
+
+
+async def test_lets_others_take_a_task_that_waits() -> None:
+    """Under its new hint it keeps its place; one that does not wait only has the hint."""
+    queue = TaskQueue(10)
+    first, second, third = [Task({}, {}, device="cpu") for _ in range(3)]
+    for task in (first, second, third):
+        queue.add(task)
+    taken = _take(queue)
+    queue.redirect(second, "cuda")
+    queue.redirect(taken, "cuda")
+    queue.check()
+
+    assert (queue.count(["cpu"]), queue.count(["cuda"]), len(queue)) == (1, 1, 2)
+    assert (first.hint, second.hint, second.device) == ("cuda", "cuda", "cpu")
+    assert queue.peek(["cpu"]) is third
+    assert queue.take(["cuda"]) is second
+
+
+async def test_gives_tasks_of_sessions_as_they_came() -> None:
+    """Whatever priorities and deadlines they have."""
+    queue = TaskQueue(10)
+    tasks = [Task({}, {}), Task({}, {}, priority=9), Task({}, {}, deadline=1.0)]
+    for task in tasks:
+        task.session = "a"
+        queue.add(task)
+
+    assert _take_all(queue) == tasks

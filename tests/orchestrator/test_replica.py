@@ -48,7 +48,7 @@ class _Owner:
     def on_room(self) -> None:
         self.num_room += 1
 
-    def on_orphans(self, tasks: Sequence[Task]) -> None:
+    def on_orphans(self, _: Replica, tasks: Sequence[Task]) -> None:
         self.orphans += tasks
         for task in tasks:
             task.move(TaskState.QUEUED)

@@ -92,3 +92,21 @@ async def test_does_not_count_chunks_that_nobody_sees() -> None:
     task = Task({}, {})
     task.add_chunk({"text": "a"})
     assert task.chunks_sent == 0
+
+
+async def test_tells_its_error_once_it_has_one() -> None:
+    """None while it waits, of one that is done, and of one whose caller has left."""
+    done, failed, left = Task({}, {}), Task({}, {}), Task({}, {})
+    error = TaskFailed("no")
+    before = failed.error
+    failed.fail(error)
+    done.move(TaskState.RUNNING)
+    done.finish({}, ["a", "b"])
+    waiting = asyncio.ensure_future(left.outputs())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    left.fail(Cancelled("left"), TaskState.CANCELLED)
+
+    assert (before, failed.error, done.error, left.error) == (None, error, None, None)
+    assert done.ends == ("a", "b")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Protocol
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from torchloom_api.kserve.metadata import is_server_ready
-from torchloom_api.service import Service
 
 
 #: How often a watcher is looked after, in seconds.
@@ -28,8 +25,8 @@ class _Request(Protocol):
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no types
     """Tells of the whole server (the empty name), and of its services, that they are as it is."""
 
-    def __init__(self, service: Service, names: Iterable[str]) -> None:
-        self._service = service
+    def __init__(self, is_ready: Callable[[], bool], names: Iterable[str]) -> None:
+        self._is_ready = is_ready
         self._names = {"", *names}
 
     async def Check(self, request: _Request, context: grpc.aio.ServicerContext) -> object:  # noqa: N802 - the protocol's name
@@ -55,5 +52,4 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             await asyncio.sleep(_WATCH_S)
 
     def _status(self) -> object:
-        is_ready = is_server_ready(self._service)
-        return _Response.SERVING if is_ready else _Response.NOT_SERVING
+        return _Response.SERVING if self._is_ready() else _Response.NOT_SERVING

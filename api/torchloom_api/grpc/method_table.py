@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.descriptor import ServiceDescriptor
 
 from torchloom.errors import QueueFull
 from torchloom_api.errors import Problem
 from torchloom_api.exchange import GONE
+from torchloom_api.grpc import handler
 from torchloom_api.grpc.caller import Caller
 from torchloom_api.grpc.status import to_code
 from torchloom_api.service import Service
@@ -42,29 +42,20 @@ class Method:
 
 def to_handler(
     service: Service, descriptor: ServiceDescriptor, methods: Mapping[str, Method]
-) -> grpc.GenericRpcHandler:
+) -> grpc.ServiceRpcHandler:
     """Make what a gRPC server calls; methods of the descriptor that are missing stay unknown."""
-    handlers = {
-        method.name: _to_method(service, method, methods[method.name])
-        for method in descriptor.methods
-        if method.name in methods
+    behaviours = {
+        name: _to_behaviour(service, f"/{descriptor.full_name}/{name}", method)
+        for name, method in methods.items()
     }
-    return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
+    return handler.to_handler(descriptor, behaviours)
 
 
-def _to_method(
-    service: Service, descriptor: MethodDescriptor, method: Method
-) -> grpc.RpcMethodHandler:
-    route = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
-
+def _to_behaviour(service: Service, route: str, method: Method) -> handler.Behaviour:
     async def call(request: object, context: grpc.aio.ServicerContext) -> object:
         return await _answer(service, route, method, request, context)
 
-    return grpc.unary_unary_rpc_method_handler(
-        call,
-        request_deserializer=GetMessageClass(descriptor.input_type).FromString,
-        response_serializer=GetMessageClass(descriptor.output_type).SerializeToString,
-    )
+    return call
 
 
 async def _answer(

@@ -30,7 +30,7 @@ class OpenInference:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """Give what a gRPC server calls."""
         methods = {
             "ServerLive": Method(self.is_live, OPEN),

@@ -11,6 +11,7 @@ from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import InvalidInput, PartFailed, TorchLoomError, UnknownModel
 from torchloom.run import RunOptions
+from torchloom.timings import Meter
 from torchloom_api.kserve.column import pick, to_tensors
 from torchloom_api.kserve.handler_call import infer_by_handler, is_handler
 from torchloom_api.kserve.row import to_rows
@@ -64,10 +65,12 @@ class Answer:
     outputs: Sequence[Tensor]
 
 
-async def infer(service: Service, call: Call, options: RunOptions) -> Answer:
+async def infer(
+    service: Service, call: Call, options: RunOptions, *, meter: Meter | None = None
+) -> Answer:
     """Ask a model; each row is a task. Raises what the model, or the check of its inputs, raises.
 
-    A caller that is cancelled cancels every task.
+    The meter is told of tasks that succeed; a caller that is cancelled cancels every task.
     """
     service.require_started()
     deployment = service.orchestrator.pick_model(call.model, to_version(call.model, call.version))
@@ -76,12 +79,12 @@ async def infer(service: Service, call: Call, options: RunOptions) -> Answer:
     params = _to_params(call.parameters)
     if is_handler(deployment):
         found = await infer_by_handler(
-            service, deployment, call.inputs, params, options, request_id=call.id
+            service, deployment, call.inputs, params, options, request_id=call.id, meter=meter
         )
         outputs = pick(found, call.outputs)
     else:
         rows = to_rows(interface, call.inputs)
-        results = await ask_rows(service, deployment, rows, params, options)
+        results = await ask_rows(service, deployment, rows, params, options, meter=meter)
         outputs = to_tensors(interface, results, call.outputs)
     service.interfaces.note(deployment, call.inputs, outputs)
     return Answer(
@@ -95,6 +98,8 @@ async def ask_rows(
     rows: Sequence[Values],
     params: Mapping[str, object],
     options: RunOptions,
+    *,
+    meter: Meter | None = None,
 ) -> list[Values]:
     """Ask a model for each row, side by side, and give the answers in order.
 
@@ -110,7 +115,12 @@ async def ask_rows(
         async with slots:
             try:
                 return await service.orchestrator.predict(
-                    deployment.name, row, params, version=deployment.version, options=options
+                    deployment.name,
+                    row,
+                    params,
+                    version=deployment.version,
+                    options=options,
+                    meter=meter,
                 )
             except TorchLoomError as error:
                 if len(rows) == 1:

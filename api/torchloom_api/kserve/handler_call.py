@@ -14,6 +14,7 @@ from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import InvalidInput, TaskFailed
 from torchloom.run import RunOptions
+from torchloom.timings import Meter
 from torchloom_api.body import parse_json, read_body
 from torchloom_api.call import read_options
 from torchloom_api.exchange import Exchange
@@ -70,6 +71,7 @@ async def infer_by_handler(
     options: RunOptions,
     *,
     request_id: str,
+    meter: Meter | None = None,
 ) -> list[Tensor]:
     """Hand tensors to a handler as a document of v2, and read its answer.
 
@@ -80,7 +82,7 @@ async def infer_by_handler(
         document["id"] = request_id
     if parameters:
         document["parameters"] = dict(parameters)
-    outputs = await _ask(service, deployment, document, options, request_id=request_id)
+    outputs = await _ask(service, deployment, document, options, request_id=request_id, meter=meter)
     try:
         answer = msgspec.json.decode(_to_body(outputs), type=_Answer)
         return [from_json(o.name, o.datatype, o.shape, o.data) for o in answer.outputs]
@@ -100,6 +102,7 @@ async def _ask(
     *,
     request_id: str,
     is_explain: bool = False,
+    meter: Meter | None = None,
 ) -> Values:
     params: dict[str, object] = {"content_types": {"body": "application/json"}}
     if request_id:
@@ -107,7 +110,12 @@ async def _ask(
     if is_explain:
         params["is_explain"] = True
     return await service.orchestrator.predict(
-        deployment.name, {"body": body}, params, version=deployment.version, options=options
+        deployment.name,
+        {"body": body},
+        params,
+        version=deployment.version,
+        options=options,
+        meter=meter,
     )
 
 

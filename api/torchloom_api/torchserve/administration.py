@@ -101,7 +101,7 @@ async def scale_model(
     if not parameters.flag("synchronous", default=False):
         return Said(_UPDATING, 202)
     await asyncio.shield(scaling)
-    if not has_workers(frontend, served, served.limits.wanted_workers):
+    if not has_workers(frontend, served, served.limits.min_workers):
         return Said("Workers scaling in progress...", 206)
     which = f", version: {version}" if version else ""
     return Said(f"Workers scaled to {least} for model: {name}{which}")

@@ -66,6 +66,8 @@ class Catalog:
         self._next_worker_id = first_worker_id
         #: Is told after each change that a snapshot should hold.
         self.on_change: Callable[[], None] = lambda: None
+        #: Is told of each version that is dropped, wherever it was removed.
+        self.on_drop: Callable[[Served], None] = lambda _: None
 
     def names(self) -> list[str]:
         """List the names."""
@@ -120,6 +122,7 @@ class Catalog:
         if versions.get(served.version) is not served:
             return
         del versions[served.version]
+        self.on_drop(served)
         if not versions:
             del self._models[served.name], self._defaults[served.name]
         elif self.is_default(served):

@@ -108,9 +108,9 @@ class Config:
     autoscale: bool = _key(read.read_bool, "false")
 
     ts_open_inference_protocol: bool = _key(read.read_oip, "false")
-    ts_header_key_sequence_id: str = _key(read.read_text, "ts_request_sequence_id")
-    ts_header_key_sequence_start: str = _key(read.read_text, "ts_request_sequence_start")
-    ts_header_key_sequence_end: str = _key(read.read_text, "ts_request_sequence_end")
+    ts_header_key_sequence_id: str = _key(read.read_header, "ts_request_sequence_id")
+    ts_header_key_sequence_start: str = _key(read.read_header, "ts_request_sequence_start")
+    ts_header_key_sequence_end: str = _key(read.read_header, "ts_request_sequence_end")
     #: What a snapshot holds, as JSON; see `snapshot`.
     model_snapshot: str | None = _unset(read.read_text)
 

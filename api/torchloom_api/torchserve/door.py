@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from torchloom_api.body import BodyLimit
 from torchloom_api.errors import BadRequest, RequestTooLarge
@@ -73,8 +73,11 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: whatever happens, by an answer or a closed connection."""
-        if scope["type"] != ScopeType.HTTP or self._is_native(scope):
+        if scope["type"] != ScopeType.HTTP:
             await self._native(scope, receive, send)
+            return
+        if self._is_native(scope):
+            await self._pass_on(scope, receive, send)
             return
         started = time.perf_counter()
         exchange = Exchange(scope, receive, send, own_id=str(uuid.uuid4()))
@@ -89,6 +92,23 @@ class Door:
             requests.num_in_hand -= 1
             seconds = time.perf_counter() - started
             requests.observe(scope["method"], exchange.route, exchange.status, seconds)
+
+    async def _pass_on(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Let the native API answer, and tell those who watch."""
+        started = time.perf_counter()
+        status = GONE
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._native(scope, receive, note)
+        finally:
+            if status != GONE:
+                self._tell(scope, status, time.perf_counter() - started, is_native=True)
 
     def _is_native(self, scope: HTTPScope) -> bool:
         """Tell what is for the native API: TorchServe has no `/api`, and little below `/v1`."""
@@ -126,7 +146,7 @@ class Door:
             answer = self._refuse(exchange, error)
         if answer is not None:
             await reply.send(answer)
-        self._tell(exchange, time.perf_counter() - started)
+        self._tell(exchange.scope, exchange.status, time.perf_counter() - started)
 
     def _refuse(self, exchange: Exchange, error: Exception) -> Answer:
         if exchange.has_begun:
@@ -163,17 +183,19 @@ class Door:
 
         return describe
 
-    def _tell(self, exchange: Exchange, seconds: float) -> None:
-        scope = exchange.scope
+    def _tell(
+        self, scope: HTTPScope, status: int, seconds: float, *, is_native: bool = False
+    ) -> None:
         query = scope["query_string"].decode("latin-1")
         client = scope["client"]
         told = Answered(
             client=f"{client[0]}:{client[1]}" if client else "",
             method=scope["method"],
-            uri=exchange.path + (f"?{query}" if query else ""),
+            uri=scope["path"] + (f"?{query}" if query else ""),
             http_version=scope["http_version"],
-            status=exchange.status,
+            status=status,
             seconds=seconds,
+            is_native=is_native,
         )
         for listen in self._frontend.on_answered:
             listen(told)

@@ -23,7 +23,7 @@ _LIVING: Final = frozenset({"ready", "starting", "waiting"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A request that has been answered, for logs and counters."""
+    """A request that has been answered, for logs and counters. `is_native`: by the native API."""
 
     client: str
     method: str
@@ -31,6 +31,7 @@ class Answered:
     http_version: str
     status: int
     seconds: float
+    is_native: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,7 @@ class Frontend:
         if status is None or status.state == "evicted":
             return True
         states = [replica.state for replica in status.replicas]
-        wanted = served.limits.wanted_workers
+        wanted = served.limits.min_workers
         if states.count("ready") >= wanted:
             self._short_since.pop(served.name, None)
             return True

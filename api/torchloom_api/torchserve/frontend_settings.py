@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from torchloom_api.settings import Address, InvalidSettings
+from torchloom_models.archive.sequence_headers import SequenceHeaders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ class FrontendSettings:
     limit_max_image_pixels: bool = True
     #: Install what archives list as their requirements, for each model by itself.
     install_py_dep_per_model: bool = False
+    #: Which headers tell of sequences.
+    sequence_headers: SequenceHeaders = field(default_factory=SequenceHeaders)
     decode_input_request: bool = True
     max_request_size: int = 6_553_500
     max_response_size: int = 6_553_500

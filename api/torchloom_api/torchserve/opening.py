@@ -13,6 +13,7 @@ from torchloom_api.torchserve.frontend_settings import (
 )
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.startup_model import StartupModels
+from torchloom_models.archive.sequence_headers import SequenceHeaders
 
 
 def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
@@ -50,6 +51,11 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         service_envelope=config.service_envelope,
         limit_max_image_pixels=config.limit_max_image_pixels,
         install_py_dep_per_model=config.install_py_dep_per_model,
+        sequence_headers=SequenceHeaders(
+            id=config.ts_header_key_sequence_id,
+            start=config.ts_header_key_sequence_start,
+            end=config.ts_header_key_sequence_end,
+        ),
         decode_input_request=config.decode_input_request,
         max_request_size=config.max_request_size,
         max_response_size=config.max_response_size,

@@ -36,8 +36,6 @@ from torchloom_api.torchserve.request import Request
 #: Says that further parts follow.
 _STREAM_NEXT: Final = ("ts_stream_next", "true")
 
-SEQUENCE_ID: Final = "ts_request_sequence_id"
-
 _CHUNK: Final = "chunk"
 
 
@@ -117,7 +115,7 @@ async def _ask(
         "is_explain": call.is_explain,
         "url_path": call.url_path,
     }
-    sequence_id = request.header(SEQUENCE_ID)
+    sequence_id = request.header(settings.sequence_headers.id)
     if sequence_id:
         params["sequence_id"] = sequence_id
     prediction = Prediction(frontend, served, form.fields, params, meter)

@@ -17,6 +17,9 @@ KeystoreType = Literal["PKCS12", "JKS"]
 
 _INT: Final = re.compile(r"[+-]?[0-9]+")
 
+#: A name that HTTP has for a header (RFC 9110's token).
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+
 _MAX_INT: Final = 2**31 - 1
 _MAX_PORT: Final = 65_535
 
@@ -24,6 +27,13 @@ _MAX_PORT: Final = 65_535
 def read_text(text: str) -> str:
     """Take it as it is."""
     return text
+
+
+def read_header(text: str) -> str:
+    """Read the name of a header."""
+    if _HEADER.fullmatch(text.strip()) is None:
+        raise ValueError(f"{text!r} is no name of a header.")
+    return text.strip()
 
 
 def read_bool(text: str) -> bool:

@@ -9,8 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +29,18 @@ from torchloom_api.torchserve.catalog import HANDLER, Catalog, Served
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
+from torchloom_api.torchserve.parallel import to_parallel
 from torchloom_api.torchserve.parameters import Parameters
-from torchloom_api.torchserve.worker_place import bounds_each, choose_devices
+from torchloom_api.torchserve.worker_place import (
+    NotEnoughGpus,
+    bounds_each,
+    choose_devices,
+    choose_gpus,
+)
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.preparation import store_of
+from torchloom_models.archive.sequence_headers import SequenceHeaders
+from torchloom_models.archive.unpacked import Unpacked
 
 
 _log = logging.getLogger(__name__)
@@ -119,6 +126,11 @@ class Registration:
         self._gpus = gpus
         self._archives = archives
         self._loading: set[asyncio.Task[None]] = set()
+        #: Archives with what was installed for them, for as long as their models are registered:
+        #: one may have no worker that would hold it.
+        self._held: dict[Served, Unpacked] = {}
+        self._letting_go: set[asyncio.Future[None]] = set()
+        catalog.on_drop = self._let_go
 
     async def register(self, order: Order) -> Served:
         """Register. Returns when its workers are there, or are being started, as it is asked.
@@ -145,6 +157,9 @@ class Registration:
         for task in self._loading:
             task.cancel()
         await asyncio.gather(*self._loading, return_exceptions=True)
+        for served in list(self._held):
+            self._let_go(served)
+        await asyncio.gather(*self._letting_go)
 
     def _end(self, loading: asyncio.Task[None]) -> None:
         self._loading.discard(loading)
@@ -164,6 +179,7 @@ class Registration:
         limits = decide_limits(order.wish, glance.config, settings)
         if order.is_alone:
             limits = limits.alone(_MAX_TIMEOUT_S)
+        gpus = self._choose_gpus(name, limits)
         number = self._catalog.free_number(name, version)
         served = Served(
             name=name,
@@ -186,8 +202,11 @@ class Registration:
             "model_version": version,
             "limit_image_pixels": settings.limit_max_image_pixels,
             "prediction_time": True,
-            **_policies(limits, choose_devices(limits, self._gpus), is_scaled=settings.autoscale),
+            **_policies(limits, choose_devices(limits, gpus), is_scaled=settings.autoscale),
         }
+        parallel = to_parallel(glance.config, gpus)
+        if parallel is not None:
+            document["parallel"] = parallel
         # What the archive says is its engine's to read, who may make more of it than one number.
         if order.wish.batch_size is not None and not glance.config.get("asyncCommunication"):
             document["batching"] = {
@@ -196,10 +215,21 @@ class Registration:
             }
         if order.handler:
             document["handler"] = order.handler
+        if settings.sequence_headers != SequenceHeaders():
+            document["sequence_headers"] = asdict(settings.sequence_headers)
         envelope = manifest.envelope or settings.service_envelope
         if envelope and not order.is_function:
             document["envelope"] = envelope
         return served, document
+
+    def _choose_gpus(self, name: str, limits: Limits) -> list[int]:
+        try:
+            return choose_gpus(limits, self._gpus)
+        except NotEnoughGpus:
+            message = (
+                f"No enough gpu devices for model:{name} parallelLevel:{limits.parallel_level}"
+            )
+            raise FrontendError(500, "WorkerInitializationException", message) from None
 
     def startup_workers(self) -> int:
         """Give how many workers a model has that is there from the start and does not say."""
@@ -209,8 +239,9 @@ class Registration:
         """Load it, as many workers as it is to have; whatever fails, nothing of it is left."""
         text = msgspec.json.encode(document)
         try:
-            with await asyncio.to_thread(self._prepare, document, path):
-                await self._registrar.add_model(text, file=path)
+            if self._settings.install_py_dep_per_model:
+                self._held[served] = await asyncio.to_thread(self._prepare, document, path)
+            await self._registrar.add_model(text, file=path)
         except BaseException as error:
             served.is_loading = False
             self.forget(served)
@@ -233,6 +264,7 @@ class Registration:
         """
         await self._registrar.remove_model(served.name, served.number, grace_s=grace_s)
         self.forget(served)
+        await asyncio.gather(*self._letting_go)
 
     def forget(self, served: Served) -> None:
         """Drop a model that is gone, and its file if that was fetched."""
@@ -240,18 +272,19 @@ class Registration:
         if served.fetched is not None:
             served.fetched.unlink(missing_ok=True)
 
-    def _prepare(
-        self, document: Mapping[str, object], path: Path
-    ) -> AbstractContextManager[object]:
-        """Install what an archive asks for, before it has workers. Raises FrontendError.
+    def _let_go(self, served: Served) -> None:
+        """Hold an archive no more; in a thread, for the last one to let go removes its files."""
+        held = self._held.pop(served, None)
+        if held is not None:
+            letting_go = asyncio.get_running_loop().run_in_executor(None, held.close)
+            self._letting_go.add(letting_go)
+            letting_go.add_done_callback(self._letting_go.discard)
 
-        Gives what holds it until it has some: the last one who lets go removes it.
-        """
-        if not self._settings.install_py_dep_per_model:
-            return nullcontext()
+    def _prepare(self, document: Mapping[str, object], path: Path) -> Unpacked:
+        """Install what an archive asks for, before it has workers. Raises FrontendError."""
         config = {**document, "archives": self._archives, "install_requirements": True}
         try:
-            return closing(store_of(config, path).open(path))
+            return store_of(config, path).open(path)
         except ModelLoadError as error:
             raise FrontendError(400, "ModelException", error.message) from error
 

@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from torchloom.errors import InvalidModel
+from torchloom.policy import SessionPolicy
 from torchloom_models.archive.async_engine import AsyncHandlerEngine
 from torchloom_models.archive.context import Context
 from torchloom_models.archive.engine import HandlerEngine
 from torchloom_models.archive.entry import Entry
 from torchloom_models.archive.field import BATCH_SIZE
-from torchloom_models.archive.sequences import SequenceLimits, Sequences
+from torchloom_models.archive.sequence_headers import SequenceHeaders
+from torchloom_models.archive.sequences import Sequences
 
 
 #: The most rows of a call, and the most sequences or calls at once.
 _MAX_SIZE: Final = 4096
+
+#: How sequences are called that a request has begun without a name.
+_PREFIX: Final = "ts-seq-"
 
 #: How many calls of a coroutine go on at once, unless the model file says.
 _NUM_CALLS: Final = 256
@@ -36,13 +41,21 @@ class Batching:
     size: int
     num_calls: int = _NUM_CALLS
     is_continuous: bool = False
-    sequences: SequenceLimits | None = None
+    sequences: Sequences | None = None
     num_waiting: int = 1
     loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
-    def read(cls, config: Mapping[str, object], *, stated: object = None) -> Self:
+    def read(
+        cls,
+        config: Mapping[str, object],
+        *,
+        stated: object = None,
+        headers: SequenceHeaders | None = None,
+    ) -> Self:
         """Read a configuration; the batch size that a model file has `stated` goes before its own.
+
+        `headers`: those that tell of sequences, where they have other names than usual.
 
         Raises InvalidModel for numbers that cannot be.
         """
@@ -51,11 +64,13 @@ class Batching:
         )
         sequences = None
         if _is_set(config, "sequenceBatching"):
-            sequences = SequenceLimits(
-                most=_number("maxNumSequence", config.get("maxNumSequence", 1)),
+            policy = SessionPolicy(
+                max_open=_number("maxNumSequence", config.get("maxNumSequence", 1)),
                 max_idle_s=_milliseconds(config, "sequenceMaxIdleMSec") / 1000,
                 max_life_s=_milliseconds(config, "sequenceTimeoutMSec") / 1000,
+                prefix=_PREFIX,
             )
+            sequences = Sequences(policy=policy, headers=headers or SequenceHeaders())
         loop = None
         if _is_set(config, "asyncCommunication"):
             loop = asyncio.new_event_loop()
@@ -85,7 +100,7 @@ class Batching:
             )
         most = self.size
         if self.sequences is not None:
-            most = min(self.sequences.most * (1 + self.num_waiting), _MAX_SIZE)
+            most = min(self.sequences.policy.max_open * (1 + self.num_waiting), _MAX_SIZE)
         return HandlerEngine(
             entry,
             context,
@@ -93,7 +108,7 @@ class Batching:
             max_rows=self.size,
             device=device,
             is_continuous=self.is_continuous,
-            sequences=None if self.sequences is None else Sequences(self.sequences),
+            sequences=self.sequences,
             close=close,
         )
 

@@ -11,15 +11,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from torchloom_models.archive.metric import MetricsCache
+from torchloom_models.archive.sequence_headers import SequenceHeaders
 
 
 #: The name under which a content type is kept among an answer's headers.
 CONTENT_TYPE: Final = "content-type"
-
-#: Which headers tell of sequences.
-SEQUENCE_ID: Final = "ts_request_sequence_id"
-SEQUENCE_START: Final = "ts_request_sequence_start"
-SEQUENCE_END: Final = "ts_request_sequence_end"
 
 #: An answer with this header, `true`, is followed by more.
 STREAM_NEXT: Final = "ts_stream_next"
@@ -120,11 +116,15 @@ class Context:
         self.cache: dict[str, object] = {}
         self.cl_socket: object = None
         self.kv_cache: dict[str, object] = {}
-        self.header_key_sequence_id = SEQUENCE_ID
-        self.header_key_sequence_start = SEQUENCE_START
-        self.header_key_sequence_end = SEQUENCE_END
+        self.name_sequence_headers(SequenceHeaders())
         self._sequence_ids: Sequence[str] = ()
         self._tell: Tell | None = None
+
+    def name_sequence_headers(self, headers: SequenceHeaders) -> None:
+        """Tell handlers which headers tell of sequences."""
+        self.header_key_sequence_id = headers.id
+        self.header_key_sequence_start = headers.start
+        self.header_key_sequence_end = headers.end
 
     @property
     def system_properties(self) -> dict[str, object]:

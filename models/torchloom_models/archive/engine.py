@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
@@ -23,7 +22,7 @@ from torchloom_models.archive.failure import to_failure
 from torchloom_models.archive.footprint import held_bytes
 from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.row import Row
-from torchloom_models.archive.sequences import Sequences, ended_by
+from torchloom_models.archive.sequences import Sequences
 
 
 _log = logging.getLogger(__name__)
@@ -54,7 +53,11 @@ class HandlerEngine:
         self.device = device
         self.context = context
         self._entry = entry
-        self._room = Room(max_tasks=max_tasks, is_continuous=is_continuous or sequences is not None)
+        self._room = Room(
+            max_tasks=max_tasks,
+            is_continuous=is_continuous or sequences is not None,
+            sessions=None if sequences is None else sequences.policy,
+        )
         self._max_rows = max_rows or max_tasks
         self._can_stay = is_continuous
         self._sequences = sequences
@@ -71,14 +74,10 @@ class HandlerEngine:
         self._tell = tell
 
     def admit(self, work: Work) -> None:
-        """Take a row into the next call. Raises InvalidInput for parameters that there are not.
-
-        Raises QueueFull for a sequence that is one too many.
-        """
+        """Take a row into the next call. Raises InvalidInput for parameters that there are not."""
         row = Row.of(work)
-        if self._sequences is not None and work.task_id not in self._rows:
-            own, told = self._sequences.join(row.sequence_id, row.headers)
-            row = replace(row, sequence_id=own, headers={**row.headers, **told})
+        if self._sequences is not None:
+            row = self._sequences.join(row, work.session)
         self._rows[work.task_id] = row
 
     def step(self) -> Iterable[Event]:
@@ -110,9 +109,7 @@ class HandlerEngine:
 
     def cancel(self, task_id: int) -> None:
         """Forget a row: no call is made for it any more."""
-        row = self._rows.pop(task_id, None)
-        if row is not None and self._sequences is not None:
-            self._sequences.leave(row.sequence_id)
+        self._rows.pop(task_id, None)
 
     def close(self) -> None:
         """Give back what the archive holds."""
@@ -168,11 +165,10 @@ class HandlerEngine:
             self._rows[row.task_id] = row.again()
             return Chunk(row.task_id, {"data": outputs})
         del self._rows[row.task_id]
-        if self._sequences is not None:
-            self._sequences.settle(row.sequence_id)
-            told = (row.headers, said.get_response_headers())
-            self._sequences.end(ended_by(row.sequence_id, told))
-        return Result(row.task_id, outputs)
+        if self._sequences is None:
+            return Result(row.task_id, outputs)
+        ends = self._sequences.ended_by(row, said.get_response_headers())
+        return Result(row.task_id, outputs, ends=ends)
 
 
 def check_items(given: object, num_rows: int) -> list[object]:

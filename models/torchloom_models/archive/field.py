@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 from torchloom.signature import Schema
+from torchloom_models.group.plan import FIELD as PARALLEL
 from torchloom_models.schema import BOOLEAN, OBJECT, STRING
 
 
@@ -15,6 +16,12 @@ Envelope = Literal["body", "json", "kserve", "kservev2"]
 _BYTES: Schema = {**STRING, "contentEncoding": "base64"}
 
 _TEXTS: Schema = {"type": "object", "additionalProperties": STRING}
+
+_HEADER: Schema = {
+    **STRING,
+    "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$",
+    "$comment": "The name of a header: letters, digits, '_' and '-', 128 at most.",
+}
 
 _STATUS: Schema = {"type": "integer", "minimum": 100, "maximum": 599}
 
@@ -69,6 +76,17 @@ FIELDS: Mapping[str, Schema] = {
         "default": True,
         "description": "Refuse pictures of so many pixels that they look like an attack.",
     },
+    "sequence_headers": {
+        "type": "object",
+        "properties": {
+            "id": {**_HEADER, "default": "ts_request_sequence_id"},
+            "start": {**_HEADER, "default": "ts_request_sequence_start"},
+            "end": {**_HEADER, "default": "ts_request_sequence_end"},
+        },
+        "additionalProperties": False,
+        "description": "Other names of the headers that tell of sequences.",
+    },
+    "parallel": PARALLEL,
     "prediction_time": {
         **BOOLEAN,
         "default": False,

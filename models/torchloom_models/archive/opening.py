@@ -24,6 +24,7 @@ from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.prediction_time import timed
 from torchloom_models.archive.preparation import store_of
 from torchloom_models.archive.requirements import packages_of
+from torchloom_models.archive.sequence_headers import SequenceHeaders
 from torchloom_models.archive.unpacked import Unpacked
 from torchloom_models.archive.unpacking import is_archive
 from torchloom_models.source import resolve_source
@@ -83,7 +84,8 @@ def _open(
     if config.get("install_requirements"):
         _refuse_to_install(files, source)
     place = _place_of(device, files.config)
-    batching = Batching.read(files.config, stated=config.get("max_size"))
+    headers = SequenceHeaders.read(config)
+    batching = Batching.read(files.config, stated=config.get("max_size"), headers=headers)
     context = Context(
         str(config.get("model_name", config.get("name", files.manifest.name))),
         str(files.folder),
@@ -95,6 +97,7 @@ def _open(
         None,
         files.config,
     )
+    context.name_sequence_headers(headers)
     _enter(files.folder)
     report("loading the handler", None)
     entry = find_entry(files.folder, handler or files.manifest.handler, context)

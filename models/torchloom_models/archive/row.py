@@ -36,6 +36,7 @@ class Row:
     sequence_id: str
     #: Rows of another purpose are no part of the same call; those that describe are alone.
     purpose: str
+    is_describe: bool = False
 
     def again(self) -> Row:
         """Give it as the handler sees it once it has begun to answer: without data, and marked."""
@@ -66,6 +67,7 @@ class Row:
             request_id=params.request_id or str(uuid.uuid4()),
             sequence_id=params.sequence_id,
             purpose=f"describe {work.task_id}" if params.is_describe else f"explain {is_explain}",
+            is_describe=params.is_describe,
         )
 
 

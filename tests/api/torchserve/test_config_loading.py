@@ -225,6 +225,11 @@ def test_warns_of_a_key_that_comes_twice() -> None:
         ("token_expiration_min=x", "token_expiration_min: 'x' is no number."),
         ("allowed_urls=[", "allowed_urls: '[' is no regular expression"),
         ("inference_address=ftp://x:1", "inference_address: Invalid binding address: ftp://x:1."),
+        (
+            "ts_header_key_sequence_id=a b",
+            "ts_header_key_sequence_id: 'a b' is no name of a header.",
+        ),
+        ("ts_header_key_sequence_end=", "ts_header_key_sequence_end: '' is no name of a header."),
         ("models={bad", "models: This is no JSON"),
         ('models={"m": {"1": {}}}', "models: Object missing required field `marName`"),
         ('models={"m": {"1": {"marName": "a", "batchSize": "x"}}}', "models: Expected `int"),

@@ -9,6 +9,8 @@ import pytest
 from api_fakes import handlers
 from api_fakes.torchserve import MakeMar, Serve, Served, ids_of
 
+from torchloom_api.torchserve.frontend import Answered, Predicted
+
 
 def ask(body: bytes = b"hi", path: str = "/predictions/noop", *headers: str) -> bytes:
     """Write a request whose connection is closed after the answer."""
@@ -547,13 +549,17 @@ async def test_answers_natively_beside_it(served: Served) -> None:
 
 async def test_tells_those_who_watch(served: Served) -> None:
     """Logs and metrics have their seam."""
-    answered: list[object] = []
-    predicted: list[object] = []
+    answered: list[Answered] = []
+    predicted: list[Predicted] = []
     served.frontend.on_answered.append(answered.append)
     served.frontend.on_predicted.append(predicted.append)
     await served.inference.get("/predictions/noop?a=1", headers={"do": "raise"})
-    (one,) = answered
+    await served.inference.get("/api/models?x=1")
+    one, native = answered
     (two,) = predicted
 
+    assert isinstance(one, Answered)
     assert (one.method, one.uri, one.status) == ("GET", "/predictions/noop?a=1", 503)
+    assert (one.is_native, native.is_native) == (False, True)
+    assert (native.uri, native.status, native.client[:10]) == ("/api/models?x=1", 200, "127.0.0.1:")
     assert (two.model, two.version, two.status) == ("noop", None, 503)

@@ -269,6 +269,32 @@ async def test_tells_why_packages_cannot_be_installed(
     assert (gone.status_code, other.status_code) == (404, 200)
 
 
+async def test_installs_once_for_a_model_that_has_no_worker_yet(
+    serve: Serve, make_mar: MakeMar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was installed stays for the worker that comes, and goes with the model."""
+    installed: list[Path] = []
+    monkeypatch.setattr(
+        preparation, "install", lambda folder, *_, **__: installed.append(folder.parent)
+    )
+    make_mar("needy.mar", "needy", requirementsFile="r.txt")
+    served = await serve(install_py_dep_per_model=True, default_workers_per_model=0)
+    registered = await served.management.post("/models?url=needy.mar")
+    (root,) = installed
+    there = [path for path in root.iterdir() if path.is_dir()]
+    await served.management.put("/models/needy?min_worker=1&synchronous=true")
+    await served.management.delete("/models/needy")
+    gone = [path for path in root.iterdir() if path.is_dir()]
+    await served.management.post("/models?url=needy.mar")
+    await served.management.delete("/api/models/needy")
+    await served.management.get("/models")  # sees that it is gone
+    await served.frontend.registration.close()
+
+    assert "registered with 0 initial workers" in registered.json()["status"]
+    assert len(there) == 1
+    assert gone == [path for path in root.iterdir() if path.is_dir()] == []
+
+
 async def test_takes_no_models_where_the_model_api_is_off(serve: Serve, make_mar: MakeMar) -> None:
     """Neither by TorchServe's routes nor by native ones; scaling stays."""
     make_mar("noop.mar")
@@ -807,8 +833,8 @@ async def test_answers_for_metrics(serve: Serve, mode: str, *, is_empty: bool) -
     assert (await served.metrics.options("/")).json()["paths"].keys() == {"/metrics"}
 
 
-async def test_gives_sequences_one_worker(serve: Serve, make_mar: MakeMar) -> None:
-    """Whatever is asked for: what a worker has kept of a sequence is there for the next request."""
+async def test_gives_sequences_as_many_workers_as_any(serve: Serve, make_mar: MakeMar) -> None:
+    """From the archive, or as it is scaled."""
     make_mar("sums.mar", "sums", config="sequenceBatching: true\nminWorkers: 2\nmaxWorkers: 2\n")
     served = await serve()
     registered = await served.register("sums.mar")
@@ -817,5 +843,5 @@ async def test_gives_sequences_one_worker(serve: Serve, make_mar: MakeMar) -> No
 
     assert registered.status_code == 200
     assert scaled.json() == {"status": "Workers scaled to 3 for model: sums"}
-    assert (shown["minWorkers"], len(shown["workers"])) == (3, 1)
+    assert (shown["minWorkers"], len(shown["workers"])) == (3, 3)
     assert (await served.inference.get("/ping")).status_code == 200

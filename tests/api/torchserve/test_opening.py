@@ -9,6 +9,7 @@ from torchloom_api.torchserve.config_loading import load_config
 from torchloom_api.torchserve.frontend_settings import FrontendSettings, GrpcPort
 from torchloom_api.torchserve.opening import to_frontend_settings
 from torchloom_api.torchserve.settings import TorchServeSettings
+from torchloom_models.archive.sequence_headers import SequenceHeaders
 
 
 def _open(text: str = "", **environment: str) -> FrontendSettings:
@@ -56,3 +57,11 @@ def test_reads_the_ports_of_grpc() -> None:
 def test_lets_grpc_speak_tls() -> None:
     """Where it is asked for."""
     assert _open("enable_grpc_ssl=true\n").enable_grpc_ssl
+
+
+def test_names_the_headers_of_sequences() -> None:
+    """As the file or, always, the environment says."""
+    settings = _open("ts_header_key_sequence_id=x-id\n", TS_REQUEST_SEQUENCE_END="x-end")
+
+    assert settings.sequence_headers == SequenceHeaders(id="x-id", end="x-end")
+    assert _open().sequence_headers == SequenceHeaders()

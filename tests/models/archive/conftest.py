@@ -34,7 +34,12 @@ def own_process() -> Iterator[None]:
     sys.stdout = stream
     for name in set(sys.modules) - modules:
         file = getattr(sys.modules[name], "__file__", None) or ""
-        if name == "ts" or name.startswith("ts.") or "archives" in file or "handlers" in file:
+        if (
+            name == "ts"
+            or name.startswith("ts.")
+            or "archives" in file
+            or "archive/handlers" in file
+        ):
             del sys.modules[name]
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from model_fakes.archives import make_mar
 
-from torchloom.engine import Chunk, Event, Failure, Result, Work
-from torchloom.errors import InvalidModel, QueueFull
+from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
+from torchloom.errors import InvalidModel
+from torchloom.policy import SessionPolicy
 from torchloom_models.archive.batching import AnyEngine, Batching
 
 
@@ -17,10 +18,13 @@ from torchloom_models.archive.batching import AnyEngine, Batching
 Open = Callable[..., AnyEngine]
 
 
-def open_with(open_archive: Open, tmp_path: Path, handler: str, config: str) -> AnyEngine:
-    """Open an archive around a handler, with a configuration."""
+def open_with(
+    open_archive: Open, tmp_path: Path, handler: str, config: str, **model_file: object
+) -> AnyEngine:
+    """Open an archive around a handler, with a configuration and keys of the model file."""
     name = handler.removesuffix(".py")
-    return open_archive(make_mar(tmp_path, name, handler, {"model-config.yaml": config}))
+    source = make_mar(tmp_path, name, handler, {"model-config.yaml": config})
+    return open_archive(source, **model_file)
 
 
 def told(events: list[Event]) -> list[tuple[int, type, object]]:
@@ -89,34 +93,45 @@ def test_works_on_one_request_of_each_sequence_at_a_time(
     assert told(list(engine.step())) == [(2, Result, [3, 1])]
 
 
-def test_makes_a_sequence_of_a_request_that_names_none(open_archive: Open, tmp_path: Path) -> None:
-    """Its id is told by the answer, and it ends where the handler says so: others have room."""
+def test_tells_which_sequences_end(open_archive: Open, tmp_path: Path) -> None:
+    """Where the handler says so; one that was begun for a request is told by its answer."""
     engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
-    engine.admit(Work(1, {"body": 7}))
+    engine.admit(Work(1, {"body": 7}, session="ts-seq-1"))
     (event,) = engine.step()
     assert isinstance(event, Result)
     headers = event.outputs["headers"]
-    assert isinstance(headers, dict)
-    own = headers["ts_request_sequence_id"]
-    engine.admit(Work(2, {"body": 0}, sequence(own)))
-    last = told(list(engine.step()))
+    engine.admit(Work(2, {"body": 0}, sequence("ts-seq-1"), "ts-seq-1"))
+    (last,) = engine.step()
 
-    assert own.startswith("ts-seq-")
-    assert last == [(2, Result, [7, 1])]
-    for number, other in enumerate("ab"):
-        engine.admit(Work(3 + number, {"body": 1}, sequence(other)))
+    assert headers == {"ts_request_sequence_id": "ts-seq-1"}
+    assert isinstance(last, Result)
+    assert (event.ends, last.ends, last.outputs["value"]) == ([], ["ts-seq-1"], [7, 1])
 
 
-def test_refuses_more_sequences_than_there_may_be(open_archive: Open, tmp_path: Path) -> None:
-    """One that is cancelled before it has begun makes room again."""
+def test_says_how_many_sequences_there_may_be(open_archive: Open, tmp_path: Path) -> None:
+    """Whoever schedules knows which are open, and of which worker each is."""
     engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
-    for number, own in enumerate("ab"):
-        engine.admit(Work(number, {"body": 1}, sequence(own, is_start=True)))
 
-    with pytest.raises(QueueFull, match="2 sequences are open"):
-        engine.admit(Work(2, {"body": 1}, sequence("c", is_start=True)))
-    engine.cancel(0)
-    engine.admit(Work(3, {"body": 1}, sequence("c", is_start=True)))
+    assert engine.room() == Room(
+        max_tasks=10,
+        is_continuous=True,
+        sessions=SessionPolicy(max_open=2, prefix="ts-seq-"),
+    )
+
+
+def test_goes_by_the_headers_that_the_model_file_names(open_archive: Open, tmp_path: Path) -> None:
+    """The handler finds their names in its context."""
+    names = {"id": "x-id", "start": "x-start", "end": "x-end"}
+    engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES, sequence_headers=names)
+    engine.admit(Work(1, {"body": 1}, {"headers": {"X-Id": "a", "X-Start": "true"}}, "a"))
+    engine.admit(Work(2, {"body": 0}, {"headers": {"X-Id": "a"}}, "a"))
+    first, last = [event for _ in "12" for event in engine.step()]
+
+    assert isinstance(first, Result)
+    assert isinstance(last, Result)
+    assert first.outputs["headers"] == {"x-id": "a"}
+    assert last.outputs["headers"] == {"x-id": "a", "x-end": "a"}
+    assert last.ends == ["a"]
 
 
 def test_does_not_call_a_handler_of_sequences_again_for_what_it_has_half_done(
@@ -201,10 +216,8 @@ def test_reads_what_a_configuration_says() -> None:
     assert (plain.size, plain.is_continuous, plain.sequences, plain.loop) == (1, False, None, None)
     assert (said.size, said.is_continuous) == (8, True)
     assert said.sequences is not None
-    assert (said.sequences.most, said.sequences.max_idle_s, said.sequences.max_life_s) == (
-        3,
-        0.5,
-        2,
+    assert said.sequences.policy == SessionPolicy(
+        max_open=3, max_idle_s=0.5, max_life_s=2, prefix="ts-seq-"
     )
 
 

@@ -1,85 +1,62 @@
-"""Sequences of requests."""
+"""Sequences of requests, as handlers are told of them."""
 
 from __future__ import annotations
 
-import pytest
-from model_fakes.clock import Clock
+from torchloom.engine import Work
+from torchloom.policy import SessionPolicy
+from torchloom_models.archive.row import Row
+from torchloom_models.archive.sequence_headers import SequenceHeaders
+from torchloom_models.archive.sequences import Sequences
 
-from torchloom.errors import QueueFull
-from torchloom_models.archive.sequences import SequenceLimits, Sequences, ended_by
+
+SEQUENCES = Sequences(policy=SessionPolicy())
 
 
-START = {"ts_request_sequence_start": "true"}
+def row_of(**params: object) -> Row:
+    """Read a task."""
+    return Row.of(Work(1, {"body": "x"}, params))
+
+
+def seen(row: Row) -> dict[str, object]:
+    """Give what a row's headers say of its sequence."""
+    return {name: value for name, value in row.headers.items() if "sequence" in name.lower()}
 
 
 def test_tells_the_handler_what_belongs_together() -> None:
-    """An id may come as a parameter or a header; the first of a sequence is marked."""
-    sequences = Sequences(SequenceLimits(most=2))
+    """An id may come as a parameter or a header; a first that says so is marked."""
+    by_param = SEQUENCES.join(row_of(sequence_id="a"), "a")
+    headers = {"ts_request_sequence_id": "a", "ts_request_sequence_start": "true"}
+    by_header = SEQUENCES.join(row_of(headers=headers), "a")
 
-    assert sequences.join("a", START) == (
-        "a",
-        {"ts_request_sequence_id": "a", **START},
-    )
-    assert sequences.join("", {"ts_request_sequence_id": "a"})[1] == {"ts_request_sequence_id": "a"}
-
-
-@pytest.mark.parametrize(
-    ("limits", "waits_s", "is_open"),
-    [
-        (SequenceLimits(max_idle_s=1), [0.9, 0.9], True),
-        (SequenceLimits(max_idle_s=1), [1.1], False),
-        (SequenceLimits(max_life_s=1), [0.6, 0.6], False),
-        (SequenceLimits(), [1e9], True),
-    ],
-)
-def test_ends_what_is_idle_or_old(
-    limits: SequenceLimits, waits_s: list[float], clock: Clock, *, is_open: bool
-) -> None:
-    """Each answer begins the time of idleness anew, but not that of its life.
-
-    What has ended makes room for another.
-    """
-    sequences = Sequences(limits, now=clock)
-    sequences.join("a", START)
-    sequences.settle("a")
-    for wait_s in waits_s[:-1]:
-        clock.now_s += wait_s
-        sequences.join("a", {})
-        sequences.settle("a")
-    clock.now_s += waits_s[-1]
-
-    if is_open:
-        with pytest.raises(QueueFull, match="1 sequences are open"):
-            sequences.join("b", {})
-    else:
-        sequences.join("b", {})
+    assert (by_param.sequence_id, seen(by_param)) == ("a", {"ts_request_sequence_id": "a"})
+    assert (by_header.sequence_id, seen(by_header)) == ("a", headers)
 
 
-def test_begins_a_sequence_with_whatever_comes_first() -> None:
-    """Also where it does not say that it is the first: TorchServe asks for no such word."""
-    sequences = Sequences(SequenceLimits())
+def test_marks_a_request_that_names_no_sequence() -> None:
+    """It is the first of the one that was begun for it."""
+    row = SEQUENCES.join(row_of(), "ts-seq-1")
 
-    assert sequences.join("a", {}) == ("a", {"ts_request_sequence_id": "a"})
-
-
-def test_keeps_a_sequence_whose_request_is_worked_on(clock: Clock) -> None:
-    """A slow answer does not end it."""
-    sequences = Sequences(SequenceLimits(max_idle_s=1), now=clock)
-    sequences.join("a", START)
-    clock.now_s = 100
-
-    assert sequences.join("a", {})[0] == "a"
+    assert seen(row) == {
+        "ts_request_sequence_id": "ts-seq-1",
+        "ts_request_sequence_start": "true",
+    }
 
 
-def test_reads_which_sequences_end() -> None:
-    """Ids come with semicolons between; `true` stands for the request's own."""
-    end = "ts_request_sequence_end"
+def test_goes_by_other_names() -> None:
+    """The usual ones mean nothing then."""
+    names = SequenceHeaders(id="x-id", start="x-start", end="x-end")
+    sequences = Sequences(policy=SessionPolicy(), headers=names)
+    row = sequences.join(row_of(headers={"X-Id": "a", "ts_request_sequence_end": "a"}), "a")
 
-    assert ended_by("a", [{}, {end: "b; c;"}]) == ["b", "c"]
-    assert ended_by("a", [{end: "true"}]) == ["a"]
-    sequences = Sequences(SequenceLimits())
-    sequences.join("a", START)
-    sequences.end(["a", "b"])
-    sequences.settle("a")
-    sequences.leave("a")
-    sequences.join("b", START)
+    assert (row.headers["x-id"], "x-start" in row.headers) == ("a", False)
+    assert sequences.ended_by(row, {"ts_request_sequence_end": "a"}) == []
+    assert sequences.ended_by(row, {"x-end": "true"}) == ["a"]
+
+
+def test_ends_what_a_request_or_its_answer_says() -> None:
+    """And what only asks for a description: that is no sequence."""
+    row = SEQUENCES.join(row_of(headers={"ts_request_sequence_end": "true"}, sequence_id="a"), "a")
+    describing = SEQUENCES.join(row_of(is_describe=True), "ts-seq-1")
+
+    assert SEQUENCES.ended_by(row, {"ts_request_sequence_end": "b"}) == ["a", "b"]
+    assert SEQUENCES.ended_by(describing, {}) == ["ts-seq-1"]

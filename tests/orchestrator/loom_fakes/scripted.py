@@ -11,6 +11,7 @@ from torchloom.device import Device
 from torchloom.engine import Occupancy
 from torchloom.errors import TaskFailed, TorchLoomError
 from torchloom.executor import OnEnd, OnFrame
+from torchloom.policy import SessionPolicy
 from torchloom.sample import Sample
 from torchloom.wire import (
     Admit,
@@ -116,6 +117,12 @@ class ScriptedLink:
         """The settings that it was told, in order."""
         return [(frame.key, frame.value) for frame in self.sent if isinstance(frame, Apply)]
 
+    @property
+    def sessions(self) -> list[str]:
+        """The sessions of the tasks that it was sent, in order."""
+        admits = [frame for frame in self.sent if isinstance(frame, Admit)]
+        return [frame.sessions.get(item[0], "") for frame in admits for item in frame.work]
+
     def take(self, error: TorchLoomError | None = None) -> None:
         """Answer the next setting that has no answer yet."""
         asked = [frame.id for frame in self.sent if isinstance(frame, Apply)]
@@ -144,9 +151,11 @@ class ScriptedLink:
         is_continuous: bool = False,
         memory_bytes: int = 0,
         notes: Sequence[str] = (),
+        sessions: SessionPolicy | None = None,
     ) -> None:
         """Announce that the engine is open."""
-        self._on_frame(Ready(self.device, max_tasks, is_continuous, 0.5, memory_bytes, list(notes)))
+        place = (self.device, max_tasks, is_continuous)
+        self._on_frame(Ready(*place, 0.5, memory_bytes, list(notes), [], sessions))
 
     def claim(self, count: int) -> None:
         """Ask for leave to load so many bytes."""
@@ -183,6 +192,10 @@ class ScriptedLink:
         events = [ResultEvent(task_id, dict(outputs), {}) for task_id in task_ids]
         self.tell(*events, step_s=step_s, size=len(task_ids))
 
+    def end_sessions(self, task_id: int, *names: str) -> None:
+        """Finish a task, and sessions with it."""
+        self.tell(ResultEvent(task_id, {}, {}, list(names)), size=1)
+
     def answer_all(self, **outputs: object) -> None:
         """Finish the tasks of the last batch."""
         self.answer(*self.batches[-1], **outputs)
@@ -213,7 +226,8 @@ class ScriptedLink:
 class ScriptedExecutor:
     """Starts workers that the test plays; `links` holds them in the order of their start.
 
-    With `max_tasks` they are ready at once, and hold `memory_bytes`. `started` names their models.
+    With `max_tasks` they are ready at once, and hold `memory_bytes`. `started` names their models,
+    `sessions` is what their engines say of those that they keep.
     Those that do not obey end only when they are killed.
     """
 
@@ -224,6 +238,7 @@ class ScriptedExecutor:
         is_continuous: bool = False,
         obeys: bool = True,
         refusal: OSError | None = None,
+        sessions: SessionPolicy | None = None,
     ) -> None:
         self.links: list[ScriptedLink] = []
         self.started: list[str] = []
@@ -231,6 +246,7 @@ class ScriptedExecutor:
         self.max_tasks = max_tasks
         self.is_continuous = is_continuous
         self.refusal = refusal
+        self.sessions = sessions
         self._obeys = obeys
 
     @property
@@ -259,4 +275,5 @@ class ScriptedExecutor:
                 self.max_tasks,
                 is_continuous=self.is_continuous,
                 memory_bytes=self.memory_bytes,
+                sessions=self.sessions,
             )

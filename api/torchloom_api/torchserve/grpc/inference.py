@@ -19,7 +19,6 @@ from torchloom_api.torchserve.grpc.merging import merge
 from torchloom_api.torchserve.grpc.method import Method, to_handler
 from torchloom_api.torchserve.grpc.refusal import Refusal
 from torchloom_api.torchserve.prediction import (
-    SEQUENCE_ID,
     Call,
     Prediction,
     require_ticket,
@@ -41,7 +40,7 @@ class Inference:
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """Give what a gRPC server calls."""
         is_open = self._frontend.settings.ping_without_token
         methods = {
@@ -118,7 +117,7 @@ class Inference:
             served = frontend.catalog.find(call.model, call.version)
             with told(frontend, served, call, request_id) as outcome:
                 require_ticket(frontend, served, call)
-                params = _params(request, request_id)
+                params = self._params(request, request_id)
                 prediction = Prediction(
                     frontend, served, dict(request.input), params, outcome.meter
                 )
@@ -137,11 +136,11 @@ class Inference:
     def _read(self, outputs: Mapping[str, object]) -> bytes:
         return to_answer(outputs, self._frontend.settings.max_response_size).body
 
-
-def _params(request: messages.PredictionsRequest, request_id: str) -> dict[str, object]:
-    """Tell a handler of a request: no headers but the sequence's, as in TorchServe."""
-    params: dict[str, object] = {"request_id": request_id, "is_explain": None, "url_path": None}
-    if request.sequence_id:
-        params["headers"] = {SEQUENCE_ID: request.sequence_id}
-        params["sequence_id"] = request.sequence_id
-    return params
+    def _params(self, request: messages.PredictionsRequest, request_id: str) -> dict[str, object]:
+        """Tell a handler of a request: no headers but the sequence's, as in TorchServe."""
+        params: dict[str, object] = {"request_id": request_id, "is_explain": None, "url_path": None}
+        if request.sequence_id:
+            name = self._frontend.settings.sequence_headers.id
+            params["headers"] = {name: request.sequence_id}
+            params["sequence_id"] = request.sequence_id
+        return params

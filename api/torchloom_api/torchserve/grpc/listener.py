@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, Literal
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Literal
 
 import grpc
 
 from torchloom_api.grpc import open_inference as native
-from torchloom_api.settings import Address, InvalidSettings
+from torchloom_api.grpc.listener import serving
+from torchloom_api.settings import Address
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import GrpcPort
 from torchloom_api.torchserve.grpc.inference import Inference
@@ -19,9 +20,6 @@ from torchloom_api.torchserve.identity import Identity
 
 
 Scope = Literal["inference", "management"]
-
-#: Seconds for calls that are still in hand once everything has been drained.
-_END_S: Final = 1.0
 
 
 @asynccontextmanager
@@ -35,7 +33,7 @@ async def listen(
     secured = None if identity is None else _credentials(identity)
     one, other = frontend.settings.grpc_inference, frontend.settings.grpc_management
     is_one = one.at == other.at and one.at.port != 0
-    services: dict[Scope, list[grpc.GenericRpcHandler]] = {
+    services: dict[Scope, list[grpc.ServiceRpcHandler]] = {
         "inference": _inference_services(frontend),
         "management": [Management(frontend).handler()],
     }
@@ -44,17 +42,17 @@ async def listen(
     async with AsyncExitStack() as stack:
         found = {
             "inference": await stack.enter_async_context(
-                _listen(frontend, one, services["inference"], secured)
+                _serving(frontend, one, services["inference"], secured)
             )
         }
         if not is_one:
             found["management"] = await stack.enter_async_context(
-                _listen(frontend, other, services["management"], secured)
+                _serving(frontend, other, services["management"], secured)
             )
         yield {"inference": found["inference"], "management": found.get("management", one.at)}
 
 
-def _inference_services(frontend: Frontend) -> list[grpc.GenericRpcHandler]:
+def _inference_services(frontend: Frontend) -> list[grpc.ServiceRpcHandler]:
     """Give the port's own service, and the protocol's under both its names if it is on."""
     services = [Inference(frontend).handler()]
     if frontend.settings.ts_open_inference_protocol:
@@ -65,33 +63,23 @@ def _inference_services(frontend: Frontend) -> list[grpc.GenericRpcHandler]:
     return services
 
 
-@asynccontextmanager
-async def _listen(
+def _serving(
     frontend: Frontend,
     port: GrpcPort,
-    services: list[grpc.GenericRpcHandler],
+    services: list[grpc.ServiceRpcHandler],
     secured: grpc.ServerCredentials | None,
-) -> AsyncIterator[Address]:
-    server = grpc.aio.server(options=list(_options(frontend, port)))
-    server.add_generic_rpc_handlers(tuple(services))
-    try:
-        if secured is None:
-            number = server.add_insecure_port(str(port.at))
-        else:
-            number = server.add_secure_port(str(port.at), secured)
-    except RuntimeError as error:
-        raise InvalidSettings(f"Cannot listen on {port.at} for gRPC: {error}.") from error
-    await server.start()
-    try:
-        yield Address(port.at.host, number)
-    finally:
-        await server.stop(_END_S)
+) -> AbstractAsyncContextManager[Address]:
+    return serving(
+        port.at,
+        services,
+        is_ready=frontend.is_healthy,
+        options=_options(frontend, port),
+        credentials=secured,
+    )
 
 
 def _options(frontend: Frontend, port: GrpcPort) -> Iterator[tuple[str, int]]:
     yield "grpc.max_receive_message_length", frontend.settings.max_request_size
-    yield "grpc.max_send_message_length", -1
-    yield "grpc.so_reuseport", 0  # a port that is taken is an error
     if port.max_age_s is not None:
         yield "grpc.max_connection_age_ms", round(port.max_age_s * 1000)
     if port.grace_s is not None:

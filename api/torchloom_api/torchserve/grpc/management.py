@@ -38,7 +38,7 @@ class Management:
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """Give what a gRPC server calls."""
         answers: Mapping[str, Answer] = {
             "DescribeModel": self.describe,

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc import StatusCode
 
 from torchloom_api.exchange import GONE
+from torchloom_api.grpc import handler
 from torchloom_api.torchserve.frontend import Called, Frontend
 from torchloom_api.torchserve.frontend_error import to_frontend_error
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
@@ -66,23 +66,17 @@ def to_handler(
     methods: Mapping[str, Method],
     *,
     name: str | None = None,
-) -> grpc.GenericRpcHandler:
-    """Make what a gRPC server calls; methods of the descriptor that are missing stay unknown.
-
-    `name`: under which clients ask for the service, if not under the descriptor's.
-    """
+) -> grpc.ServiceRpcHandler:
+    """Make what a gRPC server calls: see `handler.py`."""
     service = name or descriptor.full_name
-    handlers = {
-        each.name: _to_method(frontend, each, methods[each.name], f"{service}/{each.name}")
-        for each in descriptor.methods
-        if each.name in methods
+    behaviours = {
+        each: _to_behaviour(frontend, method, f"{service}/{each}")
+        for each, method in methods.items()
     }
-    return grpc.method_handlers_generic_handler(service, handlers)
+    return handler.to_handler(descriptor, behaviours, name=name)
 
 
-def _to_method(
-    frontend: Frontend, descriptor: MethodDescriptor, method: Method, path: str
-) -> grpc.RpcMethodHandler:
+def _to_behaviour(frontend: Frontend, method: Method, path: str) -> handler.Behaviour:
     async def answer(request: object, context: grpc.aio.ServicerContext) -> object:
         return await _answer(frontend, method, path, request, context)
 
@@ -93,16 +87,7 @@ def _to_method(
             async for part in parts:
                 yield part
 
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[descriptor.client_streaming, descriptor.server_streaming]
-    return make(
-        answer if method.stream is None else stream,
-        request_deserializer=GetMessageClass(descriptor.input_type).FromString,
-        response_serializer=GetMessageClass(descriptor.output_type).SerializeToString,
-    )
+    return answer if method.stream is None else stream
 
 
 async def _answer(

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from torchloom.errors import TorchLoomError
 from torchloom.run import RunOptions
 from torchloom_api.grpc.open_inference import DESCRIPTOR, to_metadata
+from torchloom_api.grpc.pool import POOL
 from torchloom_api.grpc.proto import open_inference_pb2 as messages
 from torchloom_api.grpc.tensor_message import to_call, to_response
 from torchloom_api.kserve.call import infer
@@ -20,11 +22,27 @@ from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import bad_request
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
 from torchloom_api.torchserve.grpc.method import Method, to_handler
-from torchloom_api.torchserve.prediction import Call, say, told
+from torchloom_api.torchserve.prediction import Call, require_ticket, say, told
 
 
 #: The messages are those of the protocol; only the service has another name.
 NAME: Final = "org.pytorch.serve.grpc.openinference.GRPCInferenceService"
+
+
+def _publish() -> None:
+    """Let reflection tell of the service by this name too; its messages are the protocol's."""
+    package, _, own = NAME.rpartition(".")
+    file = FileDescriptorProto(
+        name="torchserve_open_inference.proto",
+        package=package,
+        syntax="proto3",
+        dependency=[DESCRIPTOR.file.name],
+    )
+    DESCRIPTOR.CopyToProto(file.service.add(name=own))
+    POOL.AddSerializedFile(file.SerializeToString())
+
+
+_publish()
 
 
 class OpenInference:
@@ -33,7 +51,7 @@ class OpenInference:
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """Give what a gRPC server calls."""
         methods = {
             "ServerLive": Method(answer=self.is_live, scope="inference"),
@@ -91,8 +109,9 @@ class OpenInference:
         asked = replace(asked, version=str(served.number), id=asked.id or call.id)
         options = RunOptions(timeout_s=served.limits.client_timeout_ms / 1000 or None)
         with told(frontend, served, call_of, call.id) as outcome:
+            require_ticket(frontend, served, call_of)
             try:
-                answer = await infer(frontend.service, asked, options)
+                answer = await infer(frontend.service, asked, options, meter=outcome.meter)
             except TorchLoomError as error:
                 raise say(error, call_of, frontend, call.id) from error
             outcome.status = 200

@@ -34,6 +34,8 @@ _ELSEWHERE = frozenset(
         *("default_workers_per_model", "job_queue_size", "limit_max_image_pixels"),
         *("default_service_handler", "service_envelope", "enable_envvars_config"),
         "use_env_allowed_urls",
+        *("ts_header_key_sequence_id", "ts_header_key_sequence_start"),
+        "ts_header_key_sequence_end",
     }
 )
 

@@ -62,8 +62,9 @@ class Telemetry:
         self._gpus: Mapping[int, GpuUse] = {}
 
     def on_answered(self, told: Answered) -> None:
-        """Count an answer, and write it to the access log."""
-        self._book.add(_REQUESTS.get(told.status // 100, "Requests5XX"), _HOST, 1.0)
+        """Count an answer of TorchServe's API, and write any to the access log."""
+        if not told.is_native:
+            self._book.add(_REQUESTS.get(told.status // 100, "Requests5XX"), _HOST, 1.0)
         asked = f"{told.method} {told.uri} HTTP/{told.http_version}"
         self._log_access(told.client, asked, told.status, told.seconds)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from api_fakes.grpc_client import ASKED, MANAGED, Client, ask
+from api_fakes.grpc_client import ASKED, MANAGED, OPEN_INFERENCE, Client, ask
 from api_fakes.torchserve import MakeMar, Serve, Served
-from google.protobuf import empty_pb2
+from google.protobuf import descriptor_pb2, empty_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from torchloom_api.grpc.proto import torchserve_management_pb2 as management
 from torchloom_api.settings import Address, InvalidSettings
@@ -91,3 +93,51 @@ async def test_tells_of_a_certificate_that_is_not_there(serve: Serve, tmp_path: 
     missing = str(tmp_path / "none.key")
     with pytest.raises(InvalidSettings, match=r"none\.key"):
         await serve(enable_grpc_ssl=True, certificate_file=missing, private_key_file=missing)
+
+
+async def test_tells_the_services_of_each_port(serve: Serve) -> None:
+    """By reflection, with the files that describe them, and without a token."""
+    served = await serve(ts_open_inference_protocol=True, disable_token_authorization=False)
+    standard = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    expected = {
+        "inference": {ASKED.full_name, OPEN_INFERENCE, "inference.GRPCInferenceService"},
+        "management": {MANAGED.full_name},
+    }
+    for port, own in expected.items():
+        symbols = sorted(own)
+        asked = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            *(reflection_pb2.ServerReflectionRequest(file_containing_symbol=s) for s in symbols),
+        ]
+        async with grpc.aio.insecure_channel(served.frontend.grpc_addresses[port]) as channel:
+            stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+            listed, *files = [each async for each in stub.ServerReflectionInfo(iter(asked))]
+        names = {each.name for each in listed.list_services_response.service}
+        assert names == own | standard
+        for symbol, file in zip(symbols, files, strict=True):
+            described = {
+                f"{each.package}.{service.name}"
+                for text in file.file_descriptor_response.file_descriptor_proto
+                for each in [descriptor_pb2.FileDescriptorProto.FromString(text)]
+                for service in each.service
+            }
+            assert symbol in described
+
+
+async def test_tells_the_health_of_the_server(serve: Serve) -> None:
+    """As `/ping` does: of all, and of each of the port's services; no token is asked for."""
+    served = await serve(disable_token_authorization=False)
+    async with grpc.aio.insecure_channel(served.frontend.grpc_addresses["inference"]) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        names = ["", ASKED.full_name]
+        requests = [health_pb2.HealthCheckRequest(service=name) for name in names]
+        healthy = [(await stub.Check(request)).status for request in requests]
+        served.frontend.failed_at_startup.add("broken.mar")
+        after = (await stub.Check(requests[0])).status
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(health_pb2.HealthCheckRequest(service=MANAGED.full_name))
+
+    kind = health_pb2.HealthCheckResponse
+    assert healthy == [kind.SERVING, kind.SERVING]
+    assert after == kind.NOT_SERVING
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 import pytest
-from api_fakes.grpc_client import Client
+from api_fakes import handlers
+from api_fakes.grpc_client import Client, ask
 from api_fakes.torchserve import MakeMar, Serve, Served
 
 from torchloom_api.grpc.proto import open_inference_pb2 as messages
+from torchloom_api.torchserve.frontend import Predicted
 
 from .conftest import Connect
 
@@ -108,3 +112,38 @@ async def test_is_not_there_unless_it_is_switched_on(served: Served, connect: Co
     client = connect(served, "tensors")
     code, _ = await client.refusal("ServerLive", messages.ServerLiveRequest())
     assert code == "UNIMPLEMENTED"
+
+
+async def test_asks_for_a_worker_that_waits(
+    serve: Serve, make_mar: MakeMar, connect: Connect
+) -> None:
+    """Where the model has job tickets: otherwise the call is refused at once."""
+    make_mar("tensors.mar", "tensors", config="useJobTicket: true\n")
+    served = await serve(load_models=("tensors.mar",), ts_open_inference_protocol=True)
+    client = connect(served, "tensors")
+    answered = await client.call("ModelInfer", _infer("tensors"))
+    handlers.admitted.clear()
+    hanging = connect(served).call("Predictions", ask("tensors", do="hang"))
+    assert await asyncio.to_thread(handlers.admitted.wait, 30)
+    handlers.admitted.clear()
+    code, details = await client.refusal("ModelInfer", _infer("tensors"))
+    handlers.release.set()
+    await hanging
+
+    assert answered.outputs
+    assert code == "UNAVAILABLE"
+    assert details.startswith('Model "tensors" has no worker to serve inference request. ')
+    assert not handlers.admitted.is_set()
+
+
+async def test_tells_how_long_a_call_has_waited(protocol: Served, connect: Connect) -> None:
+    """Whoever measures hears it of these calls as of any other."""
+    told: list[Predicted] = []
+    protocol.frontend.on_predicted.append(told.append)
+    await connect(protocol, "tensors").call("ModelInfer", _infer("tensors"))
+    (over,) = told
+
+    assert (over.model, over.status) == ("tensors", 200)
+    assert over.queue_s is not None
+    assert over.run_s is not None
+    assert over.queue_s + over.run_s <= over.seconds

@@ -58,6 +58,25 @@ def test_carries_what_a_model_file_can_say(make_model: Make, archive_format: str
     assert third.endswith("where its handler reads it: continuousBatching, handler.")
 
 
+def test_carries_workers_of_several_processes(make_model: Make) -> None:
+    """Each has a group of the GPUs, of which a device names the first."""
+    config = (
+        "parallelType: tp\nparallelLevel: 9\ndeviceType: gpu\ndeviceIds: [0, 1, 2, '3']\n"
+        "torchrun: {nproc-per-node: 2, OMP_NUMBER_THREADS: 4, unknown: 1}\n"
+    )
+    facts = ArchiveFacts.read(make_model("m", config=config))
+    file, notes = to_model_file(facts, name="m", version=1, config=Config())
+
+    assert notes == []
+    assert file["devices"] == ["cuda:0", "cuda:2"]
+    assert file["parallel"] == {
+        "type": "tp",
+        "level": 2,
+        "gpus": [0, 1, 2, 3],
+        "torchrun": {"OMP_NUMBER_THREADS": 4},
+    }
+
+
 def test_says_little_for_an_archive_that_says_little(make_model: Make) -> None:
     """TorchServe's bound of the queue is kept: ours is another."""
     path = make_model("m")
@@ -85,7 +104,7 @@ def test_takes_the_servers_defaults(make_model: Make) -> None:
     """What config.properties says for all models stands in each file."""
     text = (
         "default_workers_per_model=2\njob_queue_size=7\nservice_envelope=kserve\n"
-        "limit_max_image_pixels=false"
+        "limit_max_image_pixels=false\nts_header_key_sequence_start=x-start"
     )
     config = load_config(text).config
     facts = ArchiveFacts.read(make_model("m", config="deviceType: cpu\n"))
@@ -94,6 +113,11 @@ def test_takes_the_servers_defaults(make_model: Make) -> None:
     assert file["queue"] == {"max_size": 7}
     assert file["envelope"] == "kserve"
     assert file["limit_image_pixels"] is False
+    assert file["sequence_headers"] == {
+        "id": "ts_request_sequence_id",
+        "start": "x-start",
+        "end": "ts_request_sequence_end",
+    }
     assert file["devices"] == ["cpu"]
 
 
