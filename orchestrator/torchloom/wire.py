@@ -202,10 +202,6 @@ class Samples(Frame, frozen=True, tag=14):
     samples: list[Sample]
 
 
-class Step(Frame, frozen=True, tag=15):
-    """Make one step: to an engine that follows another one's."""
-
-
 AnyFrame = (
     Open
     | Admit
@@ -221,7 +217,6 @@ AnyFrame = (
     | Apply
     | Applied
     | Samples
-    | Step
 )
 
 

@@ -10,34 +10,16 @@ from collections.abc import Sequence
 from torchloom_api.torchserve.limits import Limits
 
 
-class NotEnoughGpus(Exception):
-    """A worker needs more GPUs than a model may use."""
-
-
-def choose_gpus(limits: Limits, gpus: Sequence[int]) -> list[int]:
-    """Give the GPUs that a model may use: the archive's, or all; none where it is to be on the CPU.
-
-    `gpus`: the numbers of those that there are. Of models whose workers have several, as many as
-    are whole groups. Raises NotEnoughGpus where that is none.
-    """
-    if limits.device_type == "cpu" or not (gpus or limits.device_type):
-        return []
-    wanted = [each for each in limits.device_ids if each in gpus] or list(gpus)
-    level = limits.gpus_each
-    whole = wanted[: len(wanted) // level * level]
-    if level > 1 and not whole:
-        raise NotEnoughGpus
-    return whole
-
-
 def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
-    """Name the devices of workers, no more than there are of these: each one's first GPU, or CPU.
+    """Name the devices: the archive's GPUs, or all, no more than there are workers; or the CPU.
 
-    `gpus`: those that they may use.
+    `gpus`: the numbers of those that may be used.
     """
-    firsts = list(gpus)[:: limits.gpus_each]
+    if limits.device_type == "cpu" or not gpus:
+        return ["cpu"]
+    wanted = [each for each in limits.device_ids if each in gpus] or list(gpus)
     count = max(limits.min_workers, 1)
-    return [f"cuda:{each}" for each in firsts[:count]] or ["cpu"]
+    return [f"cuda:{each}" for each in wanted[:count]]
 
 
 def bounds_each(limits: Limits, num_devices: int, *, is_scaled: bool) -> tuple[int, int]:

@@ -1,1 +1,0 @@
-"""Workers of several processes, which work on each task together."""
