@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from torchloom.backoff import Backoff
 from torchloom.batcher import Wait
-from torchloom.choice import UNPLACED
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.errors import TorchLoomError
@@ -93,9 +92,7 @@ class Autoscaler:
             self._pressed_since = self._spare_since = None
             return
         now = self._now()
-        # A task of a session that a replica works on would not go to another.
-        pressure = () if self._is_held else self._owner.pressure
-        hints = [hint for hint in pressure if hint == UNPLACED or not hint.startswith(UNPLACED)]
+        hints = () if self._is_held else self._owner.pressure
         is_spare = not self._owner.is_wanted and _is_spare(self._fleet.replicas)
         self._pressed_since = _begin(self._pressed_since, now, is_so=bool(hints))
         self._spare_since = _begin(self._spare_since, now, is_so=is_spare)

@@ -49,6 +49,11 @@ def hints_for(replica: Replica, replicas: Iterable[Replica], hints: Iterable[str
     ]
 
 
+def wishes(hints: Iterable[str]) -> set[str]:
+    """Name the devices that tasks of these hints wish for; "" is any, as of a session's tasks."""
+    return {"" if hint.startswith(UNPLACED) else hint for hint in hints}
+
+
 def _is_for(hint: str, device: str, up: Collection[str]) -> bool:
     return not hint or is_on(hint, device) or not any(is_on(hint, each) for each in up)
 

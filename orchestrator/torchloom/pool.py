@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 
 from torchloom.batcher import Arrivals
-from torchloom.choice import has_missed, hints_for, how_many, roomiest
+from torchloom.choice import has_missed, hints_for, how_many, roomiest, wishes
 from torchloom.deployment import Deployment
 from torchloom.errors import (
     Cancelled,
@@ -148,8 +148,8 @@ class Pool:
 
     @property
     def pressure(self) -> Collection[str]:
-        """Give the hints of tasks that wait though no replica will take them; "" is no hint."""
-        return () if self._is_dispatch_due or self._timer else self.queue.hints
+        """Give the devices of tasks that wait though no replica will take them; "" is any."""
+        return () if self._is_dispatch_due or self._timer else wishes(self.queue.hints)
 
     def held_memory(self) -> dict[str, int]:
         """Give the bytes that its workers hold, or are about to, by place."""

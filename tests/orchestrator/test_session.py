@@ -435,3 +435,51 @@ async def test_leaves_nothing_of_a_worker_that_dies_as_it_is_taken_away(make: Ma
     await scaled
 
     assert anew.state is TaskState.RUNNING
+
+
+# With a number that follows the load
+
+
+async def test_gives_new_sessions_to_a_replica_that_came_for_the_load(make: Make) -> None:
+    """What waits for a busy worker stays there; the next sessions begin where there is room."""
+    bench = await make(max_tasks=1)
+    await bench.pool.scale(ReplicaPolicy(min=1, max=2, wait_s=5.0, idle_s=60.0))
+    first, second = bench.submit("a", "1"), bench.submit("a", "2")
+    await settle()
+    bench.pool.fleet.autoscaler.look()
+    bench.clock.advance(6.0)
+    bench.pool.fleet.autoscaler.look()
+    await settle()
+    assert len(bench.links) == 2
+    new = bench.submit("b")
+    await settle()
+    assert [link.sessions for link in bench.links] == [["a"], ["b"]]
+    bench.links[0].answer(first.id)
+    await settle()
+    assert [link.sessions for link in bench.links] == [["a", "a"], ["b"]]
+    bench.links[0].answer(second.id)
+    bench.links[1].answer(new.id)
+
+
+async def test_takes_no_worker_away_for_the_load_that_keeps_a_session(make: Make) -> None:
+    """One goes as soon as it keeps none."""
+    bench = await make(2, max_idle_s=100.0)
+    await bench.pool.scale(ReplicaPolicy(min=1, max=2, wait_s=5.0, idle_s=10.0))
+    await bench.open("a", "b")
+    for _ in range(3):
+        bench.clock.advance(11.0)
+        bench.pool.fleet.autoscaler.look()
+        await settle()
+    assert len(bench.pool.replicas) == 2
+    await bench.open("a")
+    bench.clock.advance(80.0)  # "b" has expired
+    bench.pool.fleet.autoscaler.look()
+    await settle()
+    bench.clock.advance(11.0)
+    bench.pool.fleet.autoscaler.look()
+    await settle()
+    assert len(bench.pool.replicas) == 1
+    bench.submit("a")
+    await settle()
+    assert bench.at("a").sessions == ["a", "a", "a"]
+    bench.at("a").answer_all()
