@@ -409,7 +409,7 @@ async def test_finishes_what_it_was_sent_and_fails_what_waits(make: Make) -> Non
     await bench.open("a")
     sent, waiting = bench.submit("a", "1"), bench.submit("a", "2")
     await settle()
-    scaled = asyncio.ensure_future(bench.pool.scale(ReplicaPolicy(min=0, max=1)))
+    scaled = asyncio.ensure_future(bench.pool.scale(ReplicaPolicy(min=0, max=0)))
     await settle()
     await _expect(waiting, NotServing, "taken away")
     bench.links[0].answer(sent.id)
