@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
 
 from torchloom.batcher import Arrivals, Go, Wait, decide
 from torchloom.device import is_on
-from torchloom.policy import BatchPolicy
+from torchloom.policy import BatchPolicy, ReplicaPolicy
 from torchloom.queue import TaskQueue
 from torchloom.replica import Replica
 from torchloom.replica_state import ReplicaState
@@ -23,12 +24,33 @@ def hint_of(replica: Replica) -> str:
     return f"{UNPLACED}{id(replica)}"
 
 
-def roomiest(replicas: Iterable[Replica], passed: Collection[Replica]) -> Replica | None:
+class Staff(Protocol):
+    """The replicas that share a queue, and how many there may be."""
+
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """Give those that there are."""
+        ...
+
+    @property
+    def policy(self) -> ReplicaPolicy:
+        """Give the bounds of their number."""
+        ...
+
+
+def roomiest(staff: Staff, passed: Collection[Replica]) -> Replica | None:
     """Give the replica with the most room, but for those passed over; None where none has any.
 
-    One that stands idle goes before one that can only be sent a batch ahead.
+    One that stands idle goes before one that can only be sent a batch ahead. Ahead of short steps
+    only one that is alone, and stays so, is sent anything: a step may take longer than it was
+    expected to, and what waits behind it would miss whoever else has room.
     """
-    free = [each for each in replicas if each.credits and each not in passed]
+    is_alone = len(staff.replicas) == 1 and not staff.policy.is_elastic
+    free = [
+        each
+        for each in staff.replicas
+        if each.credits and each not in passed and (is_alone or not each.turns.takes_full)
+    ]
     return max(
         free, key=lambda each: (each.room.is_continuous or each.is_idle, each.credits), default=None
     )

@@ -339,7 +339,7 @@ class Pool:
         self.sessions.place(self.replicas)
         passed: set[Replica] = set()
         waits: list[float] = []
-        while self.is_wanted and (replica := roomiest(self.replicas, passed)) is not None:
+        while self.is_wanted and (replica := roomiest(self.fleet, passed)) is not None:
             hints = hints_for(replica, self.replicas, self.queue.hints)
             first = self._peek(hints)
             if first is None or (first.deaths and not replica.is_idle):

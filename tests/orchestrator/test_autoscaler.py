@@ -564,3 +564,21 @@ async def test_does_not_try_a_broken_model_for_every_task(make: Make) -> None:
 
     assert len(executor.links) == 2
     assert bench.pool.status(1.0).scaling_error == "The disk has gone."
+
+
+async def test_sees_what_waits_behind_a_step_that_takes_longer_than_others(make: Make) -> None:
+    """Nothing is sent ahead to a worker that others may come to help; nor where there are two."""
+    bench = make()
+    await bench.pool.start()
+    (first,) = bench.submit("quick")
+    await settle()
+    bench.executor.links[0].answer(first.id, step_s=0.001)
+    bench.submit("slow", "behind")
+    await settle()
+    await bench.pass_time(0.1)
+    await bench.pass_time(6.0)
+    assert [link.texts for link in bench.executor.links] == [[["quick"], ["slow"]], [["behind"]]]
+    bench.submit("more")
+    await settle()
+    assert len(bench.pool.queue) == 1
+    await bench.answer_all()

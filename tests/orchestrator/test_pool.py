@@ -270,6 +270,26 @@ async def test_tells_when_to_try_again_by_the_length_of_a_step(make: Make) -> No
         bench.pool._costs.clear()
 
 
+@pytest.mark.parametrize(("step_s", "sent"), [(0.001, ["b", "c", "d"]), (0.1, ["b"])])
+async def test_sends_full_batches_ahead_of_short_steps(
+    make: Make, step_s: float, sent: list[str]
+) -> None:
+    """To the only worker there is; what it has not begun can still be cancelled."""
+    bench = make(ScriptedExecutor(max_tasks=1))
+    await bench.pool.start()
+    (first,) = bench.submit("a")
+    await settle()
+    bench.link.answer(first.id, step_s=step_s)
+    tasks = bench.submit("b", "c", "d")
+    await settle()
+    assert bench.link.texts == [["a"], *([text] for text in sent)]
+    for task in tasks[1:]:
+        bench.pool.cancel(task)
+    bench.link.answer(tasks[0].id, step_s=step_s)
+    await settle()
+    assert [task.state.value for task in tasks] == ["done", "cancelled", "cancelled"]
+
+
 async def test_lets_a_caller_wait_for_a_place(make: Make) -> None:
     """Patient callers are taken in as places come free, in their order."""
     bench = make(ScriptedExecutor(max_tasks=1), queue=QueuePolicy(max_size=1))
