@@ -39,7 +39,7 @@ def test_learns_to_write_what_it_read() -> None:
         before = (autoencoder(pixels).sample - pixels).square().mean()
 
     stencils = Stencils.cut(Random(2), CPU, num_nudged=2)
-    with Clock("autoencoder", num_steps=40) as clock:
+    with Clock("autoencoder", num_steps=80) as clock:
         train_autoencoder(autoencoder, stencils, clock, seed=1, batch_size=16)
 
     with torch.no_grad():
