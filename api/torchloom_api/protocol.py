@@ -29,11 +29,10 @@ class JoiningTransport:
             self._has_begun = True
             self._head = data
             asyncio.get_running_loop().call_soon(self._flush)
-        elif self._head is not None:
+            return
+        if self._head is not None:
             data, self._head = self._head + data, None
-            self._transport.write(data)
-        else:
-            self._transport.write(data)
+        self._transport.write(data)
 
     def _flush(self) -> None:
         if self._head is not None:
