@@ -206,9 +206,7 @@ class LlmOpening(Opening[LlmEngine]):
             budget=_BUDGETS[label.partition(":")[0]],
             facts=EngineFacts(
                 device=label,
-                # OpenVINO's threads look for work for a while after a pass, on all cores: whatever
-                # of torch wants a second thread meanwhile waits for one.
-                num_threads=1 if label.startswith("openvino:") else None,
+                num_threads=_threads_within(label),
                 notes=(*([note] if note else []), *self._notes(runner, tokenizer, draft)),
                 reserved_bytes=reserved,
             ),
@@ -269,6 +267,15 @@ def _cache_room(
 def _loss(runner: OpenvinoRunner | PagedRunner, tokenizer: Tokenizer, weights: WeightFormat) -> str:
     """Compare the perplexities of the sample texts."""
     return perplexity_loss(weights, *runner.perplexities(tokenizer.encode(" ".join(SAMPLES))))
+
+
+def _threads_within(label: str) -> int | None:
+    """Say how many threads torch takes within a step on a device; None: as many as it has.
+
+    OpenVINO's threads look for work for a while after a pass, on all cores: whatever of torch wants
+    a second thread meanwhile waits for one.
+    """
+    return 1 if label.startswith("openvino:") else None
 
 
 def _end_tokens(generation: GenerationConfig, tokenizer: Tokenizer) -> frozenset[int]:
