@@ -13,6 +13,9 @@ from torchloom_api.torchserve.phrase import phrase_of
 
 JSON: Final = "application/json"
 
+#: What may not stand in a status line, and what takes its place.
+_CONTROLS: Final = dict.fromkeys((*range(32), 127), " ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -31,8 +34,10 @@ class Answer:
 
     @property
     def phrase(self) -> str:
-        """Give what stands behind the status."""
-        return phrase_of(self.status) if self.reason is None else self.reason
+        """Give what stands behind the status; nothing that would end its line."""
+        if self.reason is None:
+            return phrase_of(self.status)
+        return self.reason if self.reason.isprintable() else self.reason.translate(_CONTROLS)
 
 
 def to_json(value: object) -> bytes:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import parse_qsl
 
 from torchloom_api.body import BodyLimit, read_body
 from torchloom_api.exchange import Exchange
-from torchloom_api.torchserve.protocol import HEAD_KEY, Head
+from torchloom_api.torchserve.protocol import passage_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +51,8 @@ def split_path(path: str) -> tuple[str, ...]:
 
 def spelled_headers(exchange: Exchange) -> dict[str, str]:
     """Give a request's headers in the client's spelling; of several of a name, the last."""
-    head = cast("Mapping[str, object]", exchange.scope).get(HEAD_KEY)
-    pairs = head.headers if isinstance(head, Head) else exchange.scope["headers"]
+    passage = passage_of(exchange)
+    pairs = exchange.scope["headers"] if passage is None else passage.headers
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
@@ -66,9 +65,18 @@ def _with_length(headers: dict[str, str], body: bytes) -> Mapping[str, str]:
     return {**kept, "content-length": str(len(body))}
 
 
+async def _read_body(exchange: Exchange, limit: BodyLimit) -> bytes:
+    passage = passage_of(exchange)
+    body = None if passage is None else passage.take_body()
+    if body is None:
+        return await read_body(exchange, limit)
+    limit.require(len(body))
+    return body
+
+
 async def read_request(exchange: Exchange, limit: BodyLimit) -> Request:
     """Read it whole. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
-    body = await read_body(exchange, limit)
+    body = await _read_body(exchange, limit)
     query = exchange.scope["query_string"].decode("latin-1")
     return Request(
         method=exchange.scope["method"],

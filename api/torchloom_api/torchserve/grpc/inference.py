@@ -17,14 +17,15 @@ from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, 
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
 from torchloom_api.torchserve.grpc.merging import merge
 from torchloom_api.torchserve.grpc.method import Method, to_handler
+from torchloom_api.torchserve.grpc.pulled_prediction import PulledPrediction
 from torchloom_api.torchserve.grpc.refusal import Refusal
+from torchloom_api.torchserve.handler_answer import to_answer
 from torchloom_api.torchserve.prediction import (
     Call,
     Prediction,
+    Told,
     require_ticket,
     say,
-    to_answer,
-    told,
 )
 
 
@@ -115,11 +116,11 @@ class Inference:
             if not call.model:
                 raise bad_request("Parameter model_name is required.")
             served = frontend.catalog.find(call.model, call.version)
-            with told(frontend, served, call, request_id) as outcome:
+            with Told(frontend, served, call, request_id) as outcome:
                 require_ticket(frontend, served, call)
                 params = self._params(request, request_id)
-                prediction = Prediction(
-                    frontend, served, dict(request.input), params, outcome.meter
+                prediction = PulledPrediction(
+                    Prediction(frontend, served, dict(request.input), params, outcome.meter)
                 )
                 try:
                     async for outputs in prediction.parts():
