@@ -44,7 +44,6 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
-    Samples,
     WireEvent,
     from_error,
     unsendable,
@@ -332,8 +331,6 @@ class Replica:
             self.error = from_error(frame.error)
         elif isinstance(frame, Claim):
             self._on_claim(self, frame.bytes)
-        elif isinstance(frame, Samples):
-            self._stats.readings.add(self.deployment.name, self.deployment.version, frame.samples)
         elif isinstance(frame, Code):
             self.code = tuple(frame.parts)
         elif isinstance(frame, Applied):
@@ -357,6 +354,8 @@ class Replica:
         self._owner.on_room()
 
     def _on_events(self, frame: Events) -> None:
+        if frame.samples:
+            self._stats.readings.add(self.deployment.name, self.deployment.version, frame.samples)
         if frame.steps:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
             self.turns.end_step(self.in_flight.keys() - ended)

@@ -11,8 +11,10 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import Enum
+
+import msgspec
 
 from torchloom.cache import Outcome, ResultCache
 from torchloom.engine import Values
@@ -47,8 +49,7 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller may say about a run. A run without a timeout may take as long as it takes.
 
     Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused. Where

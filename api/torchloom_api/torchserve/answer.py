@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from torchloom_api.torchserve.frontend_error import FrontendError, Header
 from torchloom_api.torchserve.phrase import phrase_of
@@ -17,8 +18,7 @@ JSON: Final = "application/json"
 _CONTROLS: Final = dict.fromkeys((*range(32), 127), " ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer. `headers` are what is its own: those that all answers have come later.
 
     `reason` is the phrase of the status line; None gives the status's own. `is_bare`: nothing but

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import cast
 
+import msgspec
+
 from torchloom.cache import Sink
 from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError, WorkerDied
 from torchloom.model_status import ModelStatus
@@ -34,8 +36,7 @@ from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a model. `version`: as the path has it; None means the default one.
 
     Of what is None here, the handler finds no header.

@@ -6,16 +6,16 @@ A body that is too large is refused before anything else is looked at, as TorchS
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from torchloom_api.body import BodyLimit, read_body
 from torchloom_api.exchange import Exchange
 from torchloom_api.torchserve.protocol import passage_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request. `headers` keep the client's spelling; `segments` are the parts of the path."""
 
     method: str
