@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Final
@@ -27,6 +26,7 @@ from torchloom_api.torchserve.prediction import (
     require_ticket,
     say,
 )
+from torchloom_api.torchserve.request_id import new_id
 
 
 DESCRIPTOR: Final = messages.DESCRIPTOR.services_by_name["InferenceAPIsService"]
@@ -97,7 +97,7 @@ class Inference:
         try:
             if not own:
                 raise Refusal.of_prediction(bad_request("Parameter sequenceId is required."))
-            async with aclosing(self._predict(request, str(uuid.uuid4()))) as parts:
+            async with aclosing(self._predict(request, new_id())) as parts:
                 async for part in parts:
                     yield messages.PredictionResponse(prediction=part, sequence_id=own)
         except Refusal as refusal:

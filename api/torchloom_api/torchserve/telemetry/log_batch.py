@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from torchloom_api.torchserve.telemetry.log_layout import LogEvent
 
@@ -31,7 +32,7 @@ def encode_batch(batch: LogBatch) -> bytes:
     try:
         data = _encoder.encode(batch)
     except UnicodeEncodeError:
-        sound = [event._replace(message=_sound(event.message)) for event in batch.events]
+        sound = [replace(event, message=_sound(event.message)) for event in batch.events]
         data = _encoder.encode(LogBatch(batch.num_lost, sound))
     return _LENGTH.pack(len(data)) + data
 

@@ -48,6 +48,8 @@ class LogFeed:
         self._pause_s = pause_s
         self._waiting: deque[LogEvent] = deque()
         self._wake = threading.Event()
+        #: Whether the thread has been woken, which asking the Event would tell more slowly.
+        self._has_work = False
         self._is_ending = False
         self._process: subprocess.Popen[bytes]
         self._started_at = 0.0
@@ -59,14 +61,21 @@ class LogFeed:
             self.num_lost += 1
             return
         self._waiting.append(event)
-        if not self._wake.is_set():
+        if not self._has_work:
+            self._has_work = True
             self._wake.set()
 
     def log(
         self, logger: str, message: str, *, level: Level = "INFO", thread: str = "main"
     ) -> None:
-        """Take a message; never blocks."""
-        self.put(LogEvent(logger, level, thread, time.time(), message))
+        """Take a message; never blocks. There are several a request: as `put`, without a call."""
+        if len(self._waiting) >= _MAX_WAITING:
+            self.num_lost += 1
+            return
+        self._waiting.append(LogEvent(logger, level, thread, time.time(), message))
+        if not self._has_work:
+            self._has_work = True
+            self._wake.set()
 
     def __enter__(self) -> Self:
         """Start the process, which makes the files, and begin to feed it."""
@@ -99,6 +108,7 @@ class LogFeed:
             if not self._is_ending:
                 time.sleep(self._pause_s)
             self._wake.clear()
+            self._has_work = False
             self._feed()
         self._feed()
 
