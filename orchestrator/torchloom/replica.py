@@ -118,8 +118,8 @@ class Replica:
         held = len(self.in_flight) + len(self.leaving)
         if not held:
             return self.room.max_tasks
-        if any(task.deaths for task in self.in_flight.values()):  # such a task runs alone
-            return 0
+        if len(self.in_flight) == 1 and next(iter(self.in_flight.values())).deaths:
+            return 0  # it has seen a worker die, and runs alone
         if self.room.is_continuous:
             return 0 if self.occupancy.is_full else self.room.max_tasks - held
         return self.room.max_tasks if self.turns.takes_ahead or self.turns.takes_full else 0

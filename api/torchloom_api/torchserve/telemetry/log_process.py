@@ -7,8 +7,10 @@ that reach the server's group or its container are for the server alone.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+from typing import Final
 
 import msgspec
 
@@ -17,10 +19,15 @@ from torchloom_api.torchserve.telemetry.log_order import LogOrder
 from torchloom_api.torchserve.telemetry.log_writer import LogWriter
 
 
+#: Lines may wait for requests, but no request for lines.
+_NICENESS: Final = 10
+
+
 def main() -> None:
     """Write what comes by standard input, until it is closed."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
+    os.nice(_NICENESS)
     logging.basicConfig(format="%(levelname)s - %(message)s")
     plan, _ = msgspec.json.decode(sys.argv[1], type=LogOrder).plan()
     with LogWriter(plan) as writer:
