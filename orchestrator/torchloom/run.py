@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict
 from enum import Enum
 
 import msgspec
@@ -317,7 +316,7 @@ class Run:
         self._progress.results.clear()
         self._feeds.clear()
         if error is None:
-            timings = asdict(self.timings)
+            timings = msgspec.to_builtins(self.timings)
             self.log.add("run.finished", {"outputs": outputs, "timings": timings})
         else:
             self.log.add("run.failed", {"error": describe(error)})

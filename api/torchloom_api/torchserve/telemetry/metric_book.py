@@ -54,8 +54,8 @@ WriteLine = Callable[[str, str], None]
 #: Takes a value of one series.
 Take = Callable[[float], None]
 
-#: Of so many series it is remembered what is done with their values.
-_MAX_TAKERS: Final = 10_000
+#: Of so many series it is remembered what they are, and what is done with their values.
+_MAX_KNOWN: Final = 10_000
 
 
 def _drop(value: float) -> None:
@@ -90,6 +90,7 @@ class MetricBook:
         self._detected = 0
         self._told: set[tuple[str, str]] = set()
         self._takers: dict[tuple[str, tuple[str, ...]], Take] = {}
+        self._known: dict[tuple[object, ...], tuple[Metric, tuple[str, ...]]] = {}
 
     def add(self, name: str, values: tuple[str, ...], value: float) -> None:
         """Take a value of a metric of the server's own, if it is declared.
@@ -103,7 +104,7 @@ class MetricBook:
 
     def _find_taker(self, name: str, values: tuple[str, ...]) -> Take:
         """Find out once what is done with the values of a series: there are several a request."""
-        if len(self._takers) >= _MAX_TAKERS:
+        if len(self._takers) >= _MAX_KNOWN:
             self._takers.clear()
         self._takers[name, values] = take = self._make_taker(name, (*values, self.hostname))
         return take
@@ -118,23 +119,36 @@ class MetricBook:
 
     def add_sample(self, sample: Sample) -> None:
         """Take what a handler has measured, if it is declared or undeclared ones are wanted."""
+        key = (sample.name, *sample.labels.items())
+        found = self._known.get(key)
+        if found is None:
+            found = self._find_series(sample)
+            if found is None:
+                return
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = found
+        metric, values = found
+        if self.mode == "prometheus":
+            self._observe(metric, values, sample.value)
+            return
+        ids = sample.request_ids or "null"
+        if not ids.isprintable():
+            ids = ids.translate(CONTROLS)
+        line = metric.line(values, sample.value, self._now(), f"requestID:{ids},")
+        self._write_line(MODEL_LOGGER, line)
+
+    def _find_series(self, sample: Sample) -> tuple[Metric, tuple[str, ...]] | None:
+        """Give the metric and the values of its dimensions; None where there is no such."""
         metric = self._model.get(sample.name) or self._detect(sample)
         if metric is None:
-            return
+            return None
         labels = {HOSTNAME: self.hostname, **sample.labels}
         dimensions = metric.declaration.dimensions
         if labels.keys() != set(dimensions):
             self._tell(sample.name, f"has the dimensions {sorted(labels)}, not {dimensions}")
-            return
-        values = tuple(labels[name] for name in dimensions)
-        if self.mode == "prometheus":
-            self._observe(metric, values, sample.value)
-        else:
-            ids = sample.request_ids or "null"
-            if not ids.isprintable():
-                ids = ids.translate(CONTROLS)
-            line = metric.line(values, sample.value, self._now(), f"requestID:{ids},")
-            self._write_line(MODEL_LOGGER, line)
+            return None
+        return metric, tuple(labels[name] for name in dimensions)
 
     def forget(self, name: str, values: tuple[str, ...]) -> None:
         """Let go of a series of the server's own."""
