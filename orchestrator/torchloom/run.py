@@ -221,18 +221,28 @@ class Run:
     async def _execute_nodes(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                self._start_ready(group)
+                await self._execute_ready(group)
         except* TorchLoomError as failures:
             error: BaseException = failures
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             raise error from None
 
-    def _start_ready(self, group: asyncio.TaskGroup) -> None:
-        for name in self._progress.start_ready():
-            group.create_task(self._execute_node(self.graph.nodes[name], group))
+    async def _execute_ready(self, group: asyncio.TaskGroup) -> None:
+        """Execute the nodes that are ready, and those that become ready by that.
 
-    async def _execute_node(self, node: Node, group: asyncio.TaskGroup) -> None:
+        One alone needs no task of its own: a chain of nodes is executed in one.
+        """
+        while len(ready := self._progress.start_ready()) == 1:
+            await self._execute_node(self.graph.nodes[ready[0]])
+        for name in ready:
+            group.create_task(self._execute_from(self.graph.nodes[name], group))
+
+    async def _execute_from(self, node: Node, group: asyncio.TaskGroup) -> None:
+        await self._execute_node(node)
+        await self._execute_ready(group)
+
+    async def _execute_node(self, node: Node) -> None:
         started = self._now()
         is_shown = node.name in self.graph.stream
         self.log.add("node.started", {"node": node.name})
@@ -260,7 +270,6 @@ class Run:
             self._progress.finish(node.name, outputs)
             self._end_feed(node, outputs)
             self._note_finish(node, node_run, started, outputs if is_shown else None)
-        self._start_ready(group)
 
     def _end_feed(self, node: Node, outputs: Values | None) -> None:
         feed = self._feeds.pop(node.name, None)
