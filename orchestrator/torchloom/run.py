@@ -322,8 +322,10 @@ class Run:
         assert state in TRANSITIONS[self.state], f"{self.state} to {state}"
         self.state, self.outputs, self.error = state, outputs, error
         self._ended = self._now()
+        # The history keeps many of those that are over: not what they were asked.
         self._progress.results.clear()
         self._feeds.clear()
+        self._inputs = {}
         if error is None:
             timings = msgspec.to_builtins(self.timings)
             self.log.add("run.finished", {"outputs": outputs, "timings": timings})
