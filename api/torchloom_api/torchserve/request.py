@@ -61,7 +61,7 @@ def spelled_headers(exchange: Exchange) -> dict[str, str]:
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
     """Give headers by names in lower case; of several of a name, the first."""
-    return {name.lower(): value for name, value in reversed(headers.items())}
+    return {name.lower(): value for name, value in reversed([*headers.items()])}
 
 
 def _with_length(headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
