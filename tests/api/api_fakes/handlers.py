@@ -49,6 +49,7 @@ FAILURES: Mapping[str, Callable[[str], TaskFailed]] = {
 OUTPUTS: Mapping[str, Callable[[str], dict[str, object]]] = {
     "status": lambda status: {"status": int(status), "body": b"teapot"},
     "phrase": lambda phrase: {"reason": phrase, "body": b"said"},
+    "split": lambda _: {"reason": "fine\r\nEvil: yes\r\n\r\nHTTP/1.1 200 ", "body": b"said"},
     "body": lambda size: {"body": b"x" * int(size)},
     "headers": lambda _: {
         "headers": {"X-Own": "yes", "x-bad": "a\r\nb: c", "content-length": "3"},
@@ -117,7 +118,7 @@ class FakeHandler:
         if verb == "endless":
             begun.set()
             time.sleep(0.005)  # a forward pass takes its time
-            return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick "}})]
+            return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick " * int(rest or 1)}})]
         if verb in FAILURES:
             return self._fail(task_id, FAILURES[verb](rest))
         if verb == "forget":
