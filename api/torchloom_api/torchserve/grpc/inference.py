@@ -12,6 +12,7 @@ import grpc
 from torchloom.errors import TorchLoomError
 from torchloom_api.grpc.proto import torchserve_inference_pb2 as messages
 from torchloom_api.torchserve.answer import to_json
+from torchloom_api.torchserve.endpoint import unknown_endpoint
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
@@ -116,6 +117,8 @@ class Inference:
                 raise bad_request("Parameter model_name is required.")
             served = frontend.catalog.find(call.model, call.version)
             with told(frontend, served, call, request_id) as outcome:
+                if served.language is not None:
+                    raise unknown_endpoint(None)  # no message has a path
                 require_ticket(frontend, served, call)
                 params = self._params(request, request_id)
                 prediction = Prediction(

@@ -1,0 +1,162 @@
+"""Endpoint: what the address of a model that an archive brought answers, by the path behind it.
+
+A handler is told the path. A language model has OpenAI's routes there, whose work is the native
+API's: here is which there are, what `model` may say, and in whose words it is told what goes wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from torchloom.errors import TorchLoomError, UnknownModel, nearest
+from torchloom_api.adapter_shelf import adapters_of
+from torchloom_api.exchange import Exchange
+from torchloom_api.media import to_json
+from torchloom_api.openai.served_model import ModelCard, ModelCards
+from torchloom_api.openai.terms import Terms
+from torchloom_api.openai.text import answer_chat, answer_completion
+from torchloom_api.service import SERVING, Service
+from torchloom_api.torchserve.answer import JSON, Answer
+from torchloom_api.torchserve.catalog import Served
+from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.frontend_error import FrontendError, internal
+from torchloom_api.torchserve.passage import Passage
+from torchloom_api.torchserve.plain_writing import write_plainly
+from torchloom_api.torchserve.prediction import (
+    Call,
+    Outcome,
+    no_worker,
+    predict,
+    require_ticket,
+    say,
+    told,
+)
+from torchloom_api.torchserve.reply import Reply
+from torchloom_api.torchserve.request import Request
+
+
+#: The first part of OpenAI's paths, which stands where TorchServe has a version.
+_OPENAI: Final = "v1"
+
+_MODELS: Final = "v1/models"
+
+_CALLS: Final[Mapping[str, Callable[[Service, Exchange, Terms], Awaitable[None]]]] = {
+    "v1/chat/completions": answer_chat,
+    "v1/completions": answer_completion,
+}
+
+_FIRST_OURS: Final = 500
+
+
+async def ask_model(
+    frontend: Frontend, request: Request, reply: Reply, call: Call
+) -> Answer | None:
+    """Ask a model. Gives the answer, or None where it was sent. Raises FrontendError."""
+    call = _without_version(frontend, call)
+    served = frontend.catalog.find(call.model, call.version)
+    if served.language is None:
+        return await predict(frontend, request, reply, call)
+    with told(frontend, served, call, request.id) as outcome:
+        answer = await _ask(frontend, request, reply, call, served, outcome)
+        outcome.status = reply.exchange.status if answer is None else answer.status
+    return answer
+
+
+def unknown_endpoint(path: str | None) -> FrontendError:
+    """Refuse a path that a language model has not, in the words of TorchServe's handler."""
+    return internal(f"Unknown API endpoint: {path}", 404)
+
+
+def _without_version(frontend: Frontend, call: Call) -> Call:
+    """Read `M/v1/PATH` as a path of the default version, unless there is a version `v1`."""
+    catalog = frontend.catalog
+    if call.version != _OPENAI or not catalog.has(call.model):
+        return call
+    has_version = any(each.version == _OPENAI for each in catalog.versions(call.model))
+    if has_version or catalog.find(call.model).language is None:
+        return call
+    return replace(call, version=None, url_path=f"{_OPENAI}/{call.url_path}")
+
+
+async def _ask(
+    frontend: Frontend,
+    request: Request,
+    reply: Reply,
+    call: Call,
+    served: Served,
+    outcome: Outcome,
+) -> Answer | None:
+    path = call.url_path
+    if path == _MODELS:
+        return _list(frontend, served)
+    require_ticket(frontend, served, call)
+    if frontend.catalog.status(served) is None:
+        raise no_worker(call.model, call.version)
+    answering = _CALLS.get(path or "")
+    if answering is not None:
+        passage = Passage(request, reply, f"/{path}", max_bytes=frontend.settings.max_response_size)
+        terms = Terms(
+            to_label=partial(_to_label, frontend, served),
+            timeout_s=served.limits.client_timeout_ms / 1000 or None,
+            meter=outcome.meter,
+        )
+        try:
+            await answering(frontend.service, passage.exchange, terms)
+        except TorchLoomError as error:
+            if reply.exchange.has_begun:
+                raise  # the connection is cut: the status cannot be taken back
+            if error.status >= _FIRST_OURS:
+                raise say(error, call, frontend, request.id) from error
+            return passage.refuse(error)
+        return None
+    if served.language is not None and served.language.writes_plainly and not path:
+        return await write_plainly(frontend, request, reply, call, served, outcome.meter)
+    raise unknown_endpoint(path)
+
+
+def _list(frontend: Frontend, served: Served) -> Answer:
+    """List the model by all its names, and its adapters."""
+    language = served.language
+    assert language is not None, "only language models are listed"
+    status = frontend.catalog.status(served)
+    make = partial(
+        ModelCard,
+        ready=status is not None and status.state in SERVING,
+        created=int(frontend.service.created_at),
+    )
+    cards = [make(id=name, name=name) for name in language.names]
+    cards += [
+        make(id=name, name=name, parent=language.names[0]) for name in _adapters(frontend, served)
+    ]
+    body = to_json(ModelCards(data=cards, models=language.names))
+    return Answer(body=body, content_type=JSON)
+
+
+def _to_label(frontend: Frontend, served: Served, name: str) -> str:
+    """Give the label of what a request names, in the registry. Raises UnknownModel."""
+    language = served.language
+    assert language is not None, "only language models are named"
+    label = f"{served.name}@{served.number}"
+    if name in (*language.names, served.name):
+        return label
+    adapters = _adapters(frontend, served)
+    if name in adapters:
+        return f"{label}:{adapters[name]}"
+    known = [*language.names, *adapters]
+    message = f"The model {name!r} does not exist at this address.{nearest(name, known)}"
+    raise UnknownModel(message)
+
+
+def _adapters(frontend: Frontend, served: Served) -> dict[str, str]:
+    """Give the model's adapters, those that were loaded since included.
+
+    By the name that requests have for each; its value is the registry's.
+    """
+    language, status = served.language, frontend.catalog.status(served)
+    if language is None or status is None:
+        return {}
+    own = {there: here for here, there in language.adapter_names.items()}
+    return {own.get(entry.name, entry.name): entry.name for entry in adapters_of(status)}
