@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from torchloom.errors import InvalidModel
+
+
+#: How engines call what is calculated in → how a model file does.
+_DTYPES: Final[Mapping[str, str]] = {
+    "auto": "auto",
+    "half": "float16",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+    "float": "float32",
+    "float32": "float32",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +37,12 @@ class Translation:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self.wrong(key, value, "It must be a whole number above 0.")
         return value
+
+    def dtype(self, key: str, value: object) -> str:
+        """Read what is calculated in. Raises InvalidModel."""
+        if not isinstance(value, str) or value not in _DTYPES:
+            raise self.wrong(key, value, f"There are: {', '.join(_DTYPES)}.")
+        return _DTYPES[value]
 
     def flag(self, key: str, value: object) -> bool:
         """Read true or false. Raises InvalidModel."""

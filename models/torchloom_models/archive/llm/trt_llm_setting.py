@@ -24,7 +24,11 @@ def translate_trt_llm(section: Mapping[str, object], *, whose: str) -> Translati
     for key, value in section.items():
         if value is None or key in _ELSEWHERE:
             continue
-        if key == "kv_cache_config":
+        if key == "max_batch_size":
+            made.fields["max_sequences"] = made.count(key, value)
+        elif key == "dtype":
+            made.fields["dtype"] = made.dtype(key, value)
+        elif key == "kv_cache_config":
             _read_cache(made, made.mapping(key, value))
         else:
             made.pass_over(key, value, _REASONS.get(key, "TorchLoom's engine has no such setting"))

@@ -18,15 +18,6 @@ _COUNTS: Final[Mapping[str, str]] = {"max_model_len": "max_length", "max_num_seq
 
 _FLAGS: Final[Mapping[str, str]] = {"enable_prefix_caching": "prefix_cache"}
 
-_DTYPES: Final[Mapping[str, str]] = {
-    "auto": "auto",
-    "half": "float16",
-    "float16": "float16",
-    "bfloat16": "bfloat16",
-    "float": "float32",
-    "float32": "float32",
-}
-
 _LORA: Final = frozenset({"enable_lora", "max_loras", "max_lora_rank"})
 
 _GUESSES: Final = frozenset({"speculative_model", "num_speculative_tokens"})
@@ -62,7 +53,7 @@ def translate_vllm(config: Mapping[str, object], *, num_adapters: int, whose: st
         elif key in _FLAGS:
             made.fields[_FLAGS[key]] = made.flag(key, value)
         elif key == "dtype":
-            made.fields["dtype"] = _read_dtype(made, value)
+            made.fields["dtype"] = made.dtype(key, value)
         elif key == "enforce_eager":
             made.fields |= {"compile": "eager"} if made.flag(key, value) else {}
         elif key not in _LORA | _GUESSES:
@@ -70,12 +61,6 @@ def translate_vllm(config: Mapping[str, object], *, num_adapters: int, whose: st
     _read_lora(made, said, num_adapters)
     _read_guesses(made, said)
     return made
-
-
-def _read_dtype(made: Translation, value: object) -> str:
-    if value not in _DTYPES:
-        raise made.wrong("dtype", value, f"There are: {', '.join(_DTYPES)}.")
-    return _DTYPES[str(value)]
 
 
 def _pass_over(made: Translation, key: str, value: object, config: Mapping[str, object]) -> None:
