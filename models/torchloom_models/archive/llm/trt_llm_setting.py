@@ -39,9 +39,7 @@ def _read_cache(made: Translation, cache: Mapping[str, object]) -> None:
     for key, value in cache.items():
         if value is None:
             continue
-        if key == "max_tokens":
-            made.fields["kv_cache"] = {"tokens": made.count(key, value)}
-        elif key == "enable_block_reuse":
+        if key == "enable_block_reuse":
             made.fields["prefix_cache"] = made.flag(key, value)
         else:
             made.pass_over(
