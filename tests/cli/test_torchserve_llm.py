@@ -454,7 +454,9 @@ def test_is_a_model_like_any_other(running: Running) -> None:
     """It shows in the lists and descriptors of both APIs, and its predictions are counted."""
     names = [each["modelName"] for each in running.management.get("/models").json()["models"]]
     described = running.management.get("/models/chat?customized=true").json()[0]
-    kinds = {each["name"]: each["kind"] for each in running.inference.get("/api/models").json()["items"]}
+    kinds = {
+        each["name"]: each["kind"] for each in running.inference.get("/api/models").json()["items"]
+    }
     counted = 'ts_inference_requests_total{model_name="far",model_version="1.0"'
     before = running.count(counted)
     with running.client("far") as client:

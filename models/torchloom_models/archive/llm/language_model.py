@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
@@ -29,6 +29,8 @@ _HANDLERS: Final = frozenset({VLLM, TRT_LLM})
 
 #: Keys of the section `handler` that are read; `profile` counts for nothing, and hurts nobody.
 _KNOWN: Final = frozenset({"model_path", "vllm_engine_config", "adapters", "chat_template"})
+
+_REVISION: Final = re.compile(r"[A-Za-z0-9][\w-]{0,99}([./][\w-]{1,99}){0,4}")
 
 #: What no name of an adapter may have here; vLLM's may be anything.
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+|^[^A-Za-z0-9]+")
@@ -86,7 +88,7 @@ class LanguageModel:
             model=model,
             model_key=key,
             names=_read_names(reading, said) or (model,),
-            revision=reading.text("revision", said.get("revision") or "main"),
+            revision=_read_revision(reading, said.get("revision") or "main"),
             download_dir=None if directory is None else reading.text("download_dir", directory),
             adapters={names[name]: reading.text(name, path) for name, path in adapters.items()},
             adapter_names=names,
@@ -163,7 +165,13 @@ def find_language_model(
     name = to_language_handler(handler or files.manifest.handler)
     if name is None or _has_module(source, name):
         return None
-    return LanguageModel.read(name, files.config, whose=repr(str(source)))
+    language = LanguageModel.read(name, files.config, whose=repr(str(source)))
+    manifest = files.manifest
+    unused = (manifest.requirements_file, manifest.model_file, manifest.serialized_file)
+    notes = [
+        f"`{each}` counts for nothing: no code of the archive is run." for each in unused if each
+    ]
+    return replace(language, notes=(*language.notes, *notes))
 
 
 def to_language_handler(handler: str) -> str | None:
@@ -196,6 +204,13 @@ def _find_model(
         "its model-config.yaml, with a folder in the archive, an absolute path or an id of the hub."
     )
     raise InvalidModel(message)
+
+
+def _read_revision(reading: Translation, value: object) -> str:
+    key = "vllm_engine_config.revision"
+    if _REVISION.fullmatch(reading.text(key, value)) is None:
+        raise reading.wrong(key, value, "It must be a commit, a tag or a branch.")
+    return str(value)
 
 
 def _read_names(reading: Translation, said: Mapping[str, object]) -> tuple[str, ...]:

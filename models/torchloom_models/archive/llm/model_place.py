@@ -13,7 +13,7 @@ from typing import Final
 from torchloom.errors import InvalidModel
 
 
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 
 #: How the hub's cache names the folder of a repository.
 _CACHED: Final = "models--"
