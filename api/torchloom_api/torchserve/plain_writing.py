@@ -70,7 +70,7 @@ async def write_plainly(
 
 
 async def _stream(prediction: Prediction, reply: Reply) -> None:
-    async for outputs in prediction.parts():
+    async for outputs in prediction.chunks():
         text = outputs.get("text")
         if text and not reply.exchange.has_begun:
             await reply.begin(Answer(headers=(STREAM_NEXT,)))

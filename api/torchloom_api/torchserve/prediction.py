@@ -223,9 +223,14 @@ class Prediction:
         self._task.cancel()
 
     async def parts(self) -> AsyncIterator[Mapping[str, object]]:
-        """Give the parts as they come; ends with the call."""
+        """Give the parts of a handler's answer as they come; ends with the call."""
+        async for chunk in self.chunks():
+            yield cast("Mapping[str, object]", chunk["data"])
+
+    async def chunks(self) -> AsyncIterator[Mapping[str, object]]:
+        """Give what any model tells meanwhile, as it comes; ends with the call."""
         async for event in self._log.follow():
-            yield cast("Mapping[str, object]", event.data["data"])
+            yield event.data
 
     async def outputs(self) -> Mapping[str, object]:
         """Give the last part, or the whole. Raises what the call raises, and WorkerDied."""

@@ -18,12 +18,14 @@ CLASSES = {"vllm": "vllm_handler import VLLMHandler", "tensorrt_llm": "trt_llm_h
 
 
 @pytest.mark.parametrize("package", ["vllm", "tensorrt_llm"])
-@pytest.mark.parametrize("is_direct", [True, False])
+@pytest.mark.parametrize("how", ["itself", "TorchServe's class"])
 def test_says_how_to_mend_it(
-    tmp_path: Path, open_archive: Callable[..., object], package: str, is_direct: bool
+    tmp_path: Path, open_archive: Callable[..., object], package: str, how: str
 ) -> None:
     """A handler that imports the engine, or TorchServe's class around it, is refused by name."""
-    line = f"import {package}.lora" if is_direct else f"from ts.torch_handler.{CLASSES[package]}"
+    line = (
+        f"import {package}.lora" if how == "itself" else f"from ts.torch_handler.{CLASSES[package]}"
+    )
     path = make_mar(tmp_path, "m", "mine.py", {"mine.py": f"{line}\n"})
     with pytest.raises(InvalidModel) as raised:
         open_archive(path)

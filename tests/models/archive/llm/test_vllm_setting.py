@@ -66,9 +66,15 @@ def test_makes_room_for_all_adapters_that_are_named() -> None:
 def test_makes_keys_that_a_model_file_may_have(tmp_path: Path) -> None:
     """All at once they pass the checks."""
     made = translate(
-        **{"enable_lora": True, "max_loras": 2, "max_lora_rank": 8, "max_model_len": 64},
-        **{"max_num_seqs": 256, "dtype": "half", "enforce_eager": True},
-        **{"enable_prefix_caching": True, "speculative_model": "[ngram]"},
+        enable_lora=True,
+        max_loras=2,
+        max_lora_rank=8,
+        max_model_len=64,
+        max_num_seqs=256,
+        dtype="half",
+        enforce_eager=True,
+        enable_prefix_caching=True,
+        speculative_model="[ngram]",
     )
     data = {"name": "m", "kind": "llm", "source": "a", **made.fields}
 
