@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -105,6 +108,11 @@ class Running:
         """Give the official client, at a model's own address."""
         url = f"{self.inference.base_url}/predictions/{model}/{version}v1"
         return OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120)
+
+    def pid(self, model: str) -> int:
+        """Give the process of a model's worker."""
+        pid: int = self.management.get(f"/models/{model}").json()[0]["workers"][0]["pid"]
+        return pid
 
     def log(self) -> str:
         """Give what the server has logged."""
@@ -425,6 +433,26 @@ def test_gives_out_job_tickets(running: Running) -> None:
     assert second.status_code == 503
     assert second.json()["type"] == "ServiceUnavailableException"
     assert "no worker to serve inference request" in second.json()["message"]
+
+
+def test_tells_a_stream_that_its_worker_died(running: Running) -> None:
+    """As its last event, and without the end; the next worker answers the next request."""
+    path = "/predictions/ticket/1.0/v1/completions"
+    body = {"model": str(LLAMA), "prompt": "A", "max_tokens": 900, "ignore_eos": True}
+    with running.inference.stream("POST", path, json={**body, "stream": True}) as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        os.kill(running.pid("ticket"), signal.SIGKILL)
+        last = list(chunks)[-1]
+
+    assert "error" in json.loads(last.removeprefix(b"data: "))
+    short = {**body, "max_tokens": 1}
+    for _ in range(600):
+        again = running.inference.post(path, json=short)
+        if again.status_code == 200:
+            return
+        time.sleep(0.1)
+    raise AssertionError(again.text)
 
 
 def test_takes_the_archives_chat_template(running: Running) -> None:
