@@ -78,7 +78,7 @@ def _without_version(frontend: Frontend, call: Call) -> Call:
     has_version = any(each.version == _OPENAI for each in catalog.versions(call.model))
     if has_version or catalog.find(call.model).language is None:
         return call
-    return replace(call, version=None, url_path=f"{_OPENAI}/{call.url_path}")
+    return replace(call, version=None, url_path=f"{_OPENAI}/{call.url_path}".rstrip("/"))
 
 
 async def _ask(

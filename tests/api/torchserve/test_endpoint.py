@@ -71,6 +71,14 @@ async def test_prefers_a_version_that_is_called_so(serve: Serve, make_llm: MakeL
     assert first.json()["message"] == "Unknown API endpoint: models"
 
 
+@pytest.mark.parametrize("path", ["v1", "v1/files", "v1/models/one"])
+async def test_has_no_other_path_without_a_version_either(served: Served, path: str) -> None:
+    """The whole path is told."""
+    answer = await served.inference.post(f"/predictions/llm/{path}", json=text())
+
+    assert (answer.status_code, answer.json()["message"]) == (404, f"Unknown API endpoint: {path}")
+
+
 async def test_leaves_handlers_their_version(served: Served, make_mar: MakeMar) -> None:
     """A handler has no paths of OpenAI's: `v1` is a version that it lacks."""
     make_mar("noop.mar")
