@@ -7,11 +7,12 @@ API's: here is which there are, what `model` may say, and in whose words it is t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from torchloom.errors import TorchLoomError, UnknownModel, nearest
+from torchloom.timings import Meter
 from torchloom_api.adapter_shelf import adapters_of
 from torchloom_api.exchange import Exchange
 from torchloom_api.media import to_json
@@ -27,7 +28,6 @@ from torchloom_api.torchserve.passage import Passage
 from torchloom_api.torchserve.plain_writing import write_plainly
 from torchloom_api.torchserve.prediction import (
     Call,
-    Outcome,
     no_worker,
     predict,
     require_ticket,
@@ -36,6 +36,7 @@ from torchloom_api.torchserve.prediction import (
 )
 from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
+from torchloom_models.archive.llm.language_model import LanguageModel
 
 
 #: The first part of OpenAI's paths, which stands where TorchServe has a version.
@@ -60,7 +61,16 @@ async def ask_model(
     if served.language is None:
         return await predict(frontend, request, reply, call)
     with told(frontend, served, call, request.id) as outcome:
-        answer = await _ask(frontend, request, reply, call, served, outcome)
+        asking = Asking(
+            frontend=frontend,
+            request=request,
+            reply=reply,
+            call=call,
+            served=served,
+            language=served.language,
+            meter=outcome.meter,
+        )
+        answer = await asking.answer()
         outcome.status = reply.exchange.status if answer is None else answer.status
     return answer
 
@@ -81,46 +91,57 @@ def _without_version(frontend: Frontend, call: Call) -> Call:
     return replace(call, version=None, url_path=f"{_OPENAI}/{call.url_path}".rstrip("/"))
 
 
-async def _ask(
-    frontend: Frontend,
-    request: Request,
-    reply: Reply,
-    call: Call,
-    served: Served,
-    outcome: Outcome,
-) -> Answer | None:
-    path = call.url_path
-    if path == _MODELS:
-        return _list(frontend, served)
-    require_ticket(frontend, served, call)
-    if frontend.catalog.status(served) is None:
-        raise no_worker(call.model, call.version)
-    answering = _CALLS.get(path or "")
-    if answering is not None:
-        passage = Passage(request, reply, f"/{path}", max_bytes=frontend.settings.max_response_size)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One request to a language model. `meter` takes what it waits and runs."""
+
+    frontend: Frontend
+    request: Request
+    reply: Reply
+    call: Call
+    served: Served
+    language: LanguageModel
+    meter: Meter
+
+    async def answer(self) -> Answer | None:
+        """Give the answer, or None where it was sent. Raises FrontendError."""
+        frontend, call, path = self.frontend, self.call, self.call.url_path
+        if path == _MODELS:
+            return _list(frontend, self.served, self.language)
+        require_ticket(frontend, self.served, call)
+        if frontend.catalog.status(self.served) is None:
+            raise no_worker(call.model, call.version)
+        if path is not None and path in _CALLS:
+            return await self._pass_on(path)
+        if self.language.writes_plainly and not path:
+            return await write_plainly(
+                frontend, self.request, self.reply, call, self.served, self.meter
+            )
+        raise unknown_endpoint(path)
+
+    async def _pass_on(self, path: str) -> Answer | None:
+        """Let the native API answer; what is wrong with a request is told in its shape."""
+        frontend = self.frontend
+        most = frontend.settings.max_response_size
+        passage = Passage(self.request, self.reply, f"/{path}", max_bytes=most)
         terms = Terms(
-            to_label=partial(_to_label, frontend, served),
-            timeout_s=served.limits.client_timeout_ms / 1000 or None,
-            meter=outcome.meter,
+            to_label=partial(_to_label, frontend, self.served, self.language),
+            timeout_s=self.served.limits.client_timeout_ms / 1000 or None,
+            meter=self.meter,
         )
         try:
-            await answering(frontend.service, passage.exchange, terms)
+            await _CALLS[path](frontend.service, passage.exchange, terms)
         except TorchLoomError as error:
-            if reply.exchange.has_begun:
+            if self.reply.exchange.has_begun:
                 raise  # the connection is cut: the status cannot be taken back
             if error.status >= _FIRST_OURS:
-                raise say(error, call, frontend, request.id) from error
+                raise say(error, self.call, frontend, self.request.id) from error
             return passage.refuse(error)
         return None
-    if served.language is not None and served.language.writes_plainly and not path:
-        return await write_plainly(frontend, request, reply, call, served, outcome.meter)
-    raise unknown_endpoint(path)
 
 
-def _list(frontend: Frontend, served: Served) -> Answer:
+def _list(frontend: Frontend, served: Served, language: LanguageModel) -> Answer:
     """List the model by all its names, and its adapters."""
-    language = served.language
-    assert language is not None, "only language models are listed"
     status = frontend.catalog.status(served)
     make = partial(
         ModelCard,
@@ -129,20 +150,19 @@ def _list(frontend: Frontend, served: Served) -> Answer:
     )
     cards = [make(id=name, name=name) for name in language.names]
     cards += [
-        make(id=name, name=name, parent=language.names[0]) for name in _adapters(frontend, served)
+        make(id=name, name=name, parent=language.names[0])
+        for name in _adapters(frontend, served, language)
     ]
     body = to_json(ModelCards(data=cards, models=language.names))
     return Answer(body=body, content_type=JSON)
 
 
-def _to_label(frontend: Frontend, served: Served, name: str) -> str:
+def _to_label(frontend: Frontend, served: Served, language: LanguageModel, name: str) -> str:
     """Give the label of what a request names, in the registry. Raises UnknownModel."""
-    language = served.language
-    assert language is not None, "only language models are named"
     label = f"{served.name}@{served.number}"
     if name in (*language.names, served.name):
         return label
-    adapters = _adapters(frontend, served)
+    adapters = _adapters(frontend, served, language)
     if name in adapters:
         return f"{label}:{adapters[name]}"
     known = [*language.names, *adapters]
@@ -150,13 +170,13 @@ def _to_label(frontend: Frontend, served: Served, name: str) -> str:
     raise UnknownModel(message)
 
 
-def _adapters(frontend: Frontend, served: Served) -> dict[str, str]:
+def _adapters(frontend: Frontend, served: Served, language: LanguageModel) -> dict[str, str]:
     """Give the model's adapters, those that were loaded since included.
 
     By the name that requests have for each; its value is the registry's.
     """
-    language, status = served.language, frontend.catalog.status(served)
-    if language is None or status is None:
+    status = frontend.catalog.status(served)
+    if status is None:
         return {}
     own = {there: here for here, there in language.adapter_names.items()}
     return {own.get(entry.name, entry.name): entry.name for entry in adapters_of(status)}
