@@ -7,14 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from openai import OpenAI
 
+
+Configure = Callable[..., list[int]]
+
+LLAMA = Path(__file__).parents[2] / "examples" / "tiny_models" / "tiny_llama"
 
 PROGRAM = (sys.executable, "-m", "torchloom_api.cli", "llm-launcher")
 
@@ -244,3 +249,29 @@ def test_has_its_old_name(folder: Path) -> None:
         running.end()
 
     assert json.loads(running.told[-1])[0] == [[None, "old"]]
+
+
+@pytest.mark.slow
+def test_serves_a_model(folder: Path, configure: Configure) -> None:
+    """On whichever device is the fastest, for OpenAI's client, until it is ended."""
+    (folder / "site" / "sitecustomize.py").unlink()
+    ports = configure(folder)
+    words = (
+        *("--model_id", str(LLAMA), "--disable_token_auth", "--dtype", "float32"),
+        *("--vllm_engine.max_num_seqs", "2", "--vllm_engine.max_model_len", "64"),
+    )
+    more = {"TS_CONFIG_FILE": str(folder / "config.properties")}
+    url = f"http://127.0.0.1:{ports[0]}/predictions/model/1.0/v1"
+    with (
+        launched(folder, *words, **more) as running,
+        OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120) as client,
+    ):
+        answer = client.chat.completions.create(
+            model=str(LLAMA),
+            messages=[{"role": "user", "content": "How much does a mooring cost?"}],
+            max_tokens=4,
+        )
+        running.end()
+
+    assert answer.choices[0].message.content
+    assert not (folder / "model_store" / "model").exists()
