@@ -60,12 +60,19 @@ OUTPUTS: Mapping[str, Callable[[str], dict[str, object]]] = {
 
 
 class HandlerReader(Reader):
-    """Reads documents as the real one does, and puts the engine of these tests in place."""
+    """Reads documents as the real one does, and puts engines of tests in place: no archive runs.
+
+    Of a language model that is called `endless`, one whose answers have no end.
+    """
 
     def read_model(self, text: str | bytes, file: Path | None) -> Deployment:
         """Check a model file."""
         deployment = super().read_model(text, file)
-        return replace(deployment, factory="api_fakes.handlers:open_handler", is_inline=True)
+        factory = "api_fakes.handlers:open_handler"
+        if deployment.kind == "llm":
+            verb = "endless" if deployment.name == "endless" else "writer"
+            factory = f"api_fakes.text_engines:open_{verb}"
+        return replace(deployment, factory=factory, is_inline=True)
 
 
 class FakeHandler:
