@@ -115,7 +115,7 @@ def test_says_how_many_sequences_there_may_be(open_archive: Open, tmp_path: Path
     assert engine.room() == Room(
         max_tasks=10,
         is_continuous=True,
-        sessions=SessionPolicy(max_open=2, prefix="ts-seq-"),
+        sessions=SessionPolicy(max_open=2, max_waiting=4, prefix="ts-seq-"),
     )
 
 
@@ -208,6 +208,7 @@ def test_reads_what_a_configuration_says() -> None:
             "sequenceBatching": True,
             "continuousBatching": "true",
             "maxNumSequence": 3,
+            "maxSequenceJobQueueSize": 5,
             "sequenceMaxIdleMSec": 500,
             "sequenceTimeoutMSec": 2000,
         }
@@ -217,7 +218,7 @@ def test_reads_what_a_configuration_says() -> None:
     assert (said.size, said.is_continuous) == (8, True)
     assert said.sequences is not None
     assert said.sequences.policy == SessionPolicy(
-        max_open=3, max_idle_s=0.5, max_life_s=2, prefix="ts-seq-"
+        max_open=3, max_waiting=5, max_idle_s=0.5, max_life_s=2, prefix="ts-seq-"
     )
 
 
@@ -228,3 +229,11 @@ def test_refuses_numbers_that_cannot_be(key: str, value: object) -> None:
     """The message names the key."""
     with pytest.raises(InvalidModel, match=f"`{key}`"):
         Batching.read({"sequenceBatching": True, key: value})
+
+
+def test_lets_one_request_of_a_sequence_wait_unless_told_otherwise() -> None:
+    """As TorchServe does."""
+    sequences = Batching.read({"sequenceBatching": True}).sequences
+
+    assert sequences is not None
+    assert sequences.policy.max_waiting == 1
