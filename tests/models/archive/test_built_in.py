@@ -397,6 +397,10 @@ def test_has_what_users_test_with(tmp_path: Path) -> None:
         "ts.handler_utils.timer.timed",
         "ts.metrics.caching_metric.CachingMetric",
         "ts.metrics.dimension.Dimension",
+        "ts.metrics.metric.Metric",
+        "ts.metrics.metric_abstract.MetricAbstract",
+        "ts.metrics.metric_cache_abstract.MetricCacheAbstract",
+        "ts.metrics.metric_cache_errors.MetricsCacheKeyError",
         "ts.metrics.metric_cache_yaml_impl.MetricsCacheYamlImpl",
         "ts.metrics.metric_type_enum.MetricTypes",
         "ts.metrics.metrics_store.MetricsStore",
@@ -406,8 +410,10 @@ def test_has_what_users_test_with(tmp_path: Path) -> None:
         "ts.torch_handler.request_envelope.base.BaseEnvelope",
         "ts.torch_handler.text_handler.TextHandler",
         "ts.torch_handler.vision_handler.VisionHandler",
+        "ts.utils.util.PT2Backend",
         "ts.utils.util.PredictionException",
         "ts.utils.util.check_valid_pt2_backend",
+        "ts.utils.util.get_yaml_config",
         "ts.utils.util.list_classes_from_module",
         "ts.utils.util.load_compiler_config",
         "ts.utils.util.load_label_mapping",
@@ -419,3 +425,43 @@ def test_has_what_handlers_import(path: str) -> None:
     module, _, name = path.rpartition(".")
 
     assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.usefixtures("ts")
+def test_writes_metrics_of_the_older_face() -> None:
+    """A counter adds up; both faces have one kind of dimension."""
+    metric = importlib.import_module("ts.metrics.metric")
+    dimension = importlib.import_module("ts.metrics.dimension").Dimension("Level", "Model")
+    one = metric.Metric("Calls", 1, "count", [dimension], "r0", "counter")
+    one.update(2)
+
+    assert str(one).startswith("Calls.Count:3|#Level:Model|#hostname:")
+    assert str(one).endswith(",r0")
+    assert (one.to_dict()["Value"], one.to_dict()["Unit"]) == (3, "Count")
+    assert dimension.to_dict() == {"Name": "Level", "Value": "Model"}
+
+
+@pytest.mark.usefixtures("ts")
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("Don't, it's mine", "Do not, it is mine"),
+        ("we'd've gone; they'll've seen", "we would have gone; they will have seen"),
+        ("I'm sure y'all won't", "I am sure you all will not"),
+        ("ain't can't've o'clock", "is not cannot have of the clock"),
+        ("the dog's bone", "the dog's bone"),
+    ],
+)
+def test_writes_out_what_words_are_short_for(text: str, whole: str) -> None:
+    """Possessives are none of those."""
+    handler = importlib.import_module("ts.torch_handler.text_handler")
+
+    assert handler.TextHandler()._expand_contractions(text) == whole
+
+
+@pytest.mark.usefixtures("ts")
+def test_cleans_texts_of_html() -> None:
+    """Tags go, and so do the names of characters."""
+    handler = importlib.import_module("ts.torch_handler.text_handler")
+
+    assert handler.TextHandler()._remove_html_tags("<b>a</b>&amp; x &#39;y<br/>z") == "a x yz"

@@ -31,6 +31,7 @@ class TextClassifier(TextHandler):
         for clean in (
             self._remove_html_tags,
             self._lowercase_text,
+            self._expand_contractions,
             self._remove_accented_characters,
             self._remove_punctuation,
         ):
