@@ -297,10 +297,10 @@ def test_explains_texts(open_archive: Open, tmp_path: Path) -> None:
     words = ["hello", "world", "hello world"]
 
     assert first == {
-        "importances": pytest.approx([1 / 5**0.5, 2 / 5**0.5, 0.0]),
+        "importances": [pytest.approx([1 / 5**0.5, 2 / 5**0.5, 0.0])],
         "words": words,
     }
-    assert second == {"importances": pytest.approx([0.0, 0.0, 1.0]), "words": words}
+    assert second == {"importances": [pytest.approx([0.0, 0.0, 1.0])], "words": words}
 
 
 def _ask_fields(engine: HandlerEngine, fields: dict[str, object]) -> list[object]:
