@@ -202,7 +202,7 @@ ENGINES = (
     _add("x", "1", "few"),
     _add("y", "1", "few"),
     _add("x", "2", "few"),
-    *(_ask("/predictions/continuous", body=number) for number in (b"1", b"3")),
+    *(_ask("/predictions/continuous", body=number) for number in (b"2", b"3")),
     *(_ask("/predictions/coroutine", body=text) for text in (b"hi", b"parts", b"teapot")),
     *(_ask("/predictions/refusing", body=code) for code in (b"404", b"507")),
     _ask("/predictions/raising", body=b"x"),

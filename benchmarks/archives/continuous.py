@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -13,18 +14,22 @@ class Counting:
         self.counts: dict[str, list[int]] = {}
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str]:
-        """Go on by one, and say whether more is to come."""
+        """Go on by one, and bring what tells whether more is to come."""
         answers = []
-        for index, row in enumerate(data):
-            own = context.get_request_id(index)
-            is_again = context.get_request_header(index, "cached") == "true"
-            if not is_again:
-                self.counts[own] = [0, int(bytes(row["body"]))]
-            count = self.counts[own]
+        keys = list(context.request_ids.values())
+        for index, (key, row) in enumerate(zip(keys, data, strict=True)):
+            count = self.counts.setdefault(key, [0, int(bytes(row.get("body", b"0")))])
             count[0] += 1
-            is_done = count[0] >= count[1]
-            context.set_response_header(index, "ts_stream_next", "false" if is_done else "true")
+            is_again = context.get_request_header(index, "cached")
             answers.append(f"{count[0]} {sorted(row)} {is_again}\n")
-            if is_done:
-                del self.counts[own]
+        context.stopping_criteria = [self._criterion(key) for key in keys]
         return answers
+
+    def _criterion(self, key: str) -> Callable[[str], bool]:
+        def is_last(_: str) -> bool:
+            count, most = self.counts[key]
+            if count >= most:
+                del self.counts[key]
+            return count >= most
+
+        return is_last

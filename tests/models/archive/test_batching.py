@@ -9,7 +9,7 @@ import pytest
 from model_fakes.archives import make_mar
 
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
-from torchloom.errors import InvalidModel
+from torchloom.errors import HandlerFailed, InvalidModel
 from torchloom.policy import SessionPolicy
 from torchloom_models.archive.batching import AnyEngine, Batching
 
@@ -56,6 +56,55 @@ def test_lets_requests_come_and_go_between_calls(open_archive: Open, tmp_path: P
     assert second == [(1, Chunk, [1, 2]), (2, Result, [0, 2])]
     assert third == [(1, Result, [0, 1])]
     assert list(engine.step()) == []
+
+
+CRITERIA = "batchSize: 4\ncontinuousBatching: true\n"
+
+
+def test_goes_on_until_the_criteria_of_a_handler_say_so(open_archive: Open, tmp_path: Path) -> None:
+    """They are asked of each answer, as TorchServe asks them; rows end one by one."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 3}))
+    engine.admit(Work(2, {"body": 1}))
+    calls = [told(list(engine.step())) for _ in range(4)]
+
+    assert calls == [
+        [(1, Chunk, {"count": 1, "rows": 2}), (2, Result, {"count": 1, "rows": 2})],
+        [(1, Chunk, {"count": 2, "rows": 1})],
+        [(1, Result, {"count": 3, "rows": 1})],
+        [],
+    ]
+
+
+def test_tells_clients_that_more_follows(open_archive: Open, tmp_path: Path) -> None:
+    """By the header that streams have; the last answer has none."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 2}))
+    (first,), (last,) = list(engine.step()), list(engine.step())
+
+    assert isinstance(first, Chunk)
+    assert isinstance(last, Result)
+    data = first.data["data"]
+    assert isinstance(data, dict)
+    assert data["headers"] == {"ts_stream_next": "true"}
+    assert last.outputs["headers"] == {}
+
+
+def test_fails_what_a_criterion_raises_for(open_archive: Open, tmp_path: Path) -> None:
+    """As what the handler itself raises."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 99}))
+
+    with pytest.raises(HandlerFailed, match="Prediction failed"):
+        list(engine.step())
+
+
+def test_asks_no_criteria_where_rows_do_not_stay(open_archive: Open, tmp_path: Path) -> None:
+    """Each has one answer then."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", "batchSize: 4\n")
+    engine.admit(Work(1, {"body": 3}))
+
+    assert told(list(engine.step())) == [(1, Result, {"count": 1, "rows": 1})]
 
 
 def test_forgets_a_request_whose_client_has_left(open_archive: Open, tmp_path: Path) -> None:
