@@ -100,7 +100,7 @@ def answer(side: Side, question: Question) -> Answer | None:
     if isinstance(question, Look):
         return Answer(status=0, reason="", headers={}, body=make_alike(look(side, question), side))
     told = make_call(side, question)
-    text = make_alike(told.text.replace("\\n", "\n"), side)
+    text = make_alike(told.text.replace("\\n", "\n").replace('\\"', '"'), side)
     return Answer(status=told.number, reason=told.code, headers={}, body=text)
 
 
@@ -194,9 +194,13 @@ def _parsed(text: str) -> object:
 
 
 def _where(one: str, other: str) -> tuple[str, str]:
-    """Cut long texts to where they begin to differ."""
+    """Cut long texts to the lines that one alone has, or to where they begin to differ."""
     if max(len(one), len(other)) <= _LONGEST:
         return repr(one), repr(other)
+    ours, theirs = set(other.splitlines()), set(one.splitlines())
+    own = ["\n".join(sorted(each)) for each in (theirs - ours, ours - theirs)]
+    if sum(map(len, own)) < len(one) + len(other) and any(own):
+        return f"alone: {own[0]}", f"alone: {own[1]}"
     place = next(
         (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
         min(len(one), len(other)),
@@ -276,7 +280,7 @@ def compare_all(
     for envelope in ("body", "json", "kserve", "kservev2"):
         is_last = envelope == "kservev2"
         said = {"service_envelope": envelope, "ts_open_inference_protocol": str(is_last).lower()}
-        asked = (*requests.ENVELOPES, *(calls.OPEN_INFERENCE if is_last else ()))
+        asked = (*requests.INPUTS, *calls.OPEN_INFERENCE) if is_last else requests.INSTANCES
         models = ("kinds.mar",)
         found += compare(
             commands, folder / envelope, asked, models=models, words=words, properties=said

@@ -216,23 +216,28 @@ _INPUT = b'{"name": "%s", "shape": [1], "datatype": "INT64", "data": [1]}'
 _TEXT = b'{"name": "t", "shape": [1], "datatype": "BYTES", "data": ["aGk="]}'
 _VALUES = (b"float", b"floats", b"int", b"nested", b"bool", b"text", b"texts", b"mixed", b"object")
 
-#: Section 1.5: with each of the envelopes.
-ENVELOPES = (
+#: Section 1.5: documents of the first protocol, for its envelopes and for those before it.
+INSTANCES = (
     *(
-        _ask(path, body=b'{"instances": ["floats", {"a": {"b64": "aGk="}}, 3]}', **_JSON)
+        _ask(path, body=b'{"instances": ' + said + b"}", **_JSON)
         for path in ("/predictions/kinds", "/v1/models/kinds:predict", "/v1/models/kinds:explain")
+        for said in (b'["floats", "text", 3]', b'[{"a": {"b64": "aGk="}, "b": 1}, {"b64": "eA=="}]')
     ),
-    _ask("/predictions/kinds", body=b'{"instances": [{"b64": "aGk="}]}', **_JSON),
+    *(
+        _ask("/predictions/kinds", body=body, **_JSON)
+        for body in (b"{}", b"[1]", b"no JSON", b'{"instances": 5}')
+    ),
+)
+
+#: Documents of the second one.
+INPUTS = (
     *(
         _ask(f"/v2/models/kinds/{verb}", body=b'{"id": "i", "inputs": [' + said + b"]}", **_JSON)
         for verb in ("infer", "explain")
         for said in (*(_INPUT % each for each in _VALUES), _TEXT, _INPUT % b"x" + b", " + _TEXT)
     ),
     _ask("/v2/models/kinds/infer", body=b'{"inputs": [' + _INPUT % b"int" + b"]}", **_JSON),
-    *(
-        _ask("/predictions/kinds", body=body, **_JSON)
-        for body in (b"{}", b"[1]", b"no JSON", b'{"instances": 5}')
-    ),
+    _ask("/v2/models/kinds/infer", body=b"{}", **_JSON),
 )
 
 #: Section 1.2: the management port; after it models are gone.

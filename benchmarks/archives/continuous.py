@@ -17,11 +17,10 @@ class Counting:
         """Go on by one, and bring what tells whether more is to come."""
         answers = []
         keys = list(context.request_ids.values())
-        for index, (key, row) in enumerate(zip(keys, data, strict=True)):
+        for key, row in zip(keys, data, strict=True):
             count = self.counts.setdefault(key, [0, int(bytes(row.get("body", b"0")))])
             count[0] += 1
-            is_again = context.get_request_header(index, "cached")
-            answers.append(f"{count[0]} {sorted(row)} {is_again}\n")
+            answers.append(f"{count[0]} {sorted(row)}\n")
         context.stopping_criteria = [self._criterion(key) for key in keys]
         return answers
 

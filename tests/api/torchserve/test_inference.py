@@ -18,6 +18,15 @@ def ask(body: bytes = b"hi", path: str = "/predictions/noop", *headers: str) -> 
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
 
 
+async def test_answers_a_ping_whatever_follows(served: Served) -> None:
+    """As TorchServe does; metrics, too."""
+    ping = await served.inference.get("/ping/of/mine")
+    metrics = await served.metrics.get("/metrics/of/mine")
+
+    assert (ping.status_code, ping.json()) == (200, {"status": "Healthy"})
+    assert metrics.status_code == 200
+
+
 async def test_answers_a_ping(served: Served) -> None:
     """Any method will do."""
     for method in ("GET", "POST", "PATCH"):
