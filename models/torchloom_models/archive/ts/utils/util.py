@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,8 +27,23 @@ __all__ = [
 ]
 
 
-#: The backends that `pt2` may name.
-PT2Backend = Enum("PT2Backend", {each.upper(): each for each in sorted(BACKENDS)}, type=str)
+class PT2Backend(StrEnum):
+    """The backends that `pt2` may name; each is equal to its text."""
+
+    EAGER = "eager"
+    AOT_EAGER = "aot_eager"
+    INDUCTOR = "inductor"
+    NVFUSER = "nvfuser"
+    AOT_NVFUSER = "aot_nvfuser"
+    AOT_CUDAGRAPHS = "aot_cudagraphs"
+    OFI = "ofi"
+    FX2TRT = "fx2trt"
+    ONNXRT = "onnxrt"
+    IPEX = "ipex"
+    TORCHXLA_TRACE_ONCE = "torchxla_trace_once"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    HPU_BACKEND = "hpu_backend"
 
 
 def get_yaml_config(yaml_file_path: str | Path) -> dict[str, Any]:
