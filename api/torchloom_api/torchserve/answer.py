@@ -13,6 +13,13 @@ from torchloom_api.torchserve.phrase import phrase_of
 
 JSON: Final = "application/json"
 
+#: What every answer says of how long it may be kept: not at all.
+FRESH: Final[Sequence[Header]] = (
+    ("Pragma", "no-cache"),
+    ("Cache-Control", "no-cache; no-store, must-revalidate, private"),
+    ("Expires", "Thu, 01 Jan 1970 00:00:00 UTC"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

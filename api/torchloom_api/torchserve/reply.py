@@ -11,18 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from torchloom_api.exchange import Exchange
-from torchloom_api.torchserve.answer import Answer
+from torchloom_api.torchserve.answer import FRESH, Answer
 from torchloom_api.torchserve.frontend_error import Header
 from torchloom_api.torchserve.protocol import HEAD_KEY, Head
 
 
 _log = logging.getLogger(__name__)
-
-_FRESH: Final[Sequence[Header]] = (
-    ("Pragma", "no-cache"),
-    ("Cache-Control", "no-cache; no-store, must-revalidate, private"),
-    ("Expires", "Thu, 01 Jan 1970 00:00:00 UTC"),
-)
 
 _FIRST_ERROR: Final = 400
 
@@ -87,7 +81,7 @@ class Reply:
         if answer.content_type and self._is_sound(("content-type", answer.content_type)):
             yield ("content-type", answer.content_type)
         yield ("x-request-id", self._exchange.id)
-        yield from _FRESH
+        yield from FRESH
         yield from self._extra
 
     def _is_sound(self, header: Header) -> bool:

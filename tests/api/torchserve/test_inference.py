@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -426,8 +427,19 @@ async def test_refuses_what_is_no_http(served: Served) -> None:
     """In TorchServe's shape."""
     answer = await served.raw(b"NONSENSE\r\n\r\n")
 
-    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b'"message": "Invalid HTTP message."' in answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    assert first == "HTTP/1.1 400 Bad Request"
+    assert [line.partition(":")[0] for line in lines] == [
+        "content-type",
+        "x-request-id",
+        "Pragma",
+        "Cache-Control",
+        "Expires",
+        "content-length",
+        "connection",
+    ]
+    assert json.loads(body)["message"] == "Invalid HTTP message."
 
 
 async def test_streams_parts_as_they_come(served: Served) -> None:
