@@ -1,4 +1,4 @@
-"""Asks TorchServe and TorchLoom the same, and tells where their answers differ.
+"""Asks TorchServe and TorchLoom the same, over HTTP and gRPC, and tells where their answers differ.
 
 `python -m benchmarks.torchserve_differences --torchserve PATH/bin/torchserve [--output FILE.md]`.
 Compares status, reason, headers and body, after what differs by nature (numbers of processes,
@@ -20,16 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.torchserve_archives import write_mar, write_mar_of, write_war
-from benchmarks.torchserve_requests import (
-    DEATH,
-    FIRST,
-    INFERENCE,
-    MANAGEMENT,
-    METRICS,
-    TOKENS,
-    Request,
-)
+from benchmarks import torchserve_calls as calls
+from benchmarks import torchserve_requests as requests
+from benchmarks.torchserve_archives import batching, write_mar, write_mar_of, write_war
+from benchmarks.torchserve_calls import Call, make_call
+from benchmarks.torchserve_looks import LOGS, SNAPSHOTS, Look, look
+from benchmarks.torchserve_requests import Request
 from benchmarks.torchserve_side import TORCHLOOM, Side
 
 
@@ -44,6 +40,9 @@ _ALIKE = (
 
 _LONGEST = 700
 
+#: What can be asked of a server.
+Question = Request | Call | Look
+
 #: How long an answer is waited for: on a busy machine workers take minutes to load.
 _TIMEOUT_S = 300
 
@@ -53,15 +52,56 @@ _FAILING = """def handle(data, context):
         raise ValueError("it does not load")
 """
 
+_RAISING = """def handle(data, context):
+    if data is not None:
+        raise ValueError("no luck")
+"""
+
+_REFUSING = """from ts.utils.util import PredictionException
+
+
+def handle(data, context):
+    if data is not None:
+        raise PredictionException("as you wished", int(bytes(data[0]["body"])))
+"""
+
+#: A handler that prints and logs.
+_LOUD = """import logging
+import sys
+
+
+def handle(data, context):
+    if data is None:
+        return None
+    print("said it")
+    logging.getLogger(__name__).info("logged it")
+    sys.stderr.write("warned of it\\n")
+    return ["loud"] * len(data)
+"""
+
+#: How sequences come together: so many, which may be idle for ten minutes.
+_SEQUENCES = {**batching(4, 20), "sequenceBatching": True, "sequenceMaxIdleMSec": 600_000}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a client sees."""
+    """What a client sees. Of gRPC, `status` is the code; of files there is the body alone."""
 
     status: int
     reason: str
     headers: Mapping[str, str]
     body: str
+
+
+def answer(side: Side, question: Question) -> Answer | None:
+    """Ask a server, or look at what it has written."""
+    if isinstance(question, Request):
+        return ask(side, question)
+    if isinstance(question, Look):
+        return Answer(status=0, reason="", headers={}, body=make_alike(look(side, question), side))
+    told = make_call(side, question)
+    text = make_alike(told.text.replace("\\n", "\n").replace('\\"', '"'), side)
+    return Answer(status=told.number, reason=told.code, headers={}, body=text)
 
 
 def ask(side: Side, request: Request) -> Answer | None:
@@ -154,9 +194,13 @@ def _parsed(text: str) -> object:
 
 
 def _where(one: str, other: str) -> tuple[str, str]:
-    """Cut long texts to where they begin to differ."""
+    """Cut long texts to the lines that one alone has, or to where they begin to differ."""
     if max(len(one), len(other)) <= _LONGEST:
         return repr(one), repr(other)
+    ours, theirs = set(other.splitlines()), set(one.splitlines())
+    own = ["\n".join(sorted(each)) for each in (theirs - ours, ours - theirs)]
+    if sum(map(len, own)) < len(one) + len(other) and any(own):
+        return f"alone: {own[0]}", f"alone: {own[1]}"
     place = next(
         (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
         min(len(one), len(other)),
@@ -169,8 +213,14 @@ def _where(one: str, other: str) -> tuple[str, str]:
 def write_store(store: Path) -> None:
     """Write the archives that are asked for: sound and broken ones."""
     store.mkdir(parents=True)
-    for handler in ("probe", "streaming", "noop"):
+    for handler in ("probe", "streaming", "noop", "kinds"):
         write_mar(store, handler)
+    write_mar(store, "sums", config={**_SEQUENCES, "maxNumSequence": 16})
+    write_mar(store, "sums", name="few", config={**_SEQUENCES, "maxNumSequence": 1})
+    write_mar(store, "continuous", config={**batching(4, 20), "continuousBatching": True})
+    write_mar(store, "coroutine", config={**batching(1, 20), "asyncCommunication": True})
+    for name, code in (("raising", _RAISING), ("refusing", _REFUSING), ("loud", _LOUD)):
+        write_mar_of(store, name, {"handler.py": code})
     write_mar(store, "noop", name="idle")
     write_mar(store, "noop", name="later")
     noop = (Path(__file__).parent / "archives" / "noop.py").read_text("utf-8")
@@ -184,9 +234,9 @@ def write_store(store: Path) -> None:
 def compare(
     commands: Mapping[str, Sequence[str]],
     folder: Path,
-    requests: Sequence[Request],
+    questions: Sequence[Question],
     **about: object,
-) -> list[tuple[Request, Answer | None, list[tuple[str, str, str]]]]:
+) -> list[tuple[Question, Answer | None, list[tuple[str, str, str]]]]:
     """Ask both the same, one request after the other; the first command's is what is expected."""
     found = []
     with ExitStack() as stack:
@@ -196,10 +246,45 @@ def compare(
             write_store(store)
             side = Side(command, folder / name, store=store, **about)  # type: ignore[arg-type]
             sides.append(stack.enter_context(side))
-        for request in requests:
-            answers = [ask(side, request) for side in sides]
+        for question in questions:
+            answers = [answer(side, question) for side in sides]
             theirs, ours = answers if len(answers) == 2 else (answers[0], answers[0])
-            found.append((request, theirs, list(differences(theirs, ours))))
+            found.append((question, theirs, list(differences(theirs, ours))))
+    return found
+
+
+def compare_all(
+    commands: Mapping[str, Sequence[str]], folder: Path
+) -> list[tuple[Question, Answer | None, list[tuple[str, str, str]]]]:
+    """Compare in every way in which servers are set up."""
+    open_words = ("--disable-token-auth", "--enable-model-api")
+    words = ("--ncs", *open_words)
+    questions: tuple[Question, ...] = (
+        *requests.FIRST,
+        *requests.INFERENCE,
+        *requests.ENGINES,
+        *calls.INFERENCE,
+        *requests.METRICS,
+        *requests.MANAGEMENT,
+        *calls.MANAGEMENT,
+        *requests.LAST,
+        *LOGS,
+        *requests.DEATH,
+    )
+    models = ("probe.mar", "streaming.mar")
+    found = compare(commands, folder / "open", questions, models=models, words=words)
+    closed = (*requests.TOKENS, *calls.TOKENS)
+    found += compare(commands, folder / "closed", closed, models=("probe.mar",), words=("--ncs",))
+    kept = (*requests.CHANGES, *SNAPSHOTS)
+    found += compare(commands, folder / "kept", kept, models=("probe.mar",), words=open_words)
+    for envelope in ("body", "json", "kserve", "kservev2"):
+        is_last = envelope == "kservev2"
+        said = {"service_envelope": envelope, "ts_open_inference_protocol": str(is_last).lower()}
+        asked = (*requests.INPUTS, *calls.OPEN_INFERENCE) if is_last else requests.INSTANCES
+        models = ("kinds.mar",)
+        found += compare(
+            commands, folder / envelope, asked, models=models, words=words, properties=said
+        )
     return found
 
 
@@ -213,15 +298,8 @@ def main() -> int:
     commands: dict[str, Sequence[str]] = {"TorchServe": (options.torchserve,)}
     if not options.alone:
         commands["TorchLoom"] = TORCHLOOM
-    open_words = ("--disable-token-auth", "--enable-model-api")
-    models = ("probe.mar", "streaming.mar")
     with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        open_requests = (*FIRST, *INFERENCE, *METRICS, *MANAGEMENT, *DEATH)
-        about = {"models": models, "words": open_words}
-        found = compare(commands, folder / "open", open_requests, **about)
-        closed = {"models": ("probe.mar",), "words": ()}
-        found += compare(commands, folder / "closed", TOKENS, **closed)
+        found = compare_all(commands, Path(text))
     lines = list(render(found, is_alone=options.alone))
     output = "\n".join(lines) + "\n"
     if options.output:
@@ -231,7 +309,7 @@ def main() -> int:
 
 
 def render(
-    found: Sequence[tuple[Request, Answer | None, list[tuple[str, str, str]]]], *, is_alone: bool
+    found: Sequence[tuple[Question, Answer | None, list[tuple[str, str, str]]]], *, is_alone: bool
 ) -> Iterator[str]:
     """Write what differs; or, of TorchServe alone, what it answers."""
     differing = sum(bool(each) for _, _, each in found)

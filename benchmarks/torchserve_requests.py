@@ -83,8 +83,16 @@ _ITEMS = [
     "nan",
 ]
 
-#: Before all others: a model without workers.
+#: Archives of handlers that are asked besides the first two.
+FURTHER = ("raising", "refusing", "loud", "sums", "few", "continuous", "coroutine")
+
+#: Before all others: what is registered, and a model without workers.
 FIRST = (
+    *(
+        Request(port="management", method="POST", path=f"/models?url={name}.mar")
+        for name in FURTHER
+    ),
+    *(Request(port="management", method="GET", path=f"/models/{name}") for name in FURTHER),
     Request(port="management", method="POST", path="/models?url=idle.mar&initial_workers=0"),
     Request(port="management", method="PUT", path="/models/idle?min_worker=0&synchronous=true"),
 )
@@ -165,6 +173,71 @@ INFERENCE = (
     _ask("/predictions/streaming", body=b"1"),
     _ask("/predictions/probe", body=b"x" * 70_000),
     _ask("/predictions/probe", body=b"x" * 6_553_501),
+)
+
+
+def _add(own: str, number: str, model: str = "sums", **headers: str) -> Request:
+    """Add a number to a sequence; without a name, to one that the server makes up."""
+    named = {"ts_request_sequence_id": own} if own else {}
+    return Request(
+        port="inference",
+        method="POST",
+        path=f"/predictions/{model}",
+        headers={**named, **headers},
+        body=number.encode(),
+    )
+
+
+#: Section 4.5: sequences, continuous batching, coroutines; and what is printed, for the logs.
+ENGINES = (
+    _add("a", "1"),
+    _add("a", "2"),
+    _add("b", "5", ts_request_sequence_start="true"),
+    _add("a", "fail"),
+    _add("a", "3"),
+    _add("a", "100"),
+    _add("a", "1"),
+    _add("", "7"),
+    _add("b", "1", ts_request_sequence_end="true"),
+    _add("x", "1", "few"),
+    _add("y", "1", "few"),
+    _add("x", "2", "few"),
+    *(_ask("/predictions/continuous", body=number) for number in (b"2", b"3")),
+    *(_ask("/predictions/coroutine", body=text) for text in (b"hi", b"parts", b"teapot")),
+    *(_ask("/predictions/refusing", body=code) for code in (b"404", b"507")),
+    _ask("/predictions/raising", body=b"x"),
+    _ask("/predictions/loud", body=b"x"),
+)
+
+#: The last that is asked before the logs are looked at.
+LAST = (_ask("/last", "GET"),)
+
+_INPUT = b'{"name": "%s", "shape": [1], "datatype": "INT64", "data": [1]}'
+_TEXT = b'{"name": "t", "shape": [1], "datatype": "BYTES", "data": ["aGk="]}'
+_VALUES = (b"float", b"floats", b"int", b"nested", b"bool", b"text", b"texts", b"mixed", b"object")
+
+#: Section 1.5: documents of the first protocol, for its envelopes and for those before it.
+INSTANCES = (
+    *(
+        _ask(path, body=b'{"instances": ' + said + b"}", **_JSON)
+        for path in ("/predictions/kinds", "/v1/models/kinds:predict", "/v1/models/kinds:explain")
+        for said in (b'["floats", "text", 3]', b'[{"a": {"b64": "aGk="}, "b": 1}, {"b64": "eA=="}]')
+    ),
+    *(
+        _ask("/predictions/kinds", body=body, **_JSON)
+        for body in (b"{}", b"[1]", b"no JSON", b'{"instances": 5}')
+    ),
+)
+
+#: Documents of the second one.
+INPUTS = (
+    *(
+        _ask(f"/v2/models/kinds/{verb}", body=b'{"id": "i", "inputs": [' + said + b"]}", **_JSON)
+        for verb in ("infer", "explain")
+        for said in (*(_INPUT % each for each in _VALUES), _TEXT, _INPUT % b"x" + b", " + _TEXT)
+    ),
+    _ask("/v2/models/kinds/infer", body=b'{"inputs": [' + _INPUT % b"int" + b"]}", **_JSON),
+    _ask("/v2/models/kinds/infer", body=b"{}", **_JSON),
 )
 
 #: Section 1.2: the management port; after it models are gone.
@@ -258,6 +331,16 @@ METRICS = (
     _metrics("GET", "/nowhere"),
     _metrics("GET", "/metrics"),
     _metrics("POST", "/metrics"),
+)
+
+#: What snapshots are written after.
+CHANGES = (
+    _manage("POST", "/models?url=noop.mar&initial_workers=1&batch_size=2"),
+    _manage("POST", "/models?url=sums.mar"),
+    _manage("PUT", "/models/noop?min_worker=2&synchronous=true"),
+    _manage("POST", "/models?url=later.mar&initial_workers=0"),
+    _manage("DELETE", "/models/later"),
+    _manage("POST", "/models?url=gone.mar"),
 )
 
 #: What kills the worker: last, as it takes seconds until there is a worker again.

@@ -33,8 +33,8 @@ _END_S = 30.0
 class Side:
     """One running server. `ready_s` is how long the start took until `path` was answered by 200.
 
-    Tokens are off and the model API is on unless `words` are given; `properties` are added to
-    `config.properties`.
+    Tokens and snapshots are off and the model API is on unless `words` are given; `properties` are
+    added to `config.properties`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Side:
         models: Sequence[str] = (),
         path: str | None = None,
         body: object = 1,
-        words: Sequence[str] = ("--disable-token-auth", "--enable-model-api"),
+        words: Sequence[str] = ("--ncs", "--disable-token-auth", "--enable-model-api"),
         properties: Mapping[str, object] | None = None,
     ) -> None:
         self._command = command
@@ -59,6 +59,8 @@ class Side:
             name: f"http://127.0.0.1:{port}"
             for name, port in zip(("inference", "management", "metrics"), ports, strict=False)
         }
+        #: Those of inference and management, over gRPC.
+        self.grpc_addresses = [f"127.0.0.1:{port}" for port in ports[3:]]
         self._grpc = ports[3:]
         self.ready_s = 0.0
 
@@ -73,7 +75,7 @@ class Side:
         (self.folder / "tmp").mkdir(exist_ok=True)
         config = self.folder / "config.properties"
         config.write_text(self._write_properties(), "utf-8")
-        words = ["--start", "--foreground", "--ncs", "--model-store", str(self._store)]
+        words = ["--start", "--foreground", "--model-store", str(self._store)]
         words += ["--workflow-store", str(self._store), "--ts-config", str(config), *self._words]
         words += ["--models", *self._models] if self._models else []
         began = time.perf_counter()

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import signal
 import socket
 import sys
@@ -218,7 +219,8 @@ class LocalExecutor:
 
     Thread counts are set, and cores chosen, before any framework is imported. With `open_streams`
     each prints where that says, without the stamps of our own log. Where it `is_at_terminal`, each
-    has this process's terminal, so that a debugger in a model's code finds who sits there.
+    has this process's terminal, so that a debugger in a model's code finds who sits there. What
+    `hidden` matches as a whole of the names in this process's environment, no worker sees.
     """
 
     def __init__(
@@ -227,8 +229,10 @@ class LocalExecutor:
         *,
         open_streams: OpenStreams | None = None,
         is_at_terminal: bool = False,
+        hidden: re.Pattern[str] | None = None,
     ) -> None:
         self._cores = cores or Cores()
+        self._hidden = hidden
         self._open_streams = open_streams
         self._is_at_terminal = is_at_terminal
 
@@ -248,7 +252,7 @@ class LocalExecutor:
         command = [sys.executable, "-m", "torchloom.worker"]
         share = self._cores.take(worker, deployment.label, deployment.threads, device)
         try:
-            await self._start(link, command, _environment(share), deployment)
+            await self._start(link, command, _environment(share, self._hidden), deployment)
         except BaseException:
             self._cores.release(worker)
             raise
@@ -281,12 +285,13 @@ def _open(deployment: Deployment, device: Device) -> Open:
     return Open(deployment.factory, config, str(device), deployment.prepare)
 
 
-def _environment(share: CoreShare) -> dict[str, str]:
+def _environment(share: CoreShare, hidden: re.Pattern[str] | None = None) -> dict[str, str]:
     threads = str(share.threads)
     fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if share.cores:
         fixed["TORCHLOOM_CORES"] = ",".join(str(core) for core in share.cores)
-    return {**WORKER_DEFAULTS, **os.environ, **fixed}
+    shown = {k: v for k, v in os.environ.items() if hidden is None or not hidden.fullmatch(k)}
+    return {**WORKER_DEFAULTS, **shown, **fixed}
 
 
 class ThreadLink:

@@ -56,12 +56,14 @@ class ReplicaPolicy:
 class SessionPolicy:
     """What holds for the sessions of a model whose engine keeps something between their tasks.
 
-    So many may be open at once, whichever workers have them. One without a task in hand ends once
-    it has been idle for `max_idle_s`, or open for `max_life_s`; 0: never. Tasks that name none are
-    given one, whose name begins with `prefix`.
+    So many may be open at once, whichever workers have them, and of each so many tasks may wait
+    behind the one in hand (None: as many as the model's queue takes). One without a task in hand
+    ends once it has been idle for `max_idle_s`, or open for `max_life_s`; 0: never. Tasks that name
+    none are given one, whose name begins with `prefix`.
     """
 
     max_open: int = 1
+    max_waiting: int | None = None
     max_idle_s: float = 0.0
     max_life_s: float = 0.0
     prefix: str = ""

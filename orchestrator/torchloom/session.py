@@ -84,8 +84,9 @@ class Sessions:
     def admit(self, task: Task, replicas: Iterable[Replica]) -> None:
         """Let a task join its session, or begin one, and say who may take it.
 
-        A task that names none begins one. Raises QueueFull where there are too many; WorkerDied or
-        NotServing, once, where the session was lost: the next task begins it anew.
+        A task that names none begins one. Raises QueueFull where there are too many of them, or too
+        many tasks of one; WorkerDied or NotServing, once, where the session was lost: the next task
+        begins it anew.
         """
         self._learn(replicas)
         if self._policy is None:
@@ -96,6 +97,10 @@ class Sessions:
         if lost is not None:
             raise lost
         session = self._find(key) or self._begin(key)
+        most = self._policy.max_waiting
+        if most is not None and len(session.tasks) > most:
+            message = f"{most} tasks of session {key!r} wait, and more may not."
+            raise QueueFull(message)
         if session.replica is None:
             session.replica = self._choose(replicas, task.device)
         session.tasks.append(task)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ Start = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
 SUMS = """\
 import os
+import time
 
 
 class Sums:
@@ -40,6 +42,8 @@ class Sums:
     def handle(self, data, context):
         answers = []
         for index, row in enumerate(data):
+            while os.path.exists(str(context.get_request_header(index, "wait-while"))):
+                time.sleep(0.01)
             own = context.get_sequence_id(index)
             if context.get_request_header(index, context.header_key_sequence_start) == "true":
                 self.sums.pop(own, None)
@@ -89,6 +93,13 @@ class Running:
         while states != {"READY"}:
             (model,) = self.management.get("/models/sums").json()
             states = {worker["status"] for worker in model["workers"]}
+
+    def wait_in_hand(self, count: int) -> None:
+        """Wait until the model has so many requests in hand, worked on or waiting."""
+        found = -1
+        while found != count:
+            model = self.inference.get("/api/models/sums").raise_for_status().json()
+            found = model["queue_depth"] + sum(each["in_flight"] for each in model["replicas"])
 
     def end(self, *sequences: str) -> None:
         """End sequences, each by a request that says so."""
@@ -166,6 +177,27 @@ def test_refuses_more_sequences_than_there_may_be(running: Running) -> None:
     assert refused.status_code == 503
     assert refused.json()["message"].startswith('Model "sums" has no worker to serve inference')
     assert accepted.json()["sum"] == 1
+
+
+def test_refuses_more_requests_of_a_sequence_than_may_wait(
+    running: Running, tmp_path: Path
+) -> None:
+    """One behind that in hand, as nothing else is said; other sequences are not held up."""
+    gate = tmp_path / "gate"
+    gate.touch()
+    with ThreadPoolExecutor(2) as clients:
+        held = clients.submit(running.ask, "k", 1, **{"wait-while": str(gate)})
+        running.wait_in_hand(1)
+        waiting = clients.submit(running.ask, "k", 2)
+        running.wait_in_hand(2)
+        refused = running.ask("k", 4)
+        other = running.add("l", 8)[0]
+        gate.unlink()
+    running.end("k", "l")
+
+    assert refused.status_code == 503
+    assert refused.json()["message"].endswith("exceeds maxSequenceJobQueueSize")
+    assert [held.result().json()["sum"], waiting.result().json()["sum"], other] == [1, 3, 8]
 
 
 def test_tells_of_a_sequence_whose_worker_has_died(running: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -269,6 +270,17 @@ def test_sets_the_number_of_threads_before_anything_is_imported(
     assert environment["TORCHLOOM_CORES"] == "1,2,5"
     assert environment["OMP_WAIT_POLICY"] == "ACTIVE"
     assert "TORCHLOOM_CORES" not in _environment(CoreShare(threads=3))
+
+
+def test_hides_variables_from_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those whose whole names it matches, and no defaults of ours."""
+    for name in ("MY_SECRET", "SECRET_CODE", "TOKEN"):
+        monkeypatch.setenv(name, "told")
+    environment = _environment(CoreShare(threads=1), re.compile(".*SECRET|TOKEN.*"))
+
+    assert {"MY_SECRET", "TOKEN"}.isdisjoint(environment)
+    assert environment["SECRET_CODE"] == "told"
+    assert environment["TOKENIZERS_PARALLELISM"] == "false"
 
 
 @pytest.mark.usefixtures("worker_path")

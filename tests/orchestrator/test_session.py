@@ -189,6 +189,20 @@ async def test_bounds_the_sessions_of_all_replicas_together(make: Make) -> None:
     assert len(bench.pool.sessions) == 2
 
 
+async def test_bounds_what_waits_of_each_session(make: Make) -> None:
+    """Behind the one in hand. Others are not touched, and an answer makes room."""
+    bench = await make(max_waiting=2)
+    first, *_ = [bench.submit("a") for _ in range(3)]
+    await settle()
+
+    with pytest.raises(QueueFull, match="Model 'echo@1': 2 tasks of session 'a' wait"):
+        bench.submit("a")
+    bench.submit("b")
+    bench.at("a").answer(first.id)
+    await settle()
+    bench.submit("a")
+
+
 async def test_frees_the_place_of_one_that_the_engine_ends(make: Make) -> None:
     """Its own, or others that it works on; not those of another worker."""
     bench = await make(2, max_open=3)

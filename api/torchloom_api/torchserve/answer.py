@@ -17,6 +17,13 @@ JSON: Final = "application/json"
 #: The header that says that further parts follow.
 STREAM_NEXT: Final = ("ts_stream_next", "true")
 
+#: What every answer says of how long it may be kept: not at all.
+FRESH: Final[Sequence[Header]] = (
+    ("Pragma", "no-cache"),
+    ("Cache-Control", "no-cache; no-store, must-revalidate, private"),
+    ("Expires", "Thu, 01 Jan 1970 00:00:00 UTC"),
+)
+
 #: What may not stand in a status line, and what takes its place.
 _CONTROLS: Final = dict.fromkeys((*range(32), 127), " ")
 

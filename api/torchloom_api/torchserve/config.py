@@ -71,6 +71,8 @@ class Config:
     default_service_handler: str | None = _unset(read.read_text)
     service_envelope: str | None = _unset(read.read_text)
     install_py_dep_per_model: bool = _key(read.read_bool, "false")
+    #: The number of the first worker: W-9000-….
+    initial_worker_port: int = _key(read.read_port, "9000")
     blacklist_env_vars: re.Pattern[str] | None = _unset(read.read_pattern)
     #: The first port of distributed workers' rendezvous.
     initial_distribution_port: int = _key(read.read_port, "29500")
@@ -132,7 +134,6 @@ IDLE_KEYS: Mapping[str, str] = MappingProxyType(
         "async_logging": "logs are written by a thread of their own",
         "plugins_path": "plugins are Java's",
         "model_server_home": "the program knows where it is",
-        "initial_worker_port": "workers have sockets without names",
         "cpp_log_config": "there is no C++ backend",
         "ipex_enable": "torch.compile is used in its place",
         "ipex_gpu_enable": "torch.compile is used in its place",

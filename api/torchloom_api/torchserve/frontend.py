@@ -59,6 +59,8 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     queue_s: float | None = None
     run_s: float | None = None
+    #: Whether it was a workflow's node that asked, and no request.
+    is_of_node: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,6 +6,7 @@ it makes an old behaviour better for those who ask for it, stands at the end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,8 @@ class FrontendSettings:
     limit_max_image_pixels: bool = True
     #: Install what archives list as their requirements, for each model by itself.
     install_py_dep_per_model: bool = False
+    #: Names of variables that workers do not see: those that it matches as a whole.
+    blacklist_env_vars: re.Pattern[str] | None = None
     #: Which headers tell of sequences.
     sequence_headers: SequenceHeaders = field(default_factory=SequenceHeaders)
     decode_input_request: bool = True

@@ -32,7 +32,7 @@ def find_route(frontend: Frontend, request: Request) -> Route | None:
     if not segments:
         return None
     first = segments[0]
-    if first == "ping" and len(segments) == 1:
+    if first == "ping":
         is_open = frontend.settings.ping_without_token
         return Route(pattern="/ping", answer=ping, tokens=() if is_open else _TOKENS)
     found = (

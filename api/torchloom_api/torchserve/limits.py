@@ -95,6 +95,9 @@ def _from_archive(said: Limits, archive: Mapping[str, object]) -> Limits:
     most = _int(archive.get("maxWorkers"), least)
     has_workers = 0 < least <= most
     is_sequence = archive.get("sequenceBatching") is True
+    max_idle_ms = _int(archive.get("sequenceMaxIdleMSec"), 0)
+    # TorchServe shows them of any model that says how long a sequence may be idle.
+    has_sequences = is_sequence or max_idle_ms > 0
     return replace(
         said,
         min_workers=min(least, MAX_WORKERS) if has_workers else said.min_workers,
@@ -112,11 +115,11 @@ def _from_archive(said: Limits, archive: Mapping[str, object]) -> Limits:
         use_venv=archive.get("useVenv") is True,
         is_async=archive.get("asyncCommunication") is True,
         stateful=is_sequence,
-        sequence_max_idle_ms=_int(archive.get("sequenceMaxIdleMSec"), 0),
+        sequence_max_idle_ms=max_idle_ms,
         sequence_timeout_ms=_int(archive.get("sequenceTimeoutMSec"), 0),
-        max_num_sequence=_int(archive.get("maxNumSequence"), 1) if is_sequence else 0,
+        max_num_sequence=_int(archive.get("maxNumSequence"), 1) if has_sequences else 0,
         max_sequence_job_queue_size=(
-            _int(archive.get("maxSequenceJobQueueSize"), 1) if is_sequence else 0
+            _int(archive.get("maxSequenceJobQueueSize"), 1) if has_sequences else 0
         ),
     )
 

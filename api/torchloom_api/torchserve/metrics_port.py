@@ -19,7 +19,7 @@ _NAME: Final = "name[]"
 
 def find_route(frontend: Frontend, request: Request) -> Route | None:  # noqa: ARG001 - the ports' face
     """Give what answers, or None where this port has no such path. It asks for no token."""
-    if request.segments == ("metrics",):
+    if request.segments[:1] == ("metrics",):
         return Route(pattern="/metrics", answer=_answer)
     return None
 

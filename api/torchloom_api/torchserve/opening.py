@@ -51,6 +51,8 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         service_envelope=config.service_envelope,
         limit_max_image_pixels=config.limit_max_image_pixels,
         install_py_dep_per_model=config.install_py_dep_per_model,
+        blacklist_env_vars=config.blacklist_env_vars,
+        initial_worker_port=config.initial_worker_port,
         sequence_headers=SequenceHeaders(
             id=config.ts_header_key_sequence_id,
             start=config.ts_header_key_sequence_start,

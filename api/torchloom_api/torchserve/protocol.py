@@ -15,8 +15,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from torchloom_api.exchange import Exchange
 from torchloom_api.protocol import GuardedProtocol, JoiningTransport
-from torchloom_api.torchserve.answer import error_answer
+from torchloom_api.torchserve.answer import FRESH, error_answer
 from torchloom_api.torchserve.frontend_error import Header, bad_request
+from torchloom_api.torchserve.request_id import new_id
 
 
 #: The key under which a Shortcut travels in the ASGI scope.
@@ -140,11 +141,15 @@ class SpelledProtocol(GuardedProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - TorchServe has one for all
         """Refuse what is no HTTP, in TorchServe's shape."""
         answer = error_answer(bad_request("Invalid HTTP message."))
-        head = (
-            f"HTTP/1.1 400 {answer.phrase}\r\ncontent-type: {answer.content_type}\r\n"
-            f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n"
+        headers = (
+            ("content-type", answer.content_type),
+            ("x-request-id", new_id()),
+            *FRESH,
+            ("content-length", len(answer.body)),
+            ("connection", "close"),
         )
-        self.transport.write(head.encode() + answer.body)
+        lines = [f"HTTP/1.1 400 {answer.phrase}", *(f"{name}: {value}" for name, value in headers)]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + answer.body)
         self.transport.close()
 
 

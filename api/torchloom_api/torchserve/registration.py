@@ -36,7 +36,7 @@ from torchloom_api.torchserve.model_document import (
     to_wait_s,
 )
 from torchloom_api.torchserve.parameters import Parameters
-from torchloom_api.torchserve.worker_place import choose_devices
+from torchloom_api.torchserve.worker_place import choose_devices, settle_place
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.llm.language_model import find_language_model
 from torchloom_models.archive.preparation import store_of
@@ -46,7 +46,15 @@ from torchloom_models.archive.unpacked import Unpacked
 
 _log = logging.getLogger(__name__)
 
-_RUNTIMES: Final = frozenset({"python", "python3", "LSP"})
+#: The runtime of handlers in C++.
+_NATIVE: Final = "LSP"
+
+_RUNTIMES: Final = frozenset({"python", "python3", _NATIVE})
+
+_NO_NATIVE: Final = (
+    "Model {name} is for the C++ backend (runtime LSP), which there is not here. Serve what its "
+    "handler does by one in Python, or by a model file of the kind module."
+)
 
 _OUT_OF_MEMORY: Final = 507
 
@@ -177,7 +185,11 @@ class Registration:
         manifest = glance.manifest
         name = order.name or manifest.name
         version = order.version or manifest.version
+        runtime = order.runtime or manifest.runtime
+        if runtime == _NATIVE:
+            raise FrontendError(400, "InvalidModelException", _NO_NATIVE.format(name=name))
         limits = decide_limits(order.wish, glance.config, settings)
+        limits = settle_place(limits, self._gpus)
         if order.is_alone:
             limits = limits.alone(MAX_TIMEOUT_S)
         number = self._catalog.free_number(name, version)
@@ -187,7 +199,7 @@ class Registration:
             number=number,
             url=order.url,
             limits=limits,
-            runtime=order.runtime or manifest.runtime,
+            runtime=runtime,
             language=None if order.is_function else language,
             is_at_startup=order.is_at_startup,
             is_loading=True,

@@ -11,18 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from torchloom_api.exchange import Exchange
-from torchloom_api.torchserve.answer import Answer
+from torchloom_api.torchserve.answer import FRESH, Answer
 from torchloom_api.torchserve.frontend_error import Header
 from torchloom_api.torchserve.protocol import shortcut_of
 
 
 _log = logging.getLogger(__name__)
-
-_FRESH: Final[Sequence[Header]] = (
-    ("Pragma", "no-cache"),
-    ("Cache-Control", "no-cache; no-store, must-revalidate, private"),
-    ("Expires", "Thu, 01 Jan 1970 00:00:00 UTC"),
-)
 
 _FIRST_ERROR: Final = 400
 
@@ -95,7 +89,7 @@ class Reply:
         return [
             *headers,
             ("x-request-id", self._exchange.id),
-            *_FRESH,
+            *FRESH,
             *self._extra,
             *length,
             ("connection", "close" if is_over else "keep-alive"),

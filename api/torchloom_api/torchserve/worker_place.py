@@ -6,18 +6,30 @@ TorchServe counts a model's workers in all, the registry on each device. Knows n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torchloom_api.torchserve.limits import Limits
+
+
+def settle_place(limits: Limits, gpus: Sequence[int]) -> Limits:
+    """Drop what an archive says of GPUs that are not there, as TorchServe does.
+
+    Without any GPU it runs on the CPU; a list that names one that there is not counts for nothing.
+    """
+    if not gpus:
+        return replace(limits, device_type="cpu", device_ids=())
+    there = limits.device_ids if set(limits.device_ids) <= set(gpus) else ()
+    return replace(limits, device_ids=there)
 
 
 def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
     """Name the devices: the archive's GPUs, or all, no more than there are workers; or the CPU.
 
-    `gpus`: the numbers of those that may be used.
+    `gpus`: the numbers of those that may be used; the limits are settled for them.
     """
     if limits.device_type == "cpu" or not gpus:
         return ["cpu"]
-    wanted = [each for each in limits.device_ids if each in gpus] or list(gpus)
+    wanted = list(limits.device_ids) or list(gpus)
     count = max(limits.min_workers, 1)
     return [f"cuda:{each}" for each in wanted[:count]]
 

@@ -42,7 +42,6 @@ class Batching:
     num_calls: int = _NUM_CALLS
     is_continuous: bool = False
     sequences: Sequences | None = None
-    num_waiting: int = 1
     loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
@@ -66,6 +65,9 @@ class Batching:
         if _is_set(config, "sequenceBatching"):
             policy = SessionPolicy(
                 max_open=_number("maxNumSequence", config.get("maxNumSequence", 1)),
+                max_waiting=_number(
+                    "maxSequenceJobQueueSize", config.get("maxSequenceJobQueueSize", 1)
+                ),
                 max_idle_s=_milliseconds(config, "sequenceMaxIdleMSec") / 1000,
                 max_life_s=_milliseconds(config, "sequenceTimeoutMSec") / 1000,
                 prefix=_PREFIX,
@@ -75,13 +77,11 @@ class Batching:
         if _is_set(config, "asyncCommunication"):
             loop = asyncio.new_event_loop()
             asyncio.set_event_loop(loop)  # handlers make locks and tasks as they are initialised
-        waiting = config.get("maxSequenceJobQueueSize", 1)
         return cls(
             size=size,
             num_calls=_NUM_CALLS if stated is None else size,
             is_continuous=_is_set(config, "continuousBatching"),
             sequences=sequences,
-            num_waiting=_number("maxSequenceJobQueueSize", waiting),
             loop=loop,
         )
 
@@ -100,7 +100,8 @@ class Batching:
             )
         most = self.size
         if self.sequences is not None:
-            most = min(self.sequences.policy.max_open * (1 + self.num_waiting), _MAX_SIZE)
+            policy = self.sequences.policy
+            most = min(policy.max_open * (1 + (policy.max_waiting or 0)), _MAX_SIZE)
         return HandlerEngine(
             entry,
             context,

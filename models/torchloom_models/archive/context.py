@@ -20,6 +20,9 @@ CONTENT_TYPE: Final = "content-type"
 #: An answer with this header, `true`, is followed by more.
 STREAM_NEXT: Final = "ts_stream_next"
 
+#: By place in the batch: told a row's answer, it says whether that is the last. A list or a dict.
+Criteria = Sequence[Callable[[object], bool]] | Mapping[int, Callable[[object], bool]]
+
 #: Hands an intermediate answer on: place in the batch, and item.
 Tell = Callable[[int, object], None]
 
@@ -112,7 +115,8 @@ class Context:
         self.metrics = MetricsCache(model_name) if metrics is None else metrics
         self.model_yaml_config: dict[str, object] = dict(model_yaml_config or {})
         self._limit_max_image_pixels = limit_max_image_pixels
-        self.stopping_criteria: dict[str, object] | None = None
+        #: What tells, by place in the batch, whether an answer is the last one of its row.
+        self.stopping_criteria: Criteria | None = None
         self.cache: dict[str, object] = {}
         self.cl_socket: object = None
         self.kv_cache: dict[str, object] = {}

@@ -132,12 +132,24 @@ class HandlerEngine:
             given = self._entry([row.data for row in rows], self.context)
             if inspect.iscoroutine(given):
                 given = asyncio.run(given)
+            items = check_items(given, len(rows))
+            self._ask_whether_more_follows(items)
+        except HandlerFailed:
+            raise
         except (Exception, SystemExit) as error:
             raise to_failure(error) from error
         finally:
             self.context.end()
-        items = check_items(given, len(rows))
         return [self._settle(row, index, items[index]) for index, row in enumerate(rows)]
+
+    def _ask_whether_more_follows(self, items: Sequence[object]) -> None:
+        """Ask the handler's criteria of each row, where it has any: true means it was the last."""
+        criteria = self.context.stopping_criteria
+        if not (criteria and self._can_stay):
+            return
+        for index, item in enumerate(items):
+            if not criteria[index](item):
+                self.context.set_response_header(index, STREAM_NEXT, "true")
 
     def _to_batch(self, rows: Sequence[Row]) -> Batch:
         return Batch(

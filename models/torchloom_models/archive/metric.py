@@ -5,12 +5,17 @@ Values add up by name and dimensions, so that what is not taken does not grow. K
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from torchloom.sample import Sample
+from torchloom_models.archive.metric_error import MetricsCacheKeyError, MetricsCacheValueError
+
+
+_log = logging.getLogger(__name__)
 
 
 class MetricTypes(Enum):
@@ -51,6 +56,10 @@ class Dimension:
     def __str__(self) -> str:
         """Write it as logs have it."""
         return f"{self.name}:{self.value}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Give it as a mapping."""
+        return {"Name": self.name, "Value": self.value}
 
 
 class MetricLog:
@@ -93,13 +102,18 @@ class CachingMetric:
     def add_or_update(
         self, value: float, dimension_values: Sequence[str] = (), request_id: str = ""
     ) -> None:
-        """Give a value. Raises ValueError unless there is a value for each dimension."""
+        """Give a value. Without one for each dimension it is left out, and the log says so.
+
+        A prediction does not fail for what is wrong with its metrics.
+        """
         if len(dimension_values) != len(self.dimension_names):
-            message = (
-                f"The metric {self.metric_name!r} has the dimensions {self.dimension_names}, and "
-                f"{len(dimension_values)} values were given."
+            _log.error(
+                "The metric %r has the dimensions %s, and %d values were given: it is left out.",
+                self.metric_name,
+                self.dimension_names,
+                len(dimension_values),
             )
-            raise ValueError(message)
+            return
         values = [_text(each) for each in dimension_values]
         self._log.add(
             Sample(
@@ -151,12 +165,12 @@ class MetricsCache:
     def get_metric(
         self, metric_name: str, metric_type: MetricTypes = MetricTypes.COUNTER
     ) -> CachingMetric:
-        """Give a metric that was declared. Raises KeyError for one that was not."""
+        """Give a metric that was declared. Raises MetricsCacheKeyError for one that was not."""
         try:
             return self.cache[metric_type, metric_name]
         except KeyError:
             message = f"There is no {metric_type.value} {metric_name!r}: declare it first."
-            raise KeyError(message) from None
+            raise MetricsCacheKeyError(message) from None
 
     def add_metric(
         self,
@@ -239,4 +253,4 @@ def _text(value: object) -> str:
 def _check_unit(unit: str, known: Sequence[str]) -> None:
     if unit not in known:
         message = f"There is no unit {unit!r} here: write one of {', '.join(known)}."
-        raise ValueError(message)
+        raise MetricsCacheValueError(message)

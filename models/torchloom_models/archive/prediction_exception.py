@@ -13,4 +13,4 @@ class PredictionException(Exception):
 
     def __str__(self) -> str:
         """Say both."""
-        return f"message : {self.message} error_code : {self.error_code}"
+        return f"{self.message} : {self.error_code}"

@@ -51,6 +51,7 @@ decode_input_request=FALSE
 default_service_handler=h.py:handle
 service_envelope=kserve
 install_py_dep_per_model=true
+initial_worker_port=9500
 blacklist_env_vars=.*SECRET.*
 initial_distribution_port=1234
 metrics_config=/m.yaml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -19,6 +20,15 @@ def ask(body: bytes = b"hi", path: str = "/predictions/noop", *headers: str) -> 
     """Write a request whose connection is closed after the answer."""
     lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
+
+
+async def test_answers_a_ping_whatever_follows(served: Served) -> None:
+    """As TorchServe does; metrics, too."""
+    ping = await served.inference.get("/ping/of/mine")
+    metrics = await served.metrics.get("/metrics/of/mine")
+
+    assert (ping.status_code, ping.json()) == (200, {"status": "Healthy"})
+    assert metrics.status_code == 200
 
 
 async def test_answers_a_ping(served: Served) -> None:
@@ -495,8 +505,19 @@ async def test_refuses_what_is_no_http(served: Served) -> None:
     """In TorchServe's shape."""
     answer = await served.raw(b"NONSENSE\r\n\r\n")
 
-    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b'"message": "Invalid HTTP message."' in answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    assert first == "HTTP/1.1 400 Bad Request"
+    assert [line.partition(":")[0] for line in lines] == [
+        "content-type",
+        "x-request-id",
+        "Pragma",
+        "Cache-Control",
+        "Expires",
+        "content-length",
+        "connection",
+    ]
+    assert json.loads(body)["message"] == "Invalid HTTP message."
 
 
 async def test_streams_parts_as_they_come(served: Served) -> None:

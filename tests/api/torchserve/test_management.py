@@ -128,6 +128,34 @@ async def test_tells_the_engine_what_the_request_says(served: Served, make_mar: 
     assert answer.json()["config"] == {"handler": "other.py:handle", "envelope": "kserve"}
 
 
+async def test_refuses_handlers_in_cpp(served: Served, make_mar: MakeMar) -> None:
+    """Whoever says so: there is nothing that could run them."""
+    make_mar("m.mar", "m")
+    answer = await served.register("m.mar", runtime="LSP")
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "InvalidModelException")
+    assert "C++ backend" in answer.json()["message"]
+    assert (await served.management.get("/models/m")).status_code == 404
+
+
+async def test_shows_what_an_archive_says(served: Served, make_mar: MakeMar) -> None:
+    """Numbers of sequences wherever an idle time is said; no GPUs where there are none."""
+    config = (
+        "maxBatchDelay: 7\nresponseTimeout: 33\nstartupTimeout: 44\nmaxRetryTimeoutInSec: 55\n"
+        "clientTimeoutInMills: 6000\njobQueueSize: 66\nuseJobTicket: true\n"
+        "sequenceMaxIdleMSec: 77\nsequenceTimeoutMSec: 88\nmaxSequenceJobQueueSize: 9\n"
+        "maxNumSequence: 11\ndeviceType: gpu\ndeviceIds: [0, 1]\n"
+    )
+    make_mar("m.mar", "m", config=config)
+    await served.register("m.mar")
+    (model,) = (await served.management.get("/models/m")).json()
+
+    assert [model[key] for key in KEYS[7:15]] == [7, 33, 44, 55, 6000, "", 0, "cpu"]
+    assert "deviceIds" not in model
+    assert [model[key] for key in KEYS[15:23]] == [False, True, False, False, 77, 88, 11, 9]
+    assert model["jobQueueStatus"]["remainingCapacity"] == 66
+
+
 REFUSALS = [
     ({}, failed(400, "BadRequestException", "Parameter url is required.")),
     ({"url": ""}, failed(404, "ModelNotFoundException", "empty url")),

@@ -59,6 +59,16 @@ def test_lets_grpc_speak_tls() -> None:
     assert _open("enable_grpc_ssl=true\n").enable_grpc_ssl
 
 
+def test_reads_what_workers_are_called_and_do_not_see() -> None:
+    """The number of the first, and the names of variables."""
+    settings = _open("initial_worker_port=9500\nblacklist_env_vars=.*SECRET.*\n")
+
+    assert settings.initial_worker_port == 9500
+    assert settings.blacklist_env_vars is not None
+    assert settings.blacklist_env_vars.pattern == ".*SECRET.*"
+    assert _open().initial_worker_port == 9000
+
+
 def test_names_the_headers_of_sequences() -> None:
     """As the file or, always, the environment says."""
     settings = _open("ts_header_key_sequence_id=x-id\n", TS_REQUEST_SEQUENCE_END="x-end")

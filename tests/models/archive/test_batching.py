@@ -9,7 +9,7 @@ import pytest
 from model_fakes.archives import make_mar
 
 from torchloom.engine import Chunk, Event, Failure, Result, Room, Work
-from torchloom.errors import InvalidModel
+from torchloom.errors import HandlerFailed, InvalidModel
 from torchloom.policy import SessionPolicy
 from torchloom_models.archive.batching import AnyEngine, Batching
 
@@ -58,6 +58,55 @@ def test_lets_requests_come_and_go_between_calls(open_archive: Open, tmp_path: P
     assert list(engine.step()) == []
 
 
+CRITERIA = "batchSize: 4\ncontinuousBatching: true\n"
+
+
+def test_goes_on_until_the_criteria_of_a_handler_say_so(open_archive: Open, tmp_path: Path) -> None:
+    """They are asked of each answer, as TorchServe asks them; rows end one by one."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 3}))
+    engine.admit(Work(2, {"body": 1}))
+    calls = [told(list(engine.step())) for _ in range(4)]
+
+    assert calls == [
+        [(1, Chunk, {"count": 1, "rows": 2}), (2, Result, {"count": 1, "rows": 2})],
+        [(1, Chunk, {"count": 2, "rows": 1})],
+        [(1, Result, {"count": 3, "rows": 1})],
+        [],
+    ]
+
+
+def test_tells_clients_that_more_follows(open_archive: Open, tmp_path: Path) -> None:
+    """By the header that streams have; the last answer has none."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 2}))
+    (first,), (last,) = list(engine.step()), list(engine.step())
+
+    assert isinstance(first, Chunk)
+    assert isinstance(last, Result)
+    data = first.data["data"]
+    assert isinstance(data, dict)
+    assert data["headers"] == {"ts_stream_next": "true"}
+    assert last.outputs["headers"] == {}
+
+
+def test_fails_what_a_criterion_raises_for(open_archive: Open, tmp_path: Path) -> None:
+    """As what the handler itself raises."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 99}))
+
+    with pytest.raises(HandlerFailed, match="Prediction failed"):
+        list(engine.step())
+
+
+def test_asks_no_criteria_where_rows_do_not_stay(open_archive: Open, tmp_path: Path) -> None:
+    """Each has one answer then."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", "batchSize: 4\n")
+    engine.admit(Work(1, {"body": 3}))
+
+    assert told(list(engine.step())) == [(1, Result, {"count": 1, "rows": 1})]
+
+
 def test_forgets_a_request_whose_client_has_left(open_archive: Open, tmp_path: Path) -> None:
     """The next call is without it."""
     engine = open_with(
@@ -93,6 +142,24 @@ def test_works_on_one_request_of_each_sequence_at_a_time(
     assert told(list(engine.step())) == [(2, Result, [3, 1])]
 
 
+def test_finishes_a_request_of_a_sequence_before_the_next(
+    open_archive: Open, tmp_path: Path
+) -> None:
+    """Where rows stay as well: those of other sequences go on beside it."""
+    engine = open_with(
+        open_archive, tmp_path, "criteria.py", f"{SEQUENCES}continuousBatching: true\n"
+    )
+    engine.admit(Work(1, {"body": 2}, sequence("a", is_start=True)))
+    engine.admit(Work(2, {"body": 1}, sequence("a")))
+    engine.admit(Work(3, {"body": 1}, sequence("b", is_start=True)))
+
+    assert [told(list(engine.step())) for _ in range(3)] == [
+        [(1, Chunk, {"count": 1, "rows": 2}), (3, Result, {"count": 1, "rows": 2})],
+        [(1, Result, {"count": 2, "rows": 1})],
+        [(2, Result, {"count": 1, "rows": 1})],
+    ]
+
+
 def test_tells_which_sequences_end(open_archive: Open, tmp_path: Path) -> None:
     """Where the handler says so; one that was begun for a request is told by its answer."""
     engine = open_with(open_archive, tmp_path, "sequences.py", SEQUENCES)
@@ -115,7 +182,7 @@ def test_says_how_many_sequences_there_may_be(open_archive: Open, tmp_path: Path
     assert engine.room() == Room(
         max_tasks=10,
         is_continuous=True,
-        sessions=SessionPolicy(max_open=2, prefix="ts-seq-"),
+        sessions=SessionPolicy(max_open=2, max_waiting=4, prefix="ts-seq-"),
     )
 
 
@@ -208,6 +275,7 @@ def test_reads_what_a_configuration_says() -> None:
             "sequenceBatching": True,
             "continuousBatching": "true",
             "maxNumSequence": 3,
+            "maxSequenceJobQueueSize": 5,
             "sequenceMaxIdleMSec": 500,
             "sequenceTimeoutMSec": 2000,
         }
@@ -217,7 +285,7 @@ def test_reads_what_a_configuration_says() -> None:
     assert (said.size, said.is_continuous) == (8, True)
     assert said.sequences is not None
     assert said.sequences.policy == SessionPolicy(
-        max_open=3, max_idle_s=0.5, max_life_s=2, prefix="ts-seq-"
+        max_open=3, max_waiting=5, max_idle_s=0.5, max_life_s=2, prefix="ts-seq-"
     )
 
 
@@ -228,3 +296,11 @@ def test_refuses_numbers_that_cannot_be(key: str, value: object) -> None:
     """The message names the key."""
     with pytest.raises(InvalidModel, match=f"`{key}`"):
         Batching.read({"sequenceBatching": True, key: value})
+
+
+def test_lets_one_request_of_a_sequence_wait_unless_told_otherwise() -> None:
+    """As TorchServe does."""
+    sequences = Batching.read({"sequenceBatching": True}).sequences
+
+    assert sequences is not None
+    assert sequences.policy.max_waiting == 1

@@ -17,7 +17,7 @@ from model_fakes.archives import HANDLERS, make_mar
 from PIL import Image
 
 from torchloom.engine import Chunk, Result, Work
-from torchloom.errors import HandlerFailed, InvalidModel, ModelLoadError
+from torchloom.errors import HandlerFailed, ModelLoadError
 from torchloom_models.archive.engine import HandlerEngine
 
 
@@ -297,10 +297,10 @@ def test_explains_texts(open_archive: Open, tmp_path: Path) -> None:
     words = ["hello", "world", "hello world"]
 
     assert first == {
-        "importances": pytest.approx([1 / 5**0.5, 2 / 5**0.5, 0.0]),
+        "importances": [pytest.approx([1 / 5**0.5, 2 / 5**0.5, 0.0])],
         "words": words,
     }
-    assert second == {"importances": pytest.approx([0.0, 0.0, 1.0]), "words": words}
+    assert second == {"importances": [pytest.approx([0.0, 0.0, 1.0])], "words": words}
 
 
 def _ask_fields(engine: HandlerEngine, fields: dict[str, object]) -> list[object]:
@@ -372,109 +372,6 @@ def test_takes_all_that_a_handler_measures(open_archive: Open, tmp_path: Path) -
     ]
 
 
-ECHO = "def handle(data, context):\n    return None if data is None else list(data)\n"
-
-
-@pytest.fixture
-def enveloped(open_archive: Open, tmp_path: Path) -> Callable[[str], HandlerEngine]:
-    """Open a handler that gives back what it sees, in an envelope."""
-    source = make_mar(tmp_path, "echo", "seen.py", {"seen.py": ECHO})
-    return lambda name: open_archive(source, envelope=name, max_size=4)
-
-
-def test_unwraps_bodies(enveloped: Callable[[str], HandlerEngine]) -> None:
-    """The handler sees what is in a row, not the row."""
-    assert ask(enveloped("body"), 1, [2]) == [1, [2]]
-
-
-@pytest.mark.parametrize("name", ["json", "kserve"])
-def test_joins_instances(name: str, enveloped: Callable[[str], HandlerEngine]) -> None:
-    """All instances of a batch are one list, and each request gets its own back."""
-    engine = enveloped(name)
-
-    assert ask(engine, {"instances": [1, 2]}, json.dumps({"instances": [3]}).encode()) == [
-        {"predictions": [1, 2]},
-        {"predictions": [3]},
-    ]
-
-
-def test_reads_base64_of_instances(open_archive: Open, tmp_path: Path) -> None:
-    """What is marked as base64 is bytes to the handler, at any depth."""
-    text = ECHO.replace("list(data)", "[repr(each) for each in data]")
-    source = make_mar(tmp_path, "echo", "seen.py", {"seen.py": text}, envelope="json")
-    instances = [1, {"a": {"b64": "aGk="}}, {"b64": "eA=="}]
-
-    assert ask(open_archive(source), {"instances": instances}) == [
-        {"predictions": ["1", "{'a': b'hi'}", "b'x'"]}
-    ]
-
-
-def test_says_what_it_explains(enveloped: Callable[[str], HandlerEngine]) -> None:
-    """KServe has another name for explanations."""
-    assert ask(enveloped("kserve"), {"instances": [1]}, is_explain=True) == [{"explanations": [1]}]
-
-
-def test_speaks_the_second_protocol_of_kserve(enveloped: Callable[[str], HandlerEngine]) -> None:
-    """Each input is a row, each item an output with type and shape."""
-    entry = {"name": "x", "shape": [2], "datatype": "INT64", "data": [1, 2]}
-    engine = enveloped("kservev2")
-    named, unnamed = ask(
-        engine, {"id": "mine", "inputs": [entry]}, {"inputs": [entry, entry]}, request_id="r"
-    )
-
-    assert named == {
-        "id": "mine",
-        "model_name": "echo",
-        "model_version": "1.0",
-        "outputs": [{"name": "predict", "shape": [1], "datatype": "BYTES", "data": entry}],
-    }
-    assert isinstance(unnamed, dict)
-    assert (unnamed["id"], len(unnamed["outputs"])) == ("r", 2)
-
-
-@pytest.mark.usefixtures("ts")
-@pytest.mark.parametrize(
-    ("item", "output"),
-    [
-        ([1, 2], {"shape": [2], "datatype": "INT64", "data": [1, 2]}),
-        (1.5, {"shape": [1], "datatype": "FP64", "data": 1.5}),
-        (np.ones((1, 2), np.float32), {"shape": [1, 2], "datatype": "FP32", "data": [[1.0, 1.0]]}),
-        (["a"], {"shape": [1], "datatype": "BYTES", "data": ["a"]}),
-    ],
-)
-def test_names_types_as_kserve_does(item: object, output: object) -> None:
-    """Numbers have their own types; all else is bytes."""
-    module = importlib.import_module("ts.torch_handler.request_envelope.kservev2")
-
-    assert module._output("predict", item) == {"name": "predict", **output}  # type: ignore[dict-item]  # as given
-
-
-@pytest.mark.parametrize(
-    ("name", "body", "message"),
-    [
-        ("json", b"{", "no JSON"),
-        ("json", [1], "must be a JSON object"),
-        ("json", {}, "list of instances"),
-        ("kservev2", {"inputs": 3}, "list of inputs"),
-    ],
-)
-def test_refuses_bodies_of_another_protocol(
-    name: str, body: object, message: str, enveloped: Callable[[str], HandlerEngine]
-) -> None:
-    """The client is told, with the status of a bad request."""
-    with pytest.raises(HandlerFailed, match=message) as caught:
-        ask(enveloped(name), body)
-    assert caught.value.status == 400
-
-
-def test_refuses_an_envelope_that_there_is_not(open_archive: Open, tmp_path: Path) -> None:
-    """The nearest is named."""
-    source = make_mar(tmp_path, "echo", "seen.py", {"seen.py": ECHO}, envelope="jsn")
-
-    with pytest.raises(InvalidModel, match="Did you mean 'json'"):
-        open_archive(source)
-
-
 @pytest.mark.usefixtures("ts")
 def test_has_what_users_test_with(tmp_path: Path) -> None:
     """A context for tests of handlers, without a server."""
@@ -500,6 +397,10 @@ def test_has_what_users_test_with(tmp_path: Path) -> None:
         "ts.handler_utils.timer.timed",
         "ts.metrics.caching_metric.CachingMetric",
         "ts.metrics.dimension.Dimension",
+        "ts.metrics.metric.Metric",
+        "ts.metrics.metric_abstract.MetricAbstract",
+        "ts.metrics.metric_cache_abstract.MetricCacheAbstract",
+        "ts.metrics.metric_cache_errors.MetricsCacheKeyError",
         "ts.metrics.metric_cache_yaml_impl.MetricsCacheYamlImpl",
         "ts.metrics.metric_type_enum.MetricTypes",
         "ts.metrics.metrics_store.MetricsStore",
@@ -509,8 +410,10 @@ def test_has_what_users_test_with(tmp_path: Path) -> None:
         "ts.torch_handler.request_envelope.base.BaseEnvelope",
         "ts.torch_handler.text_handler.TextHandler",
         "ts.torch_handler.vision_handler.VisionHandler",
+        "ts.utils.util.PT2Backend",
         "ts.utils.util.PredictionException",
         "ts.utils.util.check_valid_pt2_backend",
+        "ts.utils.util.get_yaml_config",
         "ts.utils.util.list_classes_from_module",
         "ts.utils.util.load_compiler_config",
         "ts.utils.util.load_label_mapping",
@@ -522,3 +425,43 @@ def test_has_what_handlers_import(path: str) -> None:
     module, _, name = path.rpartition(".")
 
     assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.usefixtures("ts")
+def test_writes_metrics_of_the_older_face() -> None:
+    """A counter adds up; both faces have one kind of dimension."""
+    metric = importlib.import_module("ts.metrics.metric")
+    dimension = importlib.import_module("ts.metrics.dimension").Dimension("Level", "Model")
+    one = metric.Metric("Calls", 1, "count", [dimension], "r0", "counter")
+    one.update(2)
+
+    assert str(one).startswith("Calls.Count:3|#Level:Model|#hostname:")
+    assert str(one).endswith(",r0")
+    assert (one.to_dict()["Value"], one.to_dict()["Unit"]) == (3, "Count")
+    assert dimension.to_dict() == {"Name": "Level", "Value": "Model"}
+
+
+@pytest.mark.usefixtures("ts")
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("Don't, it's mine", "Do not, it is mine"),
+        ("we'd've gone; they'll've seen", "we would have gone; they will have seen"),
+        ("I'm sure y'all won't", "I am sure you all will not"),
+        ("ain't can't've o'clock", "is not cannot have of the clock"),
+        ("the dog's bone", "the dog's bone"),
+    ],
+)
+def test_writes_out_what_words_are_short_for(text: str, whole: str) -> None:
+    """Possessives are none of those."""
+    handler = importlib.import_module("ts.torch_handler.text_handler")
+
+    assert handler.TextHandler()._expand_contractions(text) == whole
+
+
+@pytest.mark.usefixtures("ts")
+def test_cleans_texts_of_html() -> None:
+    """Tags go, and so do the names of characters."""
+    handler = importlib.import_module("ts.torch_handler.text_handler")
+
+    assert handler.TextHandler()._remove_html_tags("<b>a</b>&amp; x &#39;y<br/>z") == "a x yz"

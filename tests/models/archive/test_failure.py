@@ -51,4 +51,4 @@ def test_knows_the_exception_of_torchserve_itself() -> None:
     theirs = type("PredictionException", (Exception,), {"message": "x", "error_code": 409})
 
     assert to_failure(theirs()).status == 409
-    assert str(PredictionException("x", 409)) == "message : x error_code : 409"
+    assert str(PredictionException("x", 409)) == "x : 409"

@@ -13,6 +13,7 @@ from torchloom_models.archive.metric import (
     MetricsCache,
     MetricTypes,
 )
+from torchloom_models.archive.metric_error import MetricsCacheKeyError, MetricsCacheValueError
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_marks_errors_by_their_level(metrics: MetricsCache) -> None:
 @pytest.mark.parametrize(("call", "unit"), [("add_time", "h"), ("add_size", "ms")])
 def test_refuses_units_that_there_are_not(metrics: MetricsCache, call: str, unit: str) -> None:
     """The message says which there are."""
-    with pytest.raises(ValueError, match=f"no unit '{unit}' here"):
+    with pytest.raises(MetricsCacheValueError, match=f"no unit '{unit}' here"):
         getattr(metrics, call)("a", 1, unit=unit)
 
 
@@ -91,10 +92,18 @@ def test_declares_a_metric_once(metrics: MetricsCache) -> None:
     assert (the(metrics).labels, declared.unit) == ({"Kind": "plain"}, "Count")
     declared.update(1, dimensions=[Dimension("Kind", "other")])
     assert the(metrics).labels == {"Kind": "other"}
-    with pytest.raises(ValueError, match=r"\['Kind'\], and 0 values"):
-        declared.add_or_update(1)
-    with pytest.raises(KeyError, match="no gauge 'Calls'"):
+    with pytest.raises(MetricsCacheKeyError, match="no gauge 'Calls'"):
         metrics.get_metric("Calls", MetricTypes.GAUGE)
+
+
+def test_leaves_out_what_has_other_dimensions(
+    metrics: MetricsCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The prediction goes on, as in TorchServe; the log says why there is no value."""
+    metrics.add_metric_to_cache("Calls", "count", ["Kind"]).add_or_update(1, ["a", "b"])
+
+    assert not metrics.log.take()
+    assert "has the dimensions ['Kind'], and 2 values were given" in caplog.text
 
 
 def test_keeps_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:

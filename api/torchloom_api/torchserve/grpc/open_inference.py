@@ -19,9 +19,10 @@ from torchloom_api.kserve.metadata import describe_model
 from torchloom_api.torchserve.administration import has_workers
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
-from torchloom_api.torchserve.frontend_error import bad_request
+from torchloom_api.torchserve.frontend_error import FrontendError, bad_request
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
 from torchloom_api.torchserve.grpc.method import Method, to_handler
+from torchloom_api.torchserve.grpc.refusal import UNAVAILABLE, Refusal
 from torchloom_api.torchserve.prediction import Call, Told, require_ticket, say
 
 
@@ -98,12 +99,25 @@ class OpenInference:
     async def infer(
         self, request: messages.ModelInferRequest, call: GrpcCall
     ) -> messages.ModelInferResponse:
-        """Hand tensors to a handler as a document of v2, and read its answer. Raises FrontendError.
+        """Hand tensors to a handler as a document of v2, and read its answer.
 
-        Raises what reading either raises.
+        Raises Refusal, FrontendError, and what reading either raises.
         """
+        try:
+            served = self._find(request.model_name, request.model_version)
+        except FrontendError as error:
+            raise Refusal.of_prediction(error) from error
+        try:
+            return await self._infer(served, request, call)
+        except FrontendError as error:
+            if error.kind != UNAVAILABLE:
+                raise
+            raise Refusal.of_prediction(error) from error
+
+    async def _infer(
+        self, served: Served, request: messages.ModelInferRequest, call: GrpcCall
+    ) -> messages.ModelInferResponse:
         frontend = self._frontend
-        served = self._find(request.model_name, request.model_version)
         asked = to_call(request)
         call_of = Call(model=served.name, version=request.model_version or None)
         asked = replace(asked, version=str(served.number), id=asked.id or call.id)

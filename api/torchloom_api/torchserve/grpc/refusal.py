@@ -35,7 +35,8 @@ _CODES: Final[Mapping[int, StatusCode]] = {
     507: StatusCode.INTERNAL,
 }
 
-_UNAVAILABLE: Final = "ServiceUnavailableException"
+#: The kind of what nobody takes now.
+UNAVAILABLE: Final = "ServiceUnavailableException"
 
 
 class Refusal(Exception):
@@ -58,7 +59,7 @@ class Refusal(Exception):
 
         Where none could begin, TorchServe has the code INTERNAL for whatever it is.
         """
-        if error.kind == _UNAVAILABLE and error.status == 503:  # noqa: PLR2004 - as over HTTP
+        if error.kind == UNAVAILABLE and error.status == 503:  # noqa: PLR2004 - as over HTTP
             return cls(StatusCode.INTERNAL, error.message, "InternalServerException.()")
         if error.kind == "BadRequestException":
             return cls(StatusCode.INTERNAL, error.message, "BadRequestException.()")

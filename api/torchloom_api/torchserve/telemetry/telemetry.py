@@ -78,10 +78,11 @@ class Telemetry:
             self._feed.log("ACCESS_LOG", line)
 
     def on_predicted(self, told: Predicted) -> None:
-        """Count a prediction, and how long it took if it succeeded."""
+        """Count a request for a prediction, and how long any took that succeeded."""
         book = self._book
         labels = (told.model, told.version or "default")
-        book.add("ts_inference_requests_total", labels, 1.0)
+        if not told.is_of_node:
+            book.add("ts_inference_requests_total", labels, 1.0)
         if told.queue_s is None or told.run_s is None:
             return
         book.add("ts_inference_latency_microseconds", labels, round(told.seconds * 1e6, 3))

@@ -35,9 +35,9 @@ class Watch:
         self._feed = feed
         self._telemetry: Telemetry | None = None
         self._output = None if feed is None else WorkerOutput(self._on_line)
-        self.executor: Executor | None = None
-        if self._output is not None:
-            self.executor = LocalExecutor(open_streams=self._output.open)
+        streams = None if self._output is None else self._output.open
+        hidden = settings.blacklist_env_vars
+        self.executor: Executor = LocalExecutor(open_streams=streams, hidden=hidden)
 
     @asynccontextmanager
     async def over(self, frontend: Frontend) -> AsyncIterator[None]:

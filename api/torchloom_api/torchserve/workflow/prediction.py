@@ -15,7 +15,7 @@ from torchloom_api.exchange import ClientGone
 from torchloom_api.presence import Presence
 from torchloom_api.torchserve.answer import JSON, Answer, to_json
 from torchloom_api.torchserve.form import read_form
-from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.frontend import Frontend, Predicted
 from torchloom_api.torchserve.frontend_error import FrontendError, internal, to_frontend_error
 from torchloom_api.torchserve.prediction import no_worker, too_many
 from torchloom_api.torchserve.reply import Reply
@@ -44,6 +44,7 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, name: str)
         graph, graph.with_defaults(inputs), options=RunOptions(is_streamed=False)
     )
     outputs = await _finish(frontend, request, reply, served, run)
+    _tell(frontend, request, served, run)
     bodies = cast("Mapping[str, bytes]", outputs[BODIES])
     body = _to_body(served, bodies)
     if len(body) > settings.max_response_size:
@@ -67,6 +68,28 @@ async def _finish(
             raise
         except TorchLoomError as error:
             raise _say(frontend, request, served, error) from error
+
+
+def _tell(frontend: Frontend, request: Request, served: ServedWorkflow, run: Run) -> None:
+    """Tell those who watch how long each node took."""
+    numbers = {each.name: each.number for each in served.nodes}
+    for node, timing in run.timings.nodes.items():
+        model = served.specification.model_name(served.names.get(node, ""))
+        if model not in numbers:
+            continue  # it is one that the graph has for itself
+        over = Predicted(
+            model=model,
+            version=None,
+            number=numbers[model],
+            request_id=request.id,
+            status=200,
+            seconds=timing.finished_s - timing.started_s,
+            queue_s=timing.queue_s,
+            run_s=timing.run_s,
+            is_of_node=True,
+        )
+        for listen in frontend.on_predicted:
+            listen(over)
 
 
 def _to_body(served: ServedWorkflow, bodies: Mapping[str, bytes]) -> bytes:

@@ -81,11 +81,12 @@ async def test_tells_that_a_handler_does_not_speak_the_protocol(tensors: Client)
 @pytest.mark.parametrize(
     ("model", "version", "code", "details"),
     [
-        ("zz", "", "NOT_FOUND", f"Model not found: zz\n{_MODEL}.ModelNotFoundException"),
+        ("", "", "INTERNAL", "Parameter model_name is required.\nBadRequestException.()"),
+        ("zz", "", "INTERNAL", f"Model not found: zz\n{_MODEL}.ModelNotFoundException"),
         (
             "tensors",
             "9",
-            "NOT_FOUND",
+            "INTERNAL",
             (
                 "Model version: 9 does not exist for model: tensors\n"
                 f"{_MODEL}.ModelVersionNotFoundException"
@@ -96,7 +97,7 @@ async def test_tells_that_a_handler_does_not_speak_the_protocol(tensors: Client)
 async def test_tells_what_there_is_not(
     tensors: Client, model: str, version: str, code: str, details: str
 ) -> None:
-    """In the words of the other services."""
+    """In the words of the other services, and by the one code of what cannot begin."""
     assert await tensors.refusal("ModelInfer", _infer(model, version)) == (code, details)
 
 
@@ -131,8 +132,9 @@ async def test_asks_for_a_worker_that_waits(
     await hanging
 
     assert answered.outputs
-    assert code == "UNAVAILABLE"
+    assert code == "INTERNAL"
     assert details.startswith('Model "tensors" has no worker to serve inference request. ')
+    assert details.endswith("\nInternalServerException.()")
     assert not handlers.admitted.is_set()
 
 

@@ -271,3 +271,26 @@ async def test_takes_away_what_the_handler_took(serve: Serve) -> None:
     assert values["QueueTime"]["Host",] == 2.0
     assert values["ts_inference_latency_microseconds"]["noop", "default"] == 50_000.0
     assert values["ts_queue_latency_microseconds"]["noop", "default"] == 2_000.0
+    assert values["ts_inference_requests_total"]["noop", "default"] == 1.0
+
+
+async def test_counts_no_request_for_a_workflows_node(serve: Serve) -> None:
+    """How long it took is counted, as TorchServe does."""
+    served = await serve(metrics_mode="prometheus")
+    told = Predicted(
+        model="w__noop",
+        version=None,
+        number=1,
+        request_id="x",
+        status=200,
+        seconds=0.05,
+        queue_s=0.002,
+        run_s=0.045,
+        is_of_node=True,
+    )
+    for listen in served.frontend.on_predicted:
+        listen(told)
+    values = await values_of(served)
+
+    assert values["ts_inference_latency_microseconds"]["w__noop", "default"] == 50_000.0
+    assert ("w__noop", "default") not in values.get("ts_inference_requests_total", {})

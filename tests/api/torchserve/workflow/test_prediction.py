@@ -11,6 +11,8 @@ import pytest
 from api_fakes import handlers
 from api_fakes.torchserve import MakeWar, Serve, Served
 
+from torchloom_api.torchserve.frontend import Predicted
+
 
 class Seen(msgspec.Struct, frozen=True):
     """What a node shows of itself. An input is tagged: `bytes`, or a `value` that was read."""
@@ -54,6 +56,19 @@ def seen(answer: httpx.Response) -> Seen:
     """Read what the last node has seen."""
     assert answer.status_code == 200, answer.text
     return msgspec.json.decode(answer.content, type=Seen)
+
+
+async def test_tells_those_who_watch_of_each_node(line: Served) -> None:
+    """How long it waited and ran, as a node's and no request's."""
+    told: list[Predicted] = []
+    line.frontend.on_predicted.append(told.append)
+    await line.inference.post("/wfpredict/line", content=b"x")
+
+    assert [(each.model, each.number, each.is_of_node) for each in told] == [
+        ("line__m", 1, True),
+        ("line__start", 1, True),
+    ]
+    assert all(each.queue_s is not None and each.run_s is not None for each in told)
 
 
 async def test_gives_the_answer_of_the_last_node(line: Served) -> None:

@@ -42,9 +42,11 @@ class MicroBatching:
         """End the threads."""
         self._pool.shutdown()
 
-    def handle(self, data: Sequence[object], context: Any) -> list[object]:
-        """Give an item for each row, in order."""
+    def handle(self, data: Sequence[object], context: Any = None) -> list[object]:
+        """Give an item for each row, in order; without a context, it is the handler's."""
         started = time.perf_counter()
+        if context is None:
+            context = self.handler.context
         self.handler.context = context
         size = max(int(self.micro_batch_size), 1)
         parts = [data[start : start + size] for start in range(0, len(data), size)]

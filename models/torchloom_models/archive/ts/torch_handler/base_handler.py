@@ -30,6 +30,10 @@ _NAMES: Final = "index_to_name.json"
 _PROFILES: Final = "/tmp/pytorch_profiler"  # noqa: S108 - TorchServe's place, which users look in
 
 
+#: Values of a switch in the environment that leave it off.
+_OFF: Final = ("", "0", "false")
+
+
 class BaseHandler(abc.ABC):  # noqa: B024 - users' handlers expect this base
     """A handler around one model."""
 
@@ -138,7 +142,7 @@ class BaseHandler(abc.ABC):  # noqa: B024 - users' handlers expect this base
         self.context = context
         if self._is_describe():
             items = [self.describe_handle()]
-        elif os.environ.get("ENABLE_TORCH_PROFILER") == "1":
+        elif os.environ.get("ENABLE_TORCH_PROFILER", "").lower() not in _OFF:
             items, _ = self._infer_with_profiler(data=data)
         else:
             items = self._run(data)

@@ -31,6 +31,7 @@ class TextClassifier(TextHandler):
         for clean in (
             self._remove_html_tags,
             self._lowercase_text,
+            self._expand_contractions,
             self._remove_accented_characters,
             self._remove_punctuation,
         ):
@@ -56,10 +57,13 @@ class TextClassifier(TextHandler):
         return map_class_to_label(probabilities.tolist(), self.mapping)
 
     def get_insights(self, text_preprocess: Any, _: Any, target: Any = 0) -> Any:
-        """Give how much each word, and each group of words, counts for a class; they follow."""
+        """Give how much each word, and each group of words, counts for a class; they follow.
+
+        The importances are those of one text, and so a list in a list.
+        """
         numbers, text = text_preprocess
         words = _ngrams(self._tokenize(text), self.ngrams) or ["<unk>"]
-        return [{"importances": weigh_tokens(self.model, numbers, target), "words": words}]
+        return [{"importances": [weigh_tokens(self.model, numbers, target)], "words": words}]
 
 
 def _ngrams(tokens: list[str], most: int) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import string
 import unicodedata
 from abc import ABC
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +14,17 @@ import torch
 
 from torchloom.errors import ModelLoadError
 from torchloom_models.archive.ts.torch_handler.base_handler import BaseHandler
+from torchloom_models.archive.ts.torch_handler.contractions import CONTRACTION_MAP
 
 
 _VOCABULARY: Final = "source_vocab.pt"
 
-_TAG = re.compile(r"<[^>]*>")
+#: Tags of HTML, and what stands for a character there.
+_TAG = re.compile(r"<[^>\n]*>|&(?:[a-z0-9]+|#x?[0-9a-f]{1,6});")
+#: Longer ones first. They count inside words as well, as in TorchServe.
+_SHORT = re.compile(
+    "|".join(map(re.escape, sorted(CONTRACTION_MAP, key=len, reverse=True))), re.IGNORECASE
+)
 _WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
 
 
@@ -64,6 +71,10 @@ class TextHandler(BaseHandler, ABC):
     def _lowercase_text(self, text: str) -> str:
         return text.lower()
 
+    def _expand_contractions(self, text: str) -> str:
+        """Write out what words are short for; the first letter stays as it is."""
+        return _SHORT.sub(_expand, text)
+
     def _remove_accented_characters(self, text: str) -> str:
         plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore")
         return plain.decode("utf-8", "ignore")
@@ -71,5 +82,18 @@ class TextHandler(BaseHandler, ABC):
     def _remove_punctuation(self, text: str) -> str:
         return text.translate(str.maketrans("", "", string.punctuation))
 
+    #: TorchServe's older spelling.
+    _remove_puncutation = _remove_punctuation
+
     def _tokenize(self, text: str) -> list[str]:
         return _WORD.findall(text)
+
+    def get_word_token(self, input_tokens: Iterable[str]) -> list[str]:
+        """Give the words of tokens, without the sign that marks where one begins."""
+        return [str(each).replace("\u2581", "") for each in input_tokens]
+
+
+def _expand(found: re.Match[str]) -> str:
+    short = found[0]
+    whole = CONTRACTION_MAP[short.lower()]
+    return short[0] + whole[1:] if short[0].lower() == whole[0] else whole

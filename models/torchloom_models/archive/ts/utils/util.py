@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import yaml
 
 from torchloom_models.archive.compile_config import BACKENDS
 from torchloom_models.archive.label import load_label_mapping, map_class_to_label
@@ -11,13 +16,40 @@ from torchloom_models.archive.prediction_exception import PredictionException
 
 
 __all__ = [
+    "PT2Backend",
     "PredictionException",
     "check_valid_pt2_backend",
+    "get_yaml_config",
     "list_classes_from_module",
     "load_compiler_config",
     "load_label_mapping",
     "map_class_to_label",
 ]
+
+
+class PT2Backend(StrEnum):
+    """The backends that `pt2` may name; each is equal to its text."""
+
+    EAGER = "eager"
+    AOT_EAGER = "aot_eager"
+    INDUCTOR = "inductor"
+    NVFUSER = "nvfuser"
+    AOT_NVFUSER = "aot_nvfuser"
+    AOT_CUDAGRAPHS = "aot_cudagraphs"
+    OFI = "ofi"
+    FX2TRT = "fx2trt"
+    ONNXRT = "onnxrt"
+    IPEX = "ipex"
+    TORCHXLA_TRACE_ONCE = "torchxla_trace_once"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    HPU_BACKEND = "hpu_backend"
+
+
+def get_yaml_config(yaml_file_path: str | Path) -> dict[str, Any]:
+    """Read a configuration; an empty one is a mapping without keys."""
+    with Path(yaml_file_path).open(encoding="utf-8") as file:
+        return yaml.safe_load(file) or {}
 
 
 def list_classes_from_module(module: ModuleType, parent_class: type | None = None) -> list[type]:

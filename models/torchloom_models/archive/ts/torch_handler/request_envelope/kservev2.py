@@ -31,43 +31,47 @@ _DATATYPES: Final = {
 
 
 class KServev2Envelope(BaseEnvelope):
-    """The handler sees the inputs of all requests; each item that it gives is an output."""
+    """The handler sees the inputs of all requests; each item that it gives is an output.
+
+    An output has the name of the input in its place, and its values in one flat list.
+    """
 
     def __init__(self, handle_fn: Any) -> None:
         super().__init__(handle_fn)
         self._ids: list[str] = []
-        self._sizes: list[int] = []
+        self._names: list[list[str]] = []
 
     def parse_input(self, data: Any) -> list[Any]:
-        """Join the inputs: mappings of name, shape, datatype and data."""
+        """Join the inputs: mappings of name, shape, datatype and data; of BYTES, the first."""
         documents = [document_of(row) for row in data]
         lists = [_inputs(each) for each in documents]
         self._ids = [
-            str(each["id"]) if "id" in each else self.context.get_request_id(index)
+            str(each["id"]) if each.get("id") else self.context.get_request_id(index)
             for index, each in enumerate(documents)
         ]
-        self._sizes = [len(each) for each in lists]
-        return [entry for each in lists for entry in each]
+        self._names = [[_name(entry) for entry in each] for each in lists]
+        return [_first_text(entry) for each in lists for entry in each]
 
     def format_output(self, data: Any) -> list[dict[str, Any]]:
-        """Give each request its own outputs again."""
-        if len(data) != sum(self._sizes):
+        """Give each request its own outputs again; one that is alone may have fewer than inputs."""
+        count = sum(map(len, self._names))
+        if len(data) > count or (len(data) < count and len(self._names) > 1):
             message = "number of batch response mismatched"
             raise PredictionException(message, 503)
+        items = iter(data)
+        return [
+            self._answer(own, list(zip(names, items, strict=False)))
+            for own, names in zip(self._ids, self._names, strict=True)
+        ]
+
+    def _answer(self, own: str, outputs: list[tuple[str, Any]]) -> dict[str, Any]:
         model = self.context.manifest.get("model", {})
-        name = "explain" if self.context.get_request_header(0, "explain") == "True" else "predict"
-        start, answers = 0, []
-        for own, size in zip(self._ids, self._sizes, strict=True):
-            answers.append(
-                {
-                    "id": own,
-                    "model_name": model.get("modelName"),
-                    "model_version": model.get("modelVersion"),
-                    "outputs": [_output(name, each) for each in data[start : start + size]],
-                }
-            )
-            start += size
-        return answers
+        return {
+            "id": own,
+            "model_name": model.get("modelName"),
+            "model_version": model.get("modelVersion"),
+            "outputs": [_output(name, item) for name, item in outputs],
+        }
 
 
 def _inputs(document: dict[str, Any]) -> list[Any]:
@@ -78,9 +82,20 @@ def _inputs(document: dict[str, Any]) -> list[Any]:
     return inputs
 
 
+def _name(entry: Any) -> str:
+    if not isinstance(entry, dict) or "name" not in entry:
+        message = "Each of the inputs must be an object that has a name."
+        raise PredictionException(message, 400)
+    return str(entry["name"])
+
+
+def _first_text(entry: dict[str, Any]) -> dict[str, Any]:
+    data = entry.get("data")
+    is_text = entry.get("datatype") == "BYTES" and isinstance(data, list) and bool(data)
+    return {**entry, "data": data[0]} if is_text and isinstance(data, list) else entry
+
+
 def _output(name: str, item: Any) -> dict[str, Any]:
-    array = np.asarray(item)
+    array = np.asarray(item).flatten()
     datatype = _DATATYPES.get(array.dtype.name, "BYTES")
-    data = item if datatype == "BYTES" else array.tolist()
-    shape = list(array.shape) or [1]
-    return {"name": name, "shape": shape, "datatype": datatype, "data": data}
+    return {"name": name, "datatype": datatype, "data": array.tolist(), "shape": list(array.shape)}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from torchloom_models.archive.metric import MetricsCache
+from torchloom_models.archive.ts.utils.util import get_yaml_config
 
 
 class MockContext:
@@ -17,7 +18,7 @@ class MockContext:
         self,
         model_pt_file: str = "model.pt",
         model_dir: str = ".",
-        model_file: str | None = None,
+        model_file: str | None = "model.py",
         gpu_id: str | None = "0",
         model_name: str = "mnist",
         model_yaml_config_file: str | None = None,
@@ -34,13 +35,15 @@ class MockContext:
         self.model_name = model_name
         self.explain = False
         self.metrics = MetricsCache(model_name)
-        self.model_yaml_config: dict[str, Any] = {}
+        self.model_yaml_config: dict[str, Any] = (
+            get_yaml_config(model_yaml_config_file) if model_yaml_config_file else {}
+        )
         self.request_ids = {0: str(uuid.uuid4())}
         self.model_yaml_config_file = model_yaml_config_file
 
-    def get_request_header(self, idx: int, key: str) -> str | None:  # noqa: ARG002 - the context's face
+    def get_request_header(self, idx: int, exp: str) -> str | None:  # noqa: ARG002 - the context's face
         """Tell what is asked for."""
-        return str(self.explain) if key == "explain" else None
+        return str(self.explain) if exp == "explain" else None
 
     def get_request_id(self, idx: int = 0) -> str | None:
         """Give the id of a request."""
