@@ -74,14 +74,19 @@ class UnpackedStore:
         return Unpacked(self._root / name, lock)
 
     def _hold(self, source: Path, name: str, lock: int) -> None:
-        """Take a share of the lock with the folder there. Whoever is alone unpacks."""
-        while True:
+        """Take a share of the lock with the folder there.
+
+        Who unpacks is settled by a lock of its own, which is let go of once the folder is there:
+        to wait until nobody else has a share would be to wait for the end of whoever was quicker.
+        """
+        turn = os.open(self._root / f"{name}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
             fcntl.flock(lock, fcntl.LOCK_SH)
-            if (self._root / name).is_dir():
-                return
-            fcntl.flock(lock, fcntl.LOCK_EX)
             if not (self._root / name).is_dir():
                 self._fill(source, name)
+        finally:
+            os.close(turn)
 
     def _fill(self, source: Path, name: str) -> None:
         """Unpack beside, then move into place: a folder is whole, or not there."""
