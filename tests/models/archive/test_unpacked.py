@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
@@ -85,6 +86,27 @@ def test_keeps_nobody_waiting_for_the_end_of_whoever_unpacked(
                 opening.result().close()
             assert not late
             assert folders(tmp_path) == []
+
+
+def test_uses_nothing_of_what_is_half_removed(
+    store: UnpackedStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes a folder may be killed over it."""
+
+    def stop(folder: Path, **_: object) -> None:
+        (folder / "a.py").unlink()
+        raise InterruptedError
+
+    opened = store.open(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(InterruptedError):
+            opened.close()
+    opened = store.open(source)
+
+    assert (opened.path / "a.py").read_text() == "x"
+    opened.close()
+    assert folders(tmp_path) == []
 
 
 def test_tells_states_of_an_archive_apart(store: UnpackedStore, source: Path) -> None:
