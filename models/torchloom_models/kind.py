@@ -18,6 +18,7 @@ from torchloom_models.archive.field import PARAMS as HANDLER_PARAMS
 from torchloom_models.archive.sequence_headers import sequence_paths
 from torchloom_models.diffusion.field import CHUNKS, INPUTS, KNOBS, OUTPUTS
 from torchloom_models.diffusion.field import FIELDS as DIFFUSION_FIELDS
+from torchloom_models.group.plan import program_of
 from torchloom_models.index.field import FIELDS as INDEX_FIELDS
 from torchloom_models.llm.adapter.field import FIELDS as ADAPTER_FIELDS
 from torchloom_models.llm.adapter.field import PARAMS as ADAPTER_PARAMS
@@ -41,9 +42,12 @@ from torchloom_models.schema import (
 #: Gives, for a config, where in a task's params its session is named: see Deployment.
 SessionPaths = Callable[[Mapping[str, object]], tuple[tuple[str, ...], ...]]
 
+#: Gives, for a config, what a worker's process runs: see Deployment.
+Program = Callable[[Mapping[str, object]], tuple[str, ...]]
 
-def no_sessions(_config: Mapping[str, object]) -> tuple[tuple[str, ...], ...]:
-    """Give nothing: requests of most kinds do not belong together."""
+
+def nothing(_config: Mapping[str, object]) -> tuple[()]:
+    """Give nothing: requests of most kinds do not belong together; a worker is one process."""
     return ()
 
 
@@ -57,7 +61,7 @@ class Kind:
     `has_files`: its `source` is one of those that `source.py` knows. `can_compile`: its engines run
     what torch compiles, or OpenVINO. `is_on_cpu`: they run on no other device. `runs_code`: what
     its source holds is run, so that nothing is fetched for it because a request said so.
-    `session_paths` tells where requests name what they belong to.
+    `session_paths` tells where requests name what they belong to, `program` what workers run.
     """
 
     name: str
@@ -72,7 +76,8 @@ class Kind:
     can_compile: bool = True
     is_on_cpu: bool = False
     runs_code: bool = False
-    session_paths: SessionPaths = no_sessions
+    session_paths: SessionPaths = nothing
+    program: Program = nothing
 
 
 _USAGE: Schema = {
@@ -383,6 +388,7 @@ _HANDLER = Kind(
     can_compile=False,
     runs_code=True,
     session_paths=sequence_paths,
+    program=program_of,
 )
 
 #: Every kind that this package serves, by name.

@@ -202,6 +202,10 @@ class Samples(Frame, frozen=True, tag=14):
     samples: list[Sample]
 
 
+class Step(Frame, frozen=True, tag=15):
+    """Make one step: to an engine that follows another one's."""
+
+
 AnyFrame = (
     Open
     | Admit
@@ -217,6 +221,7 @@ AnyFrame = (
     | Apply
     | Applied
     | Samples
+    | Step
 )
 
 

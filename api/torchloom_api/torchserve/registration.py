@@ -29,8 +29,14 @@ from torchloom_api.torchserve.catalog import HANDLER, Catalog, Served
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
+from torchloom_api.torchserve.parallel import to_parallel
 from torchloom_api.torchserve.parameters import Parameters
-from torchloom_api.torchserve.worker_place import bounds_each, choose_devices
+from torchloom_api.torchserve.worker_place import (
+    NotEnoughGpus,
+    bounds_each,
+    choose_devices,
+    choose_gpus,
+)
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.preparation import store_of
 from torchloom_models.archive.sequence_headers import SequenceHeaders
@@ -173,6 +179,7 @@ class Registration:
         limits = decide_limits(order.wish, glance.config, settings)
         if order.is_alone:
             limits = limits.alone(_MAX_TIMEOUT_S)
+        gpus = self._choose_gpus(name, limits)
         number = self._catalog.free_number(name, version)
         served = Served(
             name=name,
@@ -195,8 +202,11 @@ class Registration:
             "model_version": version,
             "limit_image_pixels": settings.limit_max_image_pixels,
             "prediction_time": True,
-            **_policies(limits, choose_devices(limits, self._gpus), is_scaled=settings.autoscale),
+            **_policies(limits, choose_devices(limits, gpus), is_scaled=settings.autoscale),
         }
+        parallel = to_parallel(glance.config, gpus)
+        if parallel is not None:
+            document["parallel"] = parallel
         # What the archive says is its engine's to read, who may make more of it than one number.
         if order.wish.batch_size is not None and not glance.config.get("asyncCommunication"):
             document["batching"] = {
@@ -211,6 +221,15 @@ class Registration:
         if envelope and not order.is_function:
             document["envelope"] = envelope
         return served, document
+
+    def _choose_gpus(self, name: str, limits: Limits) -> list[int]:
+        try:
+            return choose_gpus(limits, self._gpus)
+        except NotEnoughGpus:
+            message = (
+                f"No enough gpu devices for model:{name} parallelLevel:{limits.parallel_level}"
+            )
+            raise FrontendError(500, "WorkerInitializationException", message) from None
 
     def startup_workers(self) -> int:
         """Give how many workers a model has that is there from the start and does not say."""

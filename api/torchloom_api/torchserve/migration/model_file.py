@@ -13,6 +13,7 @@ from torchloom.errors import TorchLoomError
 from torchloom_api.torchserve.archive_file import ArchiveFile
 from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.migration.note import Note
+from torchloom_api.torchserve.parallel import level_of, to_parallel, type_of
 from torchloom_api.torchserve.startup_model import StartupModel
 from torchloom_models.archive.sequence_headers import SequenceHeaders
 
@@ -27,9 +28,6 @@ _LOST: Mapping[str, str] = MappingProxyType(
         "maxRetryTimeoutInSec": "workers are started again for as long as the server runs",
         "clientTimeoutInMills": "requests may say `X-Request-Timeout`",
         "useJobTicket": "`queue: {max_size: 1}` comes close",
-        "parallelType": "a worker is one process",
-        "parallelLevel": "a worker is one process",
-        "torchrun": "a worker is one process",
     }
 )
 
@@ -39,7 +37,7 @@ _ENVELOPES: Final = frozenset({"body", "json", "kserve", "kservev2"})
 _CARRIED: Final = frozenset(
     {
         *("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "deviceType", "deviceIds"),
-        "jobQueueSize",
+        *("jobQueueSize", "parallelType", "parallelLevel", "torchrun"),
     }
 )
 
@@ -117,6 +115,7 @@ def to_model_file(
         "replicas": _to_replicas(facts.config, config, told),
         "batching": _to_batching(facts.config, told),
         "queue": _to_queue(facts.config, config),
+        "parallel": to_parallel(facts.config, _to_gpus(facts.config)),
     }
     notes = [
         Note(subject=subject, message=f"`{key}: {facts.config[key]}` is not carried over: {why}.")
@@ -167,10 +166,16 @@ def _to_devices(config: Mapping[str, object]) -> list[str] | None:
     kind = str(config.get("deviceType", "")).lower()
     if kind == "cpu":
         return ["cpu"]
-    ids = config.get("deviceIds")
     if kind == "gpu":
-        return [f"cuda:{each}" for each in ids] if isinstance(ids, list) and ids else ["cuda"]
+        each = max(level_of(config), 1) if type_of(config) else 1
+        return [f"cuda:{first}" for first in _to_gpus(config)[::each]] or ["cuda"]
     return None
+
+
+def _to_gpus(config: Mapping[str, object]) -> list[int]:
+    ids = config.get("deviceIds")
+    numbers = [_count(each) for each in ids] if isinstance(ids, list) else []
+    return [each for each in numbers if each is not None]
 
 
 def _to_replicas(

@@ -1,0 +1,49 @@
+"""On which devices a model's workers go."""
+
+from __future__ import annotations
+
+import pytest
+
+from torchloom_api.torchserve.limits import Limits
+from torchloom_api.torchserve.worker_place import NotEnoughGpus, choose_devices, choose_gpus
+
+
+GPUS = [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("limits", "gpus", "devices"),
+    [
+        (Limits(min_workers=2), [], ["cpu"]),
+        (Limits(min_workers=2, device_type="gpu"), [], ["cpu"]),
+        (Limits(min_workers=2, device_type="cpu"), GPUS, ["cpu"]),
+        (Limits(min_workers=2), GPUS, ["cuda:0", "cuda:1"]),
+        (Limits(), GPUS, ["cuda:0"]),
+        (Limits(min_workers=9, device_ids=(3, 1, 7)), GPUS, ["cuda:3", "cuda:1"]),
+        (Limits(min_workers=9, parallel_type="tp", parallel_level=2), GPUS, ["cuda:0", "cuda:2"]),
+        (
+            Limits(min_workers=1, parallel_type="custom", parallel_level=2, device_ids=(4, 0)),
+            GPUS,
+            ["cuda:4"],
+        ),
+        (Limits(min_workers=1, parallel_type="tp", parallel_level=2), [], ["cpu"]),
+        (Limits(min_workers=2, parallel_level=2), GPUS, ["cuda:0", "cuda:1"]),
+    ],
+)
+def test_gives_each_worker_its_gpus(limits: Limits, gpus: list[int], devices: list[str]) -> None:
+    """One, or as many as it has processes, named by the first; or the CPU."""
+    assert choose_devices(limits, choose_gpus(limits, gpus)) == devices
+
+
+@pytest.mark.parametrize(
+    ("limits", "gpus"),
+    [
+        (Limits(parallel_type="tp", parallel_level=6), GPUS),
+        (Limits(parallel_type="pp", parallel_level=2, device_ids=(3,)), GPUS),
+        (Limits(parallel_type="pptp", parallel_level=2, device_type="gpu"), []),
+    ],
+)
+def test_refuses_a_worker_with_more_gpus_than_there_are(limits: Limits, gpus: list[int]) -> None:
+    """Where it may use some, or must."""
+    with pytest.raises(NotEnoughGpus):
+        choose_gpus(limits, gpus)
