@@ -36,6 +36,7 @@ from torchloom_api.torchserve.worker_place import (
     bounds_each,
     choose_devices,
     choose_gpus,
+    fit,
 )
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.preparation import store_of
@@ -180,6 +181,7 @@ class Registration:
         if order.is_alone:
             limits = limits.alone(_MAX_TIMEOUT_S)
         gpus = self._choose_gpus(name, limits)
+        limits = fit(limits, gpus)
         number = self._catalog.free_number(name, version)
         served = Served(
             name=name,

@@ -6,6 +6,7 @@ TorchServe counts a model's workers in all, the registry on each device. Knows n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torchloom_api.torchserve.limits import Limits
 
@@ -17,10 +18,11 @@ class NotEnoughGpus(Exception):
 def choose_gpus(limits: Limits, gpus: Sequence[int]) -> list[int]:
     """Give the GPUs that a model may use: the archive's, or all; none where it is to be on the CPU.
 
-    `gpus`: the numbers of those that there are. Of models whose workers have several, as many as
-    are whole groups. Raises NotEnoughGpus where that is none.
+    `gpus`: the numbers of those that there are. Without any, the CPU serves, whatever the archive
+    says. Of models whose workers have several, as many as are whole groups. Raises NotEnoughGpus
+    where that is none.
     """
-    if limits.device_type == "cpu" or not (gpus or limits.device_type):
+    if limits.device_type == "cpu" or not gpus:
         return []
     wanted = [each for each in limits.device_ids if each in gpus] or list(gpus)
     level = limits.gpus_each
@@ -38,6 +40,20 @@ def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
     firsts = list(gpus)[:: limits.gpus_each]
     count = max(limits.min_workers, 1)
     return [f"cuda:{each}" for each in firsts[:count]] or ["cpu"]
+
+
+def fit(limits: Limits, gpus: Sequence[int]) -> Limits:
+    """Fit what is asked for to the GPUs that a model may use.
+
+    Without any it is on the CPU. Groups of them are not shared: there are no more workers then.
+    """
+    if not gpus:
+        return replace(limits, device_type=limits.device_type and "cpu")
+    if limits.gpus_each == 1:
+        return limits
+    room = len(gpus) // limits.gpus_each
+    least, most = min(limits.min_workers, room), min(limits.max_workers, room)
+    return replace(limits, min_workers=least, max_workers=most)
 
 
 def bounds_each(limits: Limits, num_devices: int, *, is_scaled: bool) -> tuple[int, int]:

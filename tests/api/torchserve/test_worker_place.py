@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from torchloom_api.torchserve.limits import Limits
-from torchloom_api.torchserve.worker_place import NotEnoughGpus, choose_devices, choose_gpus
+from torchloom_api.torchserve.worker_place import (
+    NotEnoughGpus,
+    choose_devices,
+    choose_gpus,
+    fit,
+)
 
 
 GPUS = [0, 1, 2, 3, 4]
@@ -27,6 +34,11 @@ GPUS = [0, 1, 2, 3, 4]
             ["cuda:4"],
         ),
         (Limits(min_workers=1, parallel_type="tp", parallel_level=2), [], ["cpu"]),
+        (
+            Limits(min_workers=1, parallel_type="tp", parallel_level=9, device_type="gpu"),
+            [],
+            ["cpu"],
+        ),
         (Limits(min_workers=2, parallel_level=2), GPUS, ["cuda:0", "cuda:1"]),
     ],
 )
@@ -40,10 +52,22 @@ def test_gives_each_worker_its_gpus(limits: Limits, gpus: list[int], devices: li
     [
         (Limits(parallel_type="tp", parallel_level=6), GPUS),
         (Limits(parallel_type="pp", parallel_level=2, device_ids=(3,)), GPUS),
-        (Limits(parallel_type="pptp", parallel_level=2, device_type="gpu"), []),
+        (Limits(parallel_type="custom", parallel_level=2, device_type="gpu"), [0]),
     ],
 )
 def test_refuses_a_worker_with_more_gpus_than_there_are(limits: Limits, gpus: list[int]) -> None:
-    """Where it may use some, or must."""
+    """Where it may use some."""
     with pytest.raises(NotEnoughGpus):
         choose_gpus(limits, gpus)
+
+
+def test_has_no_more_workers_than_there_are_gpus_for() -> None:
+    """Of those that have several; others share GPUs, and all share the CPU."""
+    asked = Limits(min_workers=3, max_workers=9, parallel_type="tp", parallel_level=2)
+    plain = Limits(min_workers=9, max_workers=9)
+
+    fitted = fit(asked, choose_gpus(asked, GPUS))
+    assert (fitted.min_workers, fitted.max_workers) == (2, 2)
+    assert fit(asked, []) == asked
+    assert fit(replace(asked, device_type="gpu"), []) == replace(asked, device_type="cpu")
+    assert fit(plain, GPUS) == plain
