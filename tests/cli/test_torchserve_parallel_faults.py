@@ -53,17 +53,22 @@ def running(
         yield running
 
 
+def pids_in(folder: Path) -> list[int]:
+    """Give the processes that have begun to load `UNEVEN`."""
+    return [int(file.name.removeprefix("pid-")) for file in folder.glob("pid-*")]
+
+
 @pytest.mark.parametrize("victim", ["rank 1", "rank 0", "torchrun"])
 def test_is_started_anew_as_a_whole(running: GroupServer, victim: str) -> None:
     """Whichever process is killed, all of the worker are others then, and there are no more."""
     before = running.pids("split")
     launcher = launcher_of(before[0])
     psutil.Process({"rank 1": before[1], "rank 0": before[0]}.get(victim, launcher)).kill()
+    assert not any(is_alive(pid) for pid in (*before, launcher))
     running.wait_up("split")
     after = running.pids("split")
 
     assert not {*before, launcher} & {*after, launcher_of(after[0])}
-    assert not any(is_alive(pid) for pid in (*before, launcher))
 
 
 def test_kills_a_worker_of_which_one_process_hangs(running: GroupServer) -> None:
@@ -88,14 +93,14 @@ def test_is_not_registered_where_one_process_does_not_load(
 ) -> None:
     """Though the other one waits for it; nothing is left of the model, nor of its processes."""
     wish = {"rank": rank, "what": what, "folder": str(tmp_path)}
-    limit_s = 15 if what == "hang" else 120
+    limit_s = 20 if what == "hang" else 120
     running.make("uneven", UNEVEN, {"handler": wish}, startupTimeout=limit_s)
     answer = running.register("uneven")
 
     assert answer.status_code == 500
     assert answer.json()["message"] == "Failed to start workers for model uneven version: 1.0"
     assert running.management.get("/models/uneven").status_code == 404
-    pids = [int(file.name.removeprefix("pid-")) for file in tmp_path.glob("pid-*")]
+    pids = pids_in(tmp_path)
     assert pids
     assert not any(is_alive(pid) for pid in pids)
     if what == "raise":
@@ -108,20 +113,19 @@ def test_starts_again_where_a_start_has_hung(running: GroupServer, tmp_path: Pat
     wish = {"rank": 1, "what": "hang once", "folder": str(tmp_path)}
     running.make("again", UNEVEN, {"handler": wish}, startupTimeout=15)
     assert running.register("again").status_code == 200
-    before = {*tmp_path.glob("pid-*")}
+    before = pids_in(tmp_path)
     (tmp_path / "hang").touch()
-    for file in before:
-        psutil.Process(int(file.name.removeprefix("pid-"))).kill()
-        break
+    psutil.Process(before[0]).kill()
+    assert not any(is_alive(pid) for pid in before)
     running.wait_up("again")
-    pid = running.inference.post("/predictions/again", content="[1]").json()
+    assert not (tmp_path / "hang").exists()
+    after = running.inference.post("/predictions/again", content="[1]").json()
     running.management.delete("/models/again")
 
-    assert not (tmp_path / "hang").exists()
-    assert f"pid-{pid}" not in {file.name for file in before}
-    assert len({*tmp_path.glob("pid-*")}) >= 6  # two processes each: at first, hung, and at last
-    ended = [int(file.name.removeprefix("pid-")) for file in tmp_path.glob("pid-*")]
-    assert not any(is_alive(each) for each in ended)
+    pids = pids_in(tmp_path)
+    assert after in {*pids} - {*before}
+    assert len(pids) >= 6  # two processes each time: at first, as it hung, and at last
+    assert not any(is_alive(pid) for pid in pids)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
