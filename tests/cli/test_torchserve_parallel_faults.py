@@ -104,8 +104,14 @@ def test_is_not_registered_where_one_process_does_not_load(
     assert pids
     assert not any(is_alive(pid) for pid in pids)
     if what == "raise":
-        log = (running.folder / "logs" / "ts_log.log").read_text()
-        assert "no disk on this one" in log
+        running.log("no disk on this one")
+
+
+def test_tells_why_torchrun_starts_nothing(running: GroupServer) -> None:
+    """What it does not like, by its own words."""
+    running.make("odd", SPLIT_LINEAR, torchrun={"nproc-per-node": 2, "rdzv-backend": "pigeons"})
+    assert running.register("odd").status_code == 500
+    running.log("torchrun did not start the processes of a worker; the log says more: ValueError")
 
 
 def test_starts_again_where_a_start_has_hung(running: GroupServer, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from torchloom_models.group.plan import MAX_LEVEL, TORCHRUN_KEYS, ParallelType
+from torchloom_models.group.plan import MAX_LEVEL, THREADS, TORCHRUN, ParallelType
 
 
 def type_of(config: Mapping[str, object]) -> str:
@@ -29,11 +29,15 @@ def to_parallel(config: Mapping[str, object], gpus: Sequence[int] = ()) -> dict[
     kind = type_of(config)
     if not kind:
         return None
-    torchrun = {
+    said = _torchrun(config)
+    torchrun: dict[str, object] = {
         key: value
-        for key, value in _torchrun(config).items()
-        if key in TORCHRUN_KEYS and isinstance(value, str | int | float)
+        for key, value in said.items()
+        if key in TORCHRUN and isinstance(value, str | int | float)
     }
+    threads = _whole(said.get(THREADS))
+    if threads:
+        torchrun[THREADS] = threads
     found: dict[str, object] = {"type": kind, "level": max(level_of(config), 1)}
     if gpus:
         found["gpus"] = list(gpus)

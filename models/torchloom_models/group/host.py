@@ -5,6 +5,7 @@ Knows no engine and no torchrun: whoever starts the processes tells them the hos
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import shutil
@@ -16,7 +17,8 @@ import threading
 from pathlib import Path
 from typing import Final, Never
 
-from torchloom.wire import Close, FrameReader, InvalidFrame, encode
+from torchloom.errors import ModelLoadError
+from torchloom.wire import Broken, Close, FrameReader, InvalidFrame, encode, to_error
 
 
 #: What a process says first: its rank.
@@ -45,6 +47,12 @@ class Host:
     def start(self) -> None:
         """Begin, in a thread of its own."""
         threading.Thread(target=self._run, name="torchloom-host", daemon=True).start()
+
+    def tell_broken(self, message: str) -> None:
+        """Tell the scheduler why the processes are not there, if they never were."""
+        if len(self._ranks) < self._size:
+            with contextlib.suppress(OSError):
+                self._link.sendall(encode(Broken(to_error(ModelLoadError(message)))))
 
     def end(self, code: int) -> Never:
         """End this process, and with it, as its kernel sees to, all that it has started."""

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 
 import msgspec
 
@@ -34,8 +35,13 @@ def main() -> None:
     program = ["-m", "torchloom_models.group.rank", text, host.address]
     try:
         run.main([*plan.to_options(f"torchloom-{os.getpid()}"), *program])
-    finally:
-        host.end(1)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - torchrun may raise anything
+        traceback.print_exc()
+        host.tell_broken(
+            "torchrun did not start the processes of a worker; the log says more: "
+            f"{type(error).__name__}: {error}"
+        )
+    host.end(1)
 
 
 if __name__ == "__main__":

@@ -34,10 +34,7 @@ TORCHRUN: Final[Mapping[str, str]] = {
 }
 
 #: How many threads each process has, by the name that TorchServe has for it.
-_THREADS: Final = "OMP_NUMBER_THREADS"
-
-#: What `torchrun` may say.
-TORCHRUN_KEYS: Final = frozenset({*TORCHRUN, _THREADS})
+THREADS: Final = "OMP_NUMBER_THREADS"
 
 _VALUE: Schema = {"type": ["string", "integer", "number"]}
 
@@ -53,7 +50,10 @@ FIELD: Schema = {
         },
         "torchrun": {
             "type": "object",
-            "properties": dict.fromkeys(sorted(TORCHRUN_KEYS), _VALUE),
+            "properties": {
+                **dict.fromkeys(TORCHRUN, _VALUE),
+                THREADS: {"type": "integer", "minimum": 1},
+            },
             "additionalProperties": False,
         },
     },
@@ -96,8 +96,8 @@ class GroupPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def threads_of(self, share: int) -> int:
         """Give how many threads each process has, of a worker that has a share of the cores."""
-        said = self.torchrun.get(_THREADS)
-        return max(int(said), 1) if said is not None else max(share // self.level, 1)
+        said = self.torchrun.get(THREADS)
+        return int(said) if said is not None else max(share // self.level, 1)
 
     @property
     def is_on_one_machine(self) -> bool:

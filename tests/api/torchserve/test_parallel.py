@@ -35,6 +35,7 @@ def test_counts_processes(config: dict[str, object], level: int) -> None:
 def test_says_it_as_model_files_do() -> None:
     """Nothing where workers are plain ones; what torchrun does not know is left out."""
     torchrun = {"nnodes": 1, "monitor-interval": 5, "other": 1, "rdzv-conf": ["x"]}
+    threads = {"OMP_NUMBER_THREADS": "3"}
     config = {"parallelType": "pp", "torchrun": torchrun}
 
     assert to_parallel({"parallelLevel": 2}) is None
@@ -44,3 +45,10 @@ def test_says_it_as_model_files_do() -> None:
         "gpus": [2, 3],
         "torchrun": {"nnodes": 1, "monitor-interval": 5},
     }
+    assert to_parallel({**config, "torchrun": threads}) == {
+        "type": "pp",
+        "level": 1,
+        "torchrun": {"OMP_NUMBER_THREADS": 3},
+    }
+    nonsense = {"OMP_NUMBER_THREADS": "many"}
+    assert to_parallel({**config, "torchrun": nonsense}) == {"type": "pp", "level": 1}

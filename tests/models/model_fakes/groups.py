@@ -264,6 +264,16 @@ class GroupServer:
         while self.inference.post(path, content=body, headers=json).status_code in (500, 503):
             time.sleep(0.05)
 
+    def log(self, text: str) -> str:
+        """Give the server's log, once a text is in it: it is written a little later."""
+        for _ in range(6000):
+            told = (self.folder / "logs" / "ts_log.log").read_text()
+            if text in told:
+                return told
+            time.sleep(0.01)
+        message = f"{text!r} is not in {told}"
+        raise AssertionError(message)
+
     def pids(self, name: str) -> list[int]:
         """Give the processes of a worker of `SPLIT_LINEAR`."""
         pids = self.ask(name)["pids"]
