@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
-from model_fakes.groups import DEEPSPEED, PIPELINE, PLACE, SPLIT_LINEAR, GroupServer, is_alive
+from model_fakes.groups import DEEPSPEED, PIPELINE, PLACE, SPLIT_LINEAR, TIDY, GroupServer, is_alive
 
 from benchmarks.server import free_port
 
@@ -191,6 +191,16 @@ def test_is_on_the_cpu_where_there_is_no_gpu(running: GroupServer) -> None:
 
     assert (model["deviceType"], model["parallelLevel"]) == ("cpu", 2)
     assert place["gpu_id"] is None
+
+
+def test_lets_each_process_end_by_itself(running: GroupServer, tmp_path: Path) -> None:
+    """Whichever ends first, when they are asked to, the others may put away what they have."""
+    file = tmp_path / "put away"
+    running.make("tidy", TIDY, {"handler": {"file": str(file)}})
+    assert running.register("tidy").status_code == 200
+    assert running.management.delete("/models/tidy").status_code == 200
+
+    assert file.exists()
 
 
 def test_leaves_no_process_behind(running: GroupServer) -> None:

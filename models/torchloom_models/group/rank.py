@@ -60,6 +60,7 @@ def main() -> None:
             has_served = _follow(plan, rank, connections[0], control)
         if has_served:
             control.sendall(encode(Close()))
+            control.detach()  # it closes with the process, whose end the host awaits
 
 
 def _lead(plan: GroupPlan, connections: Sequence[socket.socket]) -> bool:

@@ -43,9 +43,10 @@ def initialize_rpc_workers(local_rank: int, world_size: int, ctx: Any) -> None:
     num_devices = torch.cuda.device_count()
     if num_devices:
         for other in range(world_size):
-            pair = {local_rank % num_devices: other % num_devices}
-            options.set_device_map(f"worker{other}", pair)
-    rpc.init_rpc(
+            options.set_device_map(
+                f"worker{other}", {local_rank % num_devices: other % num_devices}
+            )
+    rpc.init_rpc(  # type: ignore[no-untyped-call]  # torch has not typed it
         f"worker{local_rank}",
         rank=local_rank,
         world_size=world_size,
