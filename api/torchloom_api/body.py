@@ -41,12 +41,17 @@ class BodyLimit:
     max_bytes: int
     timeout_s: float
 
+    def require(self, size: int) -> None:
+        """Raise RequestTooLarge for a larger one."""
+        if size > self.max_bytes:
+            raise RequestTooLarge(f"The body is larger than {self.max_bytes} bytes.")
+
 
 async def read_body(exchange: Exchange, limit: BodyLimit) -> bytes:
     """Read the whole body. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
     announced = exchange.headers.get(b"content-length")
-    if announced is not None and announced.isdigit() and int(announced) > limit.max_bytes:
-        raise _too_large(limit)
+    if announced is not None and announced.isdigit():
+        limit.require(int(announced))
     try:
         async with asyncio.timeout(limit.timeout_s):
             return await _read_parts(exchange, limit)
@@ -63,14 +68,9 @@ async def _read_parts(exchange: Exchange, limit: BodyLimit) -> bytes:
             raise ClientGone
         parts.append(message["body"])
         size += len(message["body"])
-        if size > limit.max_bytes:
-            raise _too_large(limit)
+        limit.require(size)
         is_complete = not message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large(limit: BodyLimit) -> RequestTooLarge:
-    return RequestTooLarge(f"The body is larger than {limit.max_bytes} bytes.")
 
 
 def parse(body: bytes, media_type: bytes | None) -> object:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
 
 from litestar.types import HTTPScope, Message, Receive, Send
 
+from torchloom_api.connection import CONNECTION_KEY, Connection
 from torchloom_api.tracing import Trace
 
 
@@ -42,10 +43,10 @@ class Exchange:
     """
 
     __slots__ = (
+        "_headers",
         "_more",
         "_trace",
         "failure",
-        "headers",
         "id",
         "path",
         "receive",
@@ -62,7 +63,7 @@ class Exchange:
         self.receive = receive
         self.send = send
         self.path = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._headers: dict[bytes, bytes] | None = None
         self.id = own_id or to_request_id(self.headers.get(b"x-request-id"))
         #: The pattern of the route that answers, for metrics.
         self.route = "unknown"
@@ -72,6 +73,19 @@ class Exchange:
         self.status = 0
         self._trace: Trace | None = None
         self._more: list[Header] = []
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """Give the request's headers by their names in lower case; of several, the last."""
+        if self._headers is None:
+            self._headers = dict(self.scope["headers"])
+        return self._headers
+
+    @property
+    def connection(self) -> Connection | None:
+        """Give what tells that the client has left; None where only `receive` does."""
+        found = cast("Mapping[str, object]", self.scope).get(CONNECTION_KEY)
+        return found if isinstance(found, Connection) else None
 
     @property
     def trace(self) -> Trace:

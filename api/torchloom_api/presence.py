@@ -25,7 +25,10 @@ class Presence:
     event stream is written that often.
     """
 
-    __slots__ = ("_exchange", "_keepalive_s", "_on_leave", "_task", "_timer", "has_left")
+    __slots__ = (
+        *("_connection", "_exchange", "_keepalive_s", "_on_leave", "_task", "_timer"),
+        "has_left",
+    )
 
     def __init__(
         self,
@@ -38,11 +41,15 @@ class Presence:
         self._exchange = exchange
         self._on_leave = on_leave
         self._keepalive_s = keepalive_s
+        self._connection = None if keepalive_s else exchange.connection
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Begin to watch: what the connection tells, or else what comes by it."""
+        if self._connection is not None:
+            self._connection.watch(self._leave)
+            return self
         self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._start)
         return self
 
@@ -53,6 +60,8 @@ class Presence:
         trace: TracebackType | None,
     ) -> None:
         """Watch no more."""
+        if self._connection is not None:
+            self._connection.unwatch(self._leave)
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
@@ -71,7 +80,10 @@ class Presence:
                 if self._exchange.has_begun:
                     await self._exchange.write(_COMMENT)
             else:
-                self.has_left = True
+                self._leave()
+
+    def _leave(self) -> None:
+        self.has_left = True
         self._on_leave()
 
 

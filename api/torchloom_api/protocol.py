@@ -1,6 +1,7 @@
-"""GuardedProtocol: uvicorn's HTTP/1.1, with limits on clients that are slow. Knows no ASGI.
+"""GuardedProtocol: uvicorn's HTTP/1.1, with limits on clients that are slow. Knows no route.
 
-An answer's head and the first of its body are sent together.
+An answer's head and the first of its body are sent together. A Connection in each request's scope
+tells that its client has left.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import asyncio
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from torchloom_api.connection import CONNECTION_KEY, Connection
 
 
 class JoiningTransport:
@@ -66,6 +69,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self._connection = Connection(self.flow.resume_reading)
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -73,6 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
+        self._connection.lose()
 
     def data_received(self, data: bytes) -> None:
         """Take in what came. A head that came whole, as nearly all do, costs no timer."""
@@ -84,6 +89,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Note that a head begins."""
         self._is_in_head = True
         super().on_message_begin()
+        self.scope[CONNECTION_KEY] = self._connection  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_headers_complete(self) -> None:
         """Note that the head is there."""

@@ -117,6 +117,7 @@ async def begin(start: Coroutine[object, object, None], stop: asyncio.Event) -> 
         return False
     starting.result()
     garbage.set_aside()
+    garbage.look_less_often()
     return True
 
 

@@ -7,7 +7,7 @@ grow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from torchloom.policy import BatchPolicy
 from torchloom.step_cost import StepCost
@@ -20,15 +20,13 @@ _NEW_GAP = 0.2
 _GAPS_UNTIL_OVER = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(msgspec.Struct, frozen=True):
     """Send this many tasks now."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Look again after this many seconds, or when a task arrives."""
 
     seconds: float

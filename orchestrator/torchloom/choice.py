@@ -62,6 +62,8 @@ def hints_for(replica: Replica, replicas: Iterable[Replica], hints: Iterable[str
     Those for itself and for its device, those without a hint, and those for a device that nobody
     serves at present.
     """
+    if list(hints) == [""]:
+        return [""]
     own = hint_of(replica)
     up = {each.device for each in replicas if _is_up(each)}
     return [

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from torchloom.code_status import CodeStatus
 from torchloom.errors import BatchContractError, TorchLoomError
 from torchloom.policy import SessionPolicy
@@ -19,27 +21,24 @@ from torchloom.policy import SessionPolicy
 Values = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """What an engine is asked to do for one task."""
 
     task_id: int
     inputs: Values
-    params: Values = field(default_factory=dict)
+    params: Values = {}
     #: Which session it belongs to, for an engine that says it has any; else empty.
     session: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """A piece of a task's answer, as it comes: one of {"text": …}, {"image": …}, {"data": …}."""
 
     task_id: int
     data: Values
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """A task's whole answer.
 
     Nothing follows it. `counts` feeds metrics, e.g. {"prompt_tokens": 12}. `ends` names the
@@ -48,12 +47,11 @@ class Result:
 
     task_id: int
     outputs: Values
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = {}
     ends: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """A task that failed, alone. Nothing follows it."""
 
     task_id: int

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
+import msgspec
 import networkx as nx
 
 from torchloom.errors import CyclicGraph
@@ -57,8 +58,7 @@ class Constant:
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(msgspec.Struct, frozen=True):
     """Call a model; the traffic split picks the version where none is named."""
 
     model: str

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from torchloom.cache import ResultCache, Sink, hash_call
 from torchloom.engine import Values
@@ -56,8 +58,7 @@ def _cause(error: TorchLoomError) -> RetryCause | None:
     return _CAUSES.get(type(error))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallOptions:
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a call carries from its run: deadline (clock seconds), priority, tenant, and so on.
 
     One that `is_copy` is for a shadow version: nobody waits for its answer.

@@ -18,7 +18,7 @@ class Progress:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._readers = graph.readers.copy()
+        self._readers = dict(graph.readers)
         self.pending = set(graph.nodes)
         self.in_flight: set[str] = set()
         self.done: set[str] = set()
@@ -61,7 +61,7 @@ class Progress:
         """Settle a node with its outputs; keep them only if someone will read them."""
         self.in_flight.remove(name)
         self.done.add(name)
-        if self._readers[name]:
+        if self._readers.get(name):
             self.results[name] = outputs
         self._release(name)
 

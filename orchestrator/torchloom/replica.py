@@ -44,7 +44,6 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
-    Samples,
     WireEvent,
     from_error,
     unsendable,
@@ -119,8 +118,8 @@ class Replica:
         held = len(self.in_flight) + len(self.leaving)
         if not held:
             return self.room.max_tasks
-        if any(task.deaths for task in self.in_flight.values()):  # such a task runs alone
-            return 0
+        if len(self.in_flight) == 1 and next(iter(self.in_flight.values())).deaths:
+            return 0  # it has seen a worker die, and runs alone
         if self.room.is_continuous:
             return 0 if self.occupancy.is_full else self.room.max_tasks - held
         return self.room.max_tasks if self.turns.takes_ahead or self.turns.takes_full else 0
@@ -332,8 +331,6 @@ class Replica:
             self.error = from_error(frame.error)
         elif isinstance(frame, Claim):
             self._on_claim(self, frame.bytes)
-        elif isinstance(frame, Samples):
-            self._stats.readings.add(self.deployment.name, self.deployment.version, frame.samples)
         elif isinstance(frame, Code):
             self.code = tuple(frame.parts)
         elif isinstance(frame, Applied):
@@ -357,6 +354,8 @@ class Replica:
         self._owner.on_room()
 
     def _on_events(self, frame: Events) -> None:
+        if frame.samples:
+            self._stats.readings.add(self.deployment.name, self.deployment.version, frame.samples)
         if frame.steps:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
             self.turns.end_step(self.in_flight.keys() - ended)

@@ -11,8 +11,9 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict, dataclass
 from enum import Enum
+
+import msgspec
 
 from torchloom.cache import Outcome, ResultCache
 from torchloom.engine import Values
@@ -47,8 +48,7 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller may say about a run. A run without a timeout may take as long as it takes.
 
     Tasks of a run that `waits_for_space` queue up for a full queue instead of being refused. Where
@@ -221,18 +221,28 @@ class Run:
     async def _execute_nodes(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                self._start_ready(group)
+                await self._execute_ready(group)
         except* TorchLoomError as failures:
             error: BaseException = failures
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             raise error from None
 
-    def _start_ready(self, group: asyncio.TaskGroup) -> None:
-        for name in self._progress.start_ready():
-            group.create_task(self._execute_node(self.graph.nodes[name], group))
+    async def _execute_ready(self, group: asyncio.TaskGroup) -> None:
+        """Execute the nodes that are ready, and those that become ready by that.
 
-    async def _execute_node(self, node: Node, group: asyncio.TaskGroup) -> None:
+        One alone needs no task of its own: a chain of nodes is executed in one.
+        """
+        while len(ready := self._progress.start_ready()) == 1:
+            await self._execute_node(self.graph.nodes[ready[0]])
+        for name in ready:
+            group.create_task(self._execute_from(self.graph.nodes[name], group))
+
+    async def _execute_from(self, node: Node, group: asyncio.TaskGroup) -> None:
+        await self._execute_node(node)
+        await self._execute_ready(group)
+
+    async def _execute_node(self, node: Node) -> None:
         started = self._now()
         is_shown = node.name in self.graph.stream
         self.log.add("node.started", {"node": node.name})
@@ -260,7 +270,6 @@ class Run:
             self._progress.finish(node.name, outputs)
             self._end_feed(node, outputs)
             self._note_finish(node, node_run, started, outputs if is_shown else None)
-        self._start_ready(group)
 
     def _end_feed(self, node: Node, outputs: Values | None) -> None:
         feed = self._feeds.pop(node.name, None)
@@ -313,10 +322,12 @@ class Run:
         assert state in TRANSITIONS[self.state], f"{self.state} to {state}"
         self.state, self.outputs, self.error = state, outputs, error
         self._ended = self._now()
+        # The history keeps many of those that are over: not what they were asked.
         self._progress.results.clear()
         self._feeds.clear()
+        self._inputs = {}
         if error is None:
-            timings = asdict(self.timings)
+            timings = msgspec.to_builtins(self.timings)
             self.log.add("run.finished", {"outputs": outputs, "timings": timings})
         else:
             self.log.add("run.failed", {"error": describe(error)})

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, runtime_checkable
 
+import msgspec
+
 
 SampleKind = Literal["counter", "gauge", "histogram"]
 
@@ -20,8 +22,7 @@ BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5
 MAX_SERIES: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, array_like=True):
     """One value. Values of a counter add up, of a gauge the last one stands.
 
     `request_ids` are those of the requests that it belongs to, joined by commas.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 
 #: What answers took, in tokens, by model: {"llama": {"prompt": 12, "completion": 3}}.
@@ -41,8 +42,7 @@ def add_usage(total: Usage, usage: Mapping[str, Mapping[str, int]]) -> None:
         total.setdefault(model, Counter()).update(counts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeTiming:
+class NodeTiming(msgspec.Struct, frozen=True, kw_only=True):
     """When a node started and finished, in seconds from the start of the run.
 
     `queue_s` and `run_s` are sums over its `num_tasks` tasks, which may overlap in time.
@@ -55,8 +55,7 @@ class NodeTiming:
     num_tasks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunTimings:
+class RunTimings(msgspec.Struct, frozen=True, kw_only=True):
     """The length of a run and of its nodes, and the path of nodes that its length came from."""
 
     total_s: float

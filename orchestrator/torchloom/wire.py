@@ -175,12 +175,14 @@ WireEvent = ChunkEvent | ResultEvent | FailureEvent | GoneEvent
 class Events(Frame, frozen=True, tag=8):
     """Events, and the steps since the last such frame: (seconds, how many tasks it worked on).
 
-    `occupancy`: how full the engine is, where that has changed.
+    `occupancy`: how full the engine is, where that has changed. `samples`: what the model
+    itself has measured.
     """
 
     events: list[WireEvent]
     steps: list[tuple[float, int]]
     occupancy: Occupancy | None = None
+    samples: list[Sample] = []
 
 
 class Code(Frame, frozen=True, tag=9):
@@ -196,13 +198,7 @@ class Applied(Frame, frozen=True, tag=13):
     error: Error | None = None
 
 
-class Samples(Frame, frozen=True, tag=14):
-    """What the model's own code has measured."""
-
-    samples: list[Sample]
-
-
-class Step(Frame, frozen=True, tag=15):
+class Step(Frame, frozen=True, tag=14):
     """Make one step: to an engine that follows another one's."""
 
 
@@ -220,7 +216,6 @@ AnyFrame = (
     | Grant
     | Apply
     | Applied
-    | Samples
     | Step
 )
 

@@ -37,7 +37,7 @@ from torchloom.engine import (
 from torchloom.errors import BatchContractError, InvalidInput, ModelLoadError, TorchLoomError
 from torchloom.farewell import leave
 from torchloom.footprint import bytes_of, resident_bytes
-from torchloom.sample import Sampling
+from torchloom.sample import Sample, Sampling
 from torchloom.setting import Settable
 from torchloom.wire import (
     Admit,
@@ -57,7 +57,6 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
-    Samples,
     WireEvent,
     named,
     sendable,
@@ -170,6 +169,7 @@ class Worker:
         self._on_settled = on_settled
         self._is_continuous = engine.room().is_continuous
         self._is_compiled = isinstance(engine, Compiled)
+        self._sampling = engine if isinstance(engine, Sampling) else None
         #: When to ask for its code next; None: not before there was a step.
         self._look_at: float | None = 0.0 if self._is_compiled else None
         self._told_code: list[CodeStatus] = []
@@ -181,6 +181,7 @@ class Worker:
         self._waiting: deque[list[Work]] = deque()
         self._events: list[WireEvent] = []
         self._steps: list[tuple[float, int]] = []
+        self._samples: list[Sample] = []
         self._told_occupancy: Occupancy | None = None
         if isinstance(engine, Interjecting):
             engine.tell_through(self._interject)
@@ -270,8 +271,8 @@ class Worker:
             self._recover(error)
         now = time.perf_counter()
         self._steps.append((now - started, size))
-        if isinstance(self._engine, Sampling) and (samples := self._engine.take_samples()):
-            self._channel.send(Samples(list(samples)))
+        if self._sampling is not None:
+            self._samples += self._sampling.take_samples()
         if self._is_compiled and self._look_at is None:
             self._look_at = now + self._look_s
         if self._events or sum(seconds for seconds, _ in self._steps) >= self._quiet_s:
@@ -322,15 +323,16 @@ class Worker:
     def _flush(self) -> None:
         events, self._events = self._events, []
         steps, self._steps = self._steps, []
-        if not events and not steps:
+        samples, self._samples = self._samples, []
+        if not (events or steps or samples):
             return
         occupancy = self._news_of_occupancy()
         try:
-            self._channel.send(Events(events, steps, occupancy))
+            self._channel.send(Events(events, steps, occupancy, samples))
         except TypeError:
             for event in events:
                 self._channel.send(Events([sendable(event)], []))
-            self._channel.send(Events([], steps, occupancy))
+            self._channel.send(Events([], steps, occupancy, samples))
 
     def _news_of_occupancy(self) -> Occupancy | None:
         if not isinstance(self._engine, Occupied):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+import msgspec
 import pytest
 from loom_fakes.clock import ManualClock
 from loom_fakes.graphs import Computed, bind, model_node, to_binding
@@ -424,7 +425,7 @@ async def test_does_not_impose_one_callers_deadline_on_another(bench: _Bench) ->
     done.set()
     assert await patient == {"text": "X"}
     ((*_, options),) = caller.calls
-    assert options == replace(bench.options, deadline=None)
+    assert options == msgspec.structs.replace(bench.options, deadline=None)
 
 
 async def test_does_not_cache_templates(bench: _Bench) -> None:

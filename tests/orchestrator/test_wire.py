@@ -45,7 +45,6 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
-    Samples,
     encode,
     from_error,
     to_error,
@@ -79,7 +78,7 @@ FRAMES: list[Frame] = [
     Progress("loading", 0.5),
     Progress("compiling", None),
     Ready("cpu", 8, True, 1.5, 1 << 40, ["chosen"], [CodeStatus(part="all", state="none")]),
-    Samples([Sample("a", "gauge", "Count", {"b": "c"}, 0.5, "r1,r2")]),
+    Events([], [], samples=[Sample("a", "gauge", "Count", {"b": "c"}, 0.5, "r1,r2")]),
     Code([CodeStatus(part="a", state="eager", pending=("int64 2x3",), failures=("no",))]),
     Broken(Error("ModelLoadError", "no", [])),
     Events(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from jinja2.runtime import LoopContext, Undefined
 from jinja2.utils import Namespace
@@ -160,10 +161,14 @@ def build(meter: Meter, value: object) -> object:
     return value
 
 
+#: What a template works with, and no value.
+_TOOLS: Final = (Function, LoopContext, Namespace)
+
+
 def refuse_tool(value: object) -> object:
     """Give the value, unless it is missing, or a tool of the template such as `loop`."""
     settle(value)
-    if isinstance(value, Function | LoopContext | Namespace):
+    if isinstance(value, _TOOLS):
         name = value.name if isinstance(value, Function) else type(value).__name__
         raise Refused(f"{name!r} is no value. Was a call meant: `{name}()`?")
     return value

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from torchloom_api.torchserve.frontend_error import FrontendError, Header
 from torchloom_api.torchserve.phrase import phrase_of
@@ -13,9 +14,11 @@ from torchloom_api.torchserve.phrase import phrase_of
 
 JSON: Final = "application/json"
 
+#: What may not stand in a status line, and what takes its place.
+_CONTROLS: Final = dict.fromkeys((*range(32), 127), " ")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer. `headers` are what is its own: those that all answers have come later.
 
     `reason` is the phrase of the status line; None gives the status's own. `is_bare`: nothing but
@@ -31,8 +34,10 @@ class Answer:
 
     @property
     def phrase(self) -> str:
-        """Give what stands behind the status."""
-        return phrase_of(self.status) if self.reason is None else self.reason
+        """Give what stands behind the status; nothing that would end its line."""
+        if self.reason is None:
+            return phrase_of(self.status)
+        return self.reason if self.reason.isprintable() else self.reason.translate(_CONTROLS)
 
 
 def to_json(value: object) -> bytes:

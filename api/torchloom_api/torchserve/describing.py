@@ -17,7 +17,7 @@ from torchloom_api.torchserve.answer import Answer
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import unavailable
-from torchloom_api.torchserve.prediction import to_answer
+from torchloom_api.torchserve.handler_answer import to_answer
 
 
 Document = dict[str, object]

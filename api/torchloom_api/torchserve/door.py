@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
@@ -32,6 +31,7 @@ from torchloom_api.torchserve.open_api import (
 )
 from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request, read_request, split_path
+from torchloom_api.torchserve.request_id import new_id
 from torchloom_api.torchserve.route import Answering, Route, refusal_route
 from torchloom_api.torchserve.token_file import TokenKind
 
@@ -66,6 +66,7 @@ class Door:
         self._frontend = frontend
         self._native = native
         self._ports = [port for port in PORTS if port in ports]
+        self._extra = frontend.extra_headers
         settings = frontend.service.settings
         self._limit = BodyLimit(
             max_bytes=frontend.settings.max_request_size, timeout_s=settings.max_body_s
@@ -80,7 +81,7 @@ class Door:
             await self._pass_on(scope, receive, send)
             return
         started = time.perf_counter()
-        exchange = Exchange(scope, receive, send, own_id=str(uuid.uuid4()))
+        exchange = Exchange(scope, receive, send, own_id=new_id())
         requests = self._frontend.service.requests
         requests.num_in_hand += 1
         try:
@@ -127,7 +128,7 @@ class Door:
         """Read the request, find its route, and answer it; tell those who watch."""
         started = time.perf_counter()
         is_draining = self._frontend.service.orchestrator.is_draining
-        reply = Reply(exchange, self._frontend.extra_headers, closes=is_draining)
+        reply = Reply(exchange, self._extra, closes=is_draining)
         try:
             request = await read_request(exchange, self._limit)
             route = self._find(request)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 from urllib.parse import parse_qsl
 
+import msgspec
 from multipart import (  # type: ignore[import-untyped]  # it has no types
     MultipartError,
     MultipartParser,
@@ -40,8 +40,7 @@ _LONG: Final = re.compile(rb"[0-9]{19}")
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(msgspec.Struct, frozen=True, kw_only=True):
     """Fields by name, and the media type of each, in the order in which they came."""
 
     fields: Mapping[str, object]

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from torchloom_api.service import Service
 from torchloom_api.torchserve.catalog import Catalog, Served
 from torchloom_api.torchserve.frontend_error import Header
@@ -21,8 +23,7 @@ from torchloom_api.torchserve.workflow.registration import WorkflowRegistration
 _LIVING: Final = frozenset({"ready", "starting", "waiting"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has been answered, for logs and counters. `is_native`: by the native API."""
 
     client: str
@@ -34,8 +35,7 @@ class Answered:
     is_native: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
+class Called(msgspec.Struct, frozen=True, kw_only=True):
     """A call over gRPC that is over. `path` is `SERVICE/METHOD`, `code` the number of gRPC's."""
 
     client: str
@@ -44,8 +44,7 @@ class Called:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predicted:
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     """A prediction that is over. `version`: as it was asked for, None where it was not.
 
     `number`: the version in the registry. `queue_s` and `run_s`: how long it waited, and was with a

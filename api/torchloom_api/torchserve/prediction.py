@@ -6,41 +6,37 @@ Knows no route: whoever calls says which model is meant, and how it is spoken of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, cast
+from types import TracebackType
+from typing import cast
 
+import msgspec
+
+from torchloom.cache import Sink
 from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError, WorkerDied
-from torchloom.event_log import EventLog
 from torchloom.model_status import ModelStatus
 from torchloom.run import RunOptions
 from torchloom.timings import Meter
 from torchloom.watchdog import Watchdog
-from torchloom_api.exchange import ClientGone
-from torchloom_api.presence import Presence
+from torchloom_api.presence import while_present
 from torchloom_api.torchserve.answer import Answer
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.form import read_form
 from torchloom_api.torchserve.frontend import Frontend, Predicted
 from torchloom_api.torchserve.frontend_error import (
     FrontendError,
-    internal,
     to_frontend_error,
     unavailable,
 )
+from torchloom_api.torchserve.handler_answer import to_answer
+from torchloom_api.torchserve.limits import Limits
+from torchloom_api.torchserve.part_stream import PartStream
 from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
 
 
-#: Says that further parts follow.
-_STREAM_NEXT: Final = ("ts_stream_next", "true")
-
-_CHUNK: Final = "chunk"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a model. `version`: as the path has it; None means the default one.
 
     Of what is None here, the handler finds no header.
@@ -64,35 +60,49 @@ class Outcome:
     meter: Meter = field(default_factory=Meter)
 
 
-@contextmanager
-def told(frontend: Frontend, served: Served, call: Call, request_id: str) -> Iterator[Outcome]:
+class Told:
     """Tell those who watch of a prediction, however it ends; whoever makes it says its status."""
-    started = frontend.now()
-    outcome = Outcome()
-    try:
-        yield outcome
-    except FrontendError as error:
-        outcome.status = error.status
-        raise
-    finally:
+
+    __slots__ = ("_call", "_frontend", "_outcome", "_request_id", "_served", "_started")
+
+    def __init__(self, frontend: Frontend, served: Served, call: Call, request_id: str) -> None:
+        self._frontend, self._served, self._call = frontend, served, call
+        self._request_id = request_id
+        self._outcome = Outcome()
+
+    def __enter__(self) -> Outcome:
+        """Begin to count its time."""
+        self._started = self._frontend.now()
+        return self._outcome
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Tell."""
+        if isinstance(error, FrontendError):
+            self._outcome.status = error.status
+        meter = self._outcome.meter
         over = Predicted(
-            model=served.name,
-            version=call.version,
-            number=served.number,
-            request_id=request_id,
-            status=outcome.status,
-            seconds=frontend.now() - started,
-            queue_s=outcome.meter.queue_s if outcome.meter.num_tasks else None,
-            run_s=outcome.meter.run_s if outcome.meter.num_tasks else None,
+            model=self._served.name,
+            version=self._call.version,
+            number=self._served.number,
+            request_id=self._request_id,
+            status=self._outcome.status,
+            seconds=self._frontend.now() - self._started,
+            queue_s=meter.queue_s if meter.num_tasks else None,
+            run_s=meter.run_s if meter.num_tasks else None,
         )
-        for listen in frontend.on_predicted:
+        for listen in self._frontend.on_predicted:
             listen(over)
 
 
 async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call) -> Answer | None:
     """Ask a model. Gives the answer, or None where it was sent in parts. Raises FrontendError."""
     served = frontend.catalog.find(call.model, call.version)
-    with told(frontend, served, call, request.id) as outcome:
+    with Told(frontend, served, call, request.id) as outcome:
         answer = await _ask(frontend, request, reply, call, served, outcome.meter)
         outcome.status = reply.exchange.status if answer is None else answer.status
     return answer
@@ -119,38 +129,26 @@ async def _ask(
     if sequence_id:
         params["sequence_id"] = sequence_id
     prediction = Prediction(frontend, served, form.fields, params, meter)
-    with Presence(reply.exchange, prediction.cancel) as presence:
-        try:
-            return await _deliver(frontend, request, reply, call, prediction)
-        except asyncio.CancelledError:
-            if presence.has_left:
-                raise ClientGone from None
-            raise
-        finally:
-            prediction.cancel()
+    parts = PartStream(reply, settings.max_response_size, prediction.break_off)
+    return await while_present(reply.exchange, _deliver(frontend, request, call, prediction, parts))
 
 
 async def _deliver(
-    frontend: Frontend, request: Request, reply: Reply, call: Call, prediction: Prediction
+    frontend: Frontend, request: Request, call: Call, prediction: Prediction, parts: PartStream
 ) -> Answer | None:
-    """Send parts as they come, if there are any; give the whole answer otherwise."""
-    has_begun = False
-    async for outputs in prediction.parts():
-        if has_begun:
-            await reply.write(_body(outputs))
-        else:
-            part = to_answer(outputs, frontend.settings.max_response_size)
-            await reply.begin(_with_header(part, _STREAM_NEXT))
-        has_begun = True
+    """Have parts sent as they come, if there are any; give the whole answer otherwise."""
     try:
-        outputs = await prediction.outputs()
+        outputs = await prediction.run(parts.add)
+        if not parts.has_any:
+            return to_answer(outputs, frontend.settings.max_response_size)
+        await parts.end(outputs)
     except TorchLoomError as error:
-        if has_begun:
+        if parts.has_any:
+            await parts.flush()
             raise  # the connection is cut: the status cannot be taken back
         raise say(error, call, frontend, request.id) from error
-    if not has_begun:
-        return to_answer(outputs, frontend.settings.max_response_size)
-    await reply.write(_body(outputs), is_last=True)
+    finally:
+        parts.close()
     return None
 
 
@@ -167,8 +165,12 @@ def _has_ticket(status: ModelStatus | None) -> bool:
     return status is not None and room > status.queue_depth
 
 
+def _read_part(chunk: Mapping[str, object]) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", chunk["data"])
+
+
 class Prediction:
-    """A call to a model that is under way, and the parts of its answer so far.
+    """A call to a model. The task that runs it may be broken off.
 
     Calls of a coroutine do not stop its worker, so that each is given up by itself where it has
     told nothing for as long as its model may take.
@@ -182,102 +184,60 @@ class Prediction:
         params: Mapping[str, object],
         meter: Meter,
     ) -> None:
-        self._log = EventLog()
-        limits = served.limits
-        timeout_s = limits.client_timeout_ms / 1000 or None
-        self._silence_s = limits.response_timeout_s if limits.is_async else None
-        self._is_late = False
-        # It knows this object, so that each would keep the other until it is looked for: not for
-        # the many calls that need none.
-        self._watchdog = None if self._silence_s is None else Watchdog(self._give_up)
-        self._watch()
-        self._task = asyncio.get_running_loop().create_task(
-            frontend.service.orchestrator.predict(
-                served.name,
-                inputs,
-                params,
-                version=served.number,
-                sink=self._take,
-                options=RunOptions(timeout_s=timeout_s),
-                meter=meter,
-            )
-        )
-        self._task.add_done_callback(lambda _: self._end())
+        self._frontend, self._served = frontend, served
+        self._inputs, self._params = inputs, params
+        self._meter = meter
+        self._task: asyncio.Task[object] | None = None
+        self._reason: Exception | None = None
 
-    def _watch(self) -> None:
-        """Wait for the next sign of life."""
-        if self._watchdog is not None:
-            self._watchdog.begin(self._silence_s)
+    async def run(self, take_part: Sink) -> Mapping[str, object]:
+        """Give what the model does, and each part before it to `take_part`, as it comes.
 
-    def _take(self, chunk: Mapping[str, object]) -> None:
-        self._watch()
-        self._log.add(_CHUNK, chunk)
+        Raises what the call raises, what it was broken off for, and WorkerDied.
+        """
+        limits = self._served.limits
+        silence_s = limits.response_timeout_s if limits.is_async else None
+        if silence_s is None:
+            return await self._run(lambda chunk: take_part(_read_part(chunk)), limits)
+        late = WorkerDied(f"The handler has told nothing for {silence_s} s.")
+        watchdog = Watchdog(lambda: self.break_off(late))
 
-    def _end(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.end()
-        self._log.close()
+        def take(chunk: Mapping[str, object]) -> None:
+            watchdog.begin(silence_s)
+            take_part(_read_part(chunk))
 
-    def _give_up(self) -> None:
-        self._is_late = True
-        self._task.cancel()
-
-    async def parts(self) -> AsyncIterator[Mapping[str, object]]:
-        """Give the parts as they come; ends with the call."""
-        async for event in self._log.follow():
-            yield cast("Mapping[str, object]", event.data["data"])
-
-    async def outputs(self) -> Mapping[str, object]:
-        """Give the last part, or the whole. Raises what the call raises, and WorkerDied."""
+        watchdog.begin(silence_s)
         try:
-            return await self._task
+            return await self._run(take, limits)
+        finally:
+            watchdog.end()
+
+    async def _run(self, sink: Sink, limits: Limits) -> Mapping[str, object]:
+        self._task = asyncio.current_task()
+        try:
+            return await self._frontend.service.orchestrator.predict(
+                self._served.name,
+                self._inputs,
+                self._params,
+                version=self._served.number,
+                sink=sink,
+                options=RunOptions(timeout_s=limits.client_timeout_ms / 1000 or None),
+                meter=self._meter,
+            )
         except asyncio.CancelledError:
-            if self._is_late:
-                message = f"The handler has told nothing for {self._silence_s} s."
-                raise WorkerDied(message) from None
-            raise
+            reason, task = self._reason, self._task
+            # Where somebody else cancels the task as well, that goes on.
+            if reason is None or task is None or task.uncancel() > 0:
+                raise
+            raise reason from None
+        finally:
+            self._task = None
 
-    def cancel(self) -> None:
-        """Give it up, if it is not over."""
-        self._task.cancel()
-
-
-def to_answer(outputs: Mapping[str, object], max_bytes: int) -> Answer:
-    """Make an answer of what a handler has given. Raises FrontendError where it is too large."""
-    body = _body(outputs)
-    if len(body) > max_bytes:
-        raise internal("Worker died.")
-    headers = cast("Mapping[str, str]", outputs.get("headers") or {})
-    content_type = outputs.get("content_type")
-    return Answer(
-        status=_status(outputs.get("status")),
-        reason=str(outputs.get("reason") or ""),
-        body=body,
-        content_type=content_type if isinstance(content_type, str) else None,
-        headers=tuple(headers.items()),
-    )
-
-
-def _status(value: object) -> int:
-    """Give the status that a handler has set, if HTTP has it."""
-    return value if isinstance(value, int) and 200 <= value < 600 else 200  # noqa: PLR2004 - HTTP
-
-
-def _body(outputs: Mapping[str, object]) -> bytes:
-    body = outputs.get("body", b"")
-    assert isinstance(body, bytes | bytearray | memoryview), "the contract of handlers"
-    return bytes(body)
-
-
-def _with_header(answer: Answer, header: tuple[str, str]) -> Answer:
-    others = [each for each in answer.headers if each[0].lower() != header[0]]
-    return Answer(
-        status=answer.status,
-        reason=answer.reason,
-        body=answer.body,
-        content_type=answer.content_type,
-        headers=(*others, header),
-    )
+    def break_off(self, reason: Exception) -> None:
+        """Have `run` raise this, if it is not over."""
+        if self._task is not None:
+            self._reason = reason
+            self._task.cancel()
 
 
 def say(error: TorchLoomError, call: Call, frontend: Frontend, request_id: str) -> FrontendError:

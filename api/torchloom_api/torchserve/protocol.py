@@ -1,35 +1,85 @@
 """SpelledProtocol: HTTP/1.1 that keeps the client's spelling of headers, and a phrase of ours.
 
 Handlers are told headers as the client wrote them, and TorchServe's status line may end in any
-phrase, or in none. ASGI has no room for either: both travel in a `Head`, in the scope.
+phrase, or in none. ASGI has no room for either: both travel in a `Passage`, in the scope. It is
+also a short way past ASGI for what most requests are: a body that is there, and a whole answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from torchloom_api.exchange import Exchange
 from torchloom_api.protocol import GuardedProtocol, JoiningTransport
 from torchloom_api.torchserve.answer import error_answer
-from torchloom_api.torchserve.frontend_error import bad_request
+from torchloom_api.torchserve.frontend_error import Header, bad_request
 
 
-#: The key under which a Head travels in the ASGI scope.
-HEAD_KEY: Final = "torchloom.head"
+#: The key under which a Passage travels in the ASGI scope.
+PASSAGE_KEY: Final = "torchloom.passage"
 
 _START: Final = b"HTTP/1.1 "
 
 
-class Head:
-    """What a request's head said, and how that of its answer is to be written."""
+class Passage:
+    """What a request's head said, how that of its answer is to be written, and a short way."""
 
-    __slots__ = ("_names", "_phrase", "headers")
+    __slots__ = ("_cycle", "_names", "_phrase", "_transport", "headers")
 
     def __init__(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self._names: Mapping[bytes, bytes] = {}
         self._phrase: bytes | None = None
+        self._cycle: RequestResponseCycle | None = None
+        self._transport: asyncio.Transport
+
+    def attach(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
+        """Learn what uvicorn keeps of the request, and the connection."""
+        self._cycle, self._transport = cycle, transport
+
+    @property
+    def is_last(self) -> bool:
+        """Tell whether the connection ends with the answer, whatever that says."""
+        return self._cycle is not None and not self._cycle.keep_alive
+
+    def take_body(self) -> bytes | None:
+        """Give the body, once, if all of it is there. None: it is to be awaited."""
+        cycle = self._cycle
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        cycle.flow.resume_reading()
+        cycle.message_event.clear()
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
+
+    def answer(self, status: int, phrase: str, headers: Sequence[Header], body: bytes) -> bool:
+        """Send a whole answer at once; tell whether that was done: not to a client that lags.
+
+        Of one that has gone, it counts as done. `headers` say the length, and how it goes on.
+        """
+        cycle = self._cycle
+        if cycle is None or cycle.response_started or cycle.flow.write_paused:
+            return False
+        if not cycle.disconnected:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+            head = f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n".encode("latin-1", "replace")
+            has_body = cycle.scope["method"] != "HEAD"
+            self._transport.write(head + body if has_body else head)
+            self._complete(cycle, headers)
+        return True
+
+    def _complete(self, cycle: RequestResponseCycle, headers: Sequence[Header]) -> None:
+        """Leave uvicorn as if it had sent the answer."""
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if ("connection", "close") in headers or not cycle.keep_alive:
+            cycle.keep_alive = False
+            self._transport.close()
+        cycle.on_response()
 
     def respell(self, phrase: str, names: Sequence[str]) -> None:
         """Have the next head that is written end its first line so, and spell names so."""
@@ -50,35 +100,42 @@ class Head:
         return b"\r\n".join([start, *written, b"", b""]) + body
 
 
-class SpelledTransport(JoiningTransport):
-    """Writes heads as their Head has them."""
+def passage_of(exchange: Exchange) -> Passage | None:
+    """Give a request's passage; None where another server has taken it in."""
+    found = cast("Mapping[str, object]", exchange.scope).get(PASSAGE_KEY)
+    return found if isinstance(found, Passage) else None
 
-    def __init__(self, transport: asyncio.Transport, head: Head) -> None:
+
+class SpelledTransport(JoiningTransport):
+    """Writes heads as their Passage has them."""
+
+    def __init__(self, transport: asyncio.Transport, passage: Passage) -> None:
         super().__init__(transport)
-        self._spelling = head
+        self._passage = passage
 
     def write(self, data: bytes) -> None:
         """Send."""
-        super().write(self._spelling.write(data))
+        super().write(self._passage.write(data))
 
 
 class SpelledProtocol(GuardedProtocol):
-    """Puts a Head into each request's scope, and obeys it."""
+    """Puts a Passage into each request's scope, and obeys it."""
 
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
-        self._head = Head()
-        self.scope[HEAD_KEY] = self._head  # type: ignore[typeddict-unknown-key]  # ASGI allows it
+        self._passage = Passage()
+        self.scope[PASSAGE_KEY] = self._passage  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header as it was written."""
-        self._head.headers.append((name, value))
+        self._passage.headers.append((name, value))
         super().on_header(name, value)
 
     def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
-        """Give what writes an answer."""
-        return SpelledTransport(transport, self._head)
+        """Give what writes an answer, where that does not take the short way."""
+        self._passage.attach(self.cycle, transport)
+        return SpelledTransport(transport, self._passage)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - TorchServe has one for all
         """Refuse what is no HTTP, in TorchServe's shape."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from torchloom_api.exchange import Exchange
 from torchloom_api.torchserve.answer import Answer
 from torchloom_api.torchserve.frontend_error import Header
-from torchloom_api.torchserve.protocol import HEAD_KEY, Head
+from torchloom_api.torchserve.protocol import passage_of
 
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class Reply:
     def __init__(self, exchange: Exchange, extra: Sequence[Header] = (), *, closes: bool) -> None:
         self._exchange = exchange
         self._extra = extra
-        self._closes = closes or _is_last(exchange)
+        self._passage = passage_of(exchange)
+        self._closes = closes or (self._passage is None and _is_last(exchange))
 
     @property
     def exchange(self) -> Exchange:
@@ -54,12 +55,17 @@ class Reply:
         """Send a whole answer."""
         body = b"" if answer.status in _EMPTY else answer.body
         length = [("content-length", str(len(body)))] if _EMPTY.get(answer.status, True) else []
-        await self._begin(answer, length)
+        headers = self._headers(answer, length)
+        passage = self._passage
+        if passage is not None and passage.answer(answer.status, answer.phrase, headers, body):
+            self._exchange.status = answer.status
+            return
+        await self._begin(answer, headers)
         await self._exchange.write(body, is_last=True)
 
     async def begin(self, answer: Answer) -> None:
         """Begin an answer whose parts are written as they come: status and headers."""
-        await self._begin(answer, [("transfer-encoding", "chunked")])
+        await self._begin(answer, self._headers(answer, [("transfer-encoding", "chunked")]))
         if answer.body:
             await self._exchange.write(answer.body)
 
@@ -67,28 +73,33 @@ class Reply:
         """Send a part."""
         await self._exchange.write(body, is_last=is_last)
 
-    async def _begin(self, answer: Answer, length: Sequence[Header]) -> None:
+    async def _begin(self, answer: Answer, headers: Sequence[Header]) -> None:
         exchange = self._exchange
-        headers = [*length] if answer.is_bare else [*self._headers(answer), *length]
-        is_over = self._closes or (answer.status >= _FIRST_ERROR and not answer.is_bare)
-        if is_over or not answer.is_bare:
-            headers.append(("connection", "close" if is_over else "keep-alive"))
-        head = cast("Mapping[str, object]", exchange.scope).get(HEAD_KEY)
-        if isinstance(head, Head):
-            head.respell(answer.phrase, [name for name, _ in headers])
+        if self._passage is not None:
+            self._passage.respell(answer.phrase, [name for name, _ in headers])
         exchange.status = answer.status
         encoded = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers]
         await exchange.send(
             {"type": "http.response.start", "status": answer.status, "headers": encoded}
         )
 
-    def _headers(self, answer: Answer) -> Iterable[Header]:
-        yield from (header for header in answer.headers if self._is_sound(header))
+    def _headers(self, answer: Answer, length: Sequence[Header]) -> Sequence[Header]:
+        """Give all headers, in TorchServe's order; `length` says where the body ends."""
+        is_over = self._closes or (self._passage is not None and self._passage.is_last)
+        if answer.is_bare:
+            return [*length, ("connection", "close")] if is_over else length
+        headers = [header for header in answer.headers if self._is_sound(header)]
         if answer.content_type and self._is_sound(("content-type", answer.content_type)):
-            yield ("content-type", answer.content_type)
-        yield ("x-request-id", self._exchange.id)
-        yield from _FRESH
-        yield from self._extra
+            headers.append(("content-type", answer.content_type))
+        is_over = is_over or answer.status >= _FIRST_ERROR
+        return [
+            *headers,
+            ("x-request-id", self._exchange.id),
+            *_FRESH,
+            *self._extra,
+            *length,
+            ("connection", "close" if is_over else "keep-alive"),
+        ]
 
     def _is_sound(self, header: Header) -> bool:
         name, value = header

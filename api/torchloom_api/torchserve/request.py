@@ -6,24 +6,27 @@ A body that is too large is refused before anything else is looked at, as TorchS
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from torchloom_api.body import BodyLimit, read_body
 from torchloom_api.exchange import Exchange
-from torchloom_api.torchserve.protocol import HEAD_KEY, Head
+from torchloom_api.torchserve.protocol import passage_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A request. `headers` keep the client's spelling; `segments` are the parts of the path."""
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request. `headers` keep the client's spelling, `lowered` are the same by lower names.
+
+    `segments` are the parts of the path.
+    """
 
     method: str
     path: str
     segments: tuple[str, ...]
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
+    lowered: Mapping[str, str]
     body: bytes
     id: str
 
@@ -34,8 +37,7 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """Give a header, however it is spelled."""
-        lower = name.lower()
-        return next((v for key, v in self.headers.items() if key.lower() == lower), None)
+        return self.lowered.get(name.lower())
 
     def parameter(self, name: str) -> str | None:
         """Give a parameter of the query; of several, the first."""
@@ -52,30 +54,47 @@ def split_path(path: str) -> tuple[str, ...]:
 
 def spelled_headers(exchange: Exchange) -> dict[str, str]:
     """Give a request's headers in the client's spelling; of several of a name, the last."""
-    head = cast("Mapping[str, object]", exchange.scope).get(HEAD_KEY)
-    pairs = head.headers if isinstance(head, Head) else exchange.scope["headers"]
+    passage = passage_of(exchange)
+    pairs = exchange.scope["headers"] if passage is None else passage.headers
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
-def _with_length(headers: dict[str, str], body: bytes) -> Mapping[str, str]:
-    """Say how long the body is where the client has not, as TorchServe tells handlers."""
-    lower = {name.lower() for name in headers}
-    if "content-length" in lower:
-        return headers
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    """Give headers by names in lower case; of several of a name, the first."""
+    return {name.lower(): value for name, value in reversed([*headers.items()])}
+
+
+def _with_length(headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+    """Say how long a body is whose client has not, as TorchServe tells handlers."""
     kept = {name: v for name, v in headers.items() if name.lower() != "transfer-encoding"}
     return {**kept, "content-length": str(len(body))}
 
 
+async def _read_body(exchange: Exchange, limit: BodyLimit) -> bytes:
+    passage = passage_of(exchange)
+    body = None if passage is None else passage.take_body()
+    if body is None:
+        return await read_body(exchange, limit)
+    limit.require(len(body))
+    return body
+
+
 async def read_request(exchange: Exchange, limit: BodyLimit) -> Request:
     """Read it whole. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
-    body = await read_body(exchange, limit)
+    body = await _read_body(exchange, limit)
     query = exchange.scope["query_string"].decode("latin-1")
+    headers: Mapping[str, str] = spelled_headers(exchange)
+    lowered = _lowered(headers)
+    if "content-length" not in lowered:
+        headers = _with_length(headers, body)
+        lowered = _lowered(headers)
     return Request(
         method=exchange.scope["method"],
         path=exchange.path,
         segments=split_path(exchange.path),
-        query=parse_qsl(query, keep_blank_values=True),
-        headers=_with_length(spelled_headers(exchange), body),
+        query=parse_qsl(query, keep_blank_values=True) if query else (),
+        headers=headers,
+        lowered=lowered,
         body=body,
         id=exchange.id,
     )

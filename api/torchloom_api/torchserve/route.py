@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from torchloom_api.torchserve.answer import Answer
 from torchloom_api.torchserve.frontend import Frontend
@@ -17,8 +18,7 @@ from torchloom_api.torchserve.token_file import TokenKind
 Answering = Callable[[Frontend, Request, Reply], Awaitable[Answer | None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """`pattern` stands in metrics for all paths that it fits. Without `tokens`, it is open."""
 
     pattern: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -25,8 +24,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sequence_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One request of a batch. `data` is what the handler finds in its list."""
 
     task_id: int
@@ -40,7 +38,7 @@ class Row:
 
     def again(self) -> Row:
         """Give it as the handler sees it once it has begun to answer: without data, and marked."""
-        return replace(self, data={}, headers={**self.headers, "cached": "true"})
+        return msgspec.structs.replace(self, data={}, headers={**self.headers, "cached": "true"})
 
     @classmethod
     def of(cls, work: Work) -> Row:

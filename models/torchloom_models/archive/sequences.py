@@ -7,7 +7,9 @@ is told to handlers by headers, and read from theirs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from torchloom.policy import SessionPolicy
 from torchloom_models.archive.row import Row

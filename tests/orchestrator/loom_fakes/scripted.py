@@ -32,7 +32,6 @@ from torchloom.wire import (
     Progress,
     Ready,
     ResultEvent,
-    Samples,
     WireEvent,
     encode,
     to_error,
@@ -132,7 +131,7 @@ class ScriptedLink:
 
     def measure(self, *samples: Sample) -> None:
         """Tell what the model's code has measured."""
-        self._on_frame(Samples(list(samples)))
+        self._on_frame(Events([], [], samples=list(samples)))
 
     @property
     def is_asked_to_close(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import unquote
 
 import grpc
+
+from torchloom_api.torchserve.request_id import new_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class GrpcCall:
     def of(cls, context: grpc.aio.ServicerContext, path: str) -> Self:
         """Read who calls, and the metadata; of several of a name, the last counts."""
         return cls(
-            id=str(uuid.uuid4()),
+            id=new_id(),
             path=path,
             client=to_place(context.peer()),
             metadata={

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Final
@@ -17,15 +16,17 @@ from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, 
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
 from torchloom_api.torchserve.grpc.merging import merge
 from torchloom_api.torchserve.grpc.method import Method, to_handler
+from torchloom_api.torchserve.grpc.pulled_prediction import PulledPrediction
 from torchloom_api.torchserve.grpc.refusal import Refusal
+from torchloom_api.torchserve.handler_answer import to_answer
 from torchloom_api.torchserve.prediction import (
     Call,
     Prediction,
+    Told,
     require_ticket,
     say,
-    to_answer,
-    told,
 )
+from torchloom_api.torchserve.request_id import new_id
 
 
 DESCRIPTOR: Final = messages.DESCRIPTOR.services_by_name["InferenceAPIsService"]
@@ -96,7 +97,7 @@ class Inference:
         try:
             if not own:
                 raise Refusal.of_prediction(bad_request("Parameter sequenceId is required."))
-            async with aclosing(self._predict(request, str(uuid.uuid4()))) as parts:
+            async with aclosing(self._predict(request, new_id())) as parts:
                 async for part in parts:
                     yield messages.PredictionResponse(prediction=part, sequence_id=own)
         except Refusal as refusal:
@@ -115,11 +116,11 @@ class Inference:
             if not call.model:
                 raise bad_request("Parameter model_name is required.")
             served = frontend.catalog.find(call.model, call.version)
-            with told(frontend, served, call, request_id) as outcome:
+            with Told(frontend, served, call, request_id) as outcome:
                 require_ticket(frontend, served, call)
                 params = self._params(request, request_id)
-                prediction = Prediction(
-                    frontend, served, dict(request.input), params, outcome.meter
+                prediction = PulledPrediction(
+                    Prediction(frontend, served, dict(request.input), params, outcome.meter)
                 )
                 try:
                     async for outputs in prediction.parts():

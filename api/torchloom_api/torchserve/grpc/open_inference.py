@@ -22,7 +22,7 @@ from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import bad_request
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
 from torchloom_api.torchserve.grpc.method import Method, to_handler
-from torchloom_api.torchserve.prediction import Call, require_ticket, say, told
+from torchloom_api.torchserve.prediction import Call, Told, require_ticket, say
 
 
 #: The messages are those of the protocol; only the service has another name.
@@ -108,7 +108,7 @@ class OpenInference:
         call_of = Call(model=served.name, version=request.model_version or None)
         asked = replace(asked, version=str(served.number), id=asked.id or call.id)
         options = RunOptions(timeout_s=served.limits.client_timeout_ms / 1000 or None)
-        with told(frontend, served, call_of, call.id) as outcome:
+        with Told(frontend, served, call_of, call.id) as outcome:
             require_ticket(frontend, served, call_of)
             try:
                 answer = await infer(frontend.service, asked, options, meter=outcome.meter)

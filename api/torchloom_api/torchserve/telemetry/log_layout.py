@@ -9,9 +9,11 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 from torchloom.errors import TorchLoomError
 
@@ -25,8 +27,8 @@ class InvalidLayout(TorchLoomError):
     title = "Invalid log layout"
 
 
-class LogEvent(NamedTuple):
-    """What is logged. `at` is in seconds since 1970. A tuple: there are several for a request."""
+class LogEvent(msgspec.Struct, frozen=True, array_like=True):
+    """What is logged. `at` is in seconds since 1970."""
 
     logger: str
     level: Level
@@ -37,7 +39,10 @@ class LogEvent(NamedTuple):
 
 Layout = Callable[[LogEvent], str]
 
-_NUM_FIELDS: Final = len(LogEvent._fields)
+_FIELD_NAMES: Final = LogEvent.__struct_fields__
+
+#: Gives all fields of an event, in their order.
+_fields_of: Final = attrgetter(*_FIELD_NAMES)
 
 #: A conversion of a pattern: `%-5p`, `%d{ISO8601}`; two signs stand for one.
 _CONVERSION: Final = re.compile(
@@ -150,7 +155,7 @@ def make_pattern(pattern: str) -> Layout:
             stamps.append(Stamp(_DATES.get(name, name)))
             places.append(-len(stamps))
         else:
-            places.append(LogEvent._fields.index(field))
+            places.append(_FIELD_NAMES.index(field))
         return f"%{match['size']}s{rest}"
 
     template = "".join(_convert_all(pattern, convert))
@@ -164,16 +169,16 @@ def _to_layout(template: str, places: Sequence[int], stamps: Sequence[Stamp]) ->
     """
     if not places:
         return lambda _: template % ()
-    pick = itemgetter(*(place % (len(stamps) + _NUM_FIELDS) for place in places))
+    pick = itemgetter(*(place % (len(stamps) + len(_FIELD_NAMES)) for place in places))
     is_alone = len(places) == 1
 
     def write(event: LogEvent) -> str:
-        fields = (*event, *(stamp.write(event.at) for stamp in reversed(stamps)))
+        fields = (*_fields_of(event), *(stamp.write(event.at) for stamp in reversed(stamps)))
         found = pick(fields)
         return template % ((found,) if is_alone else found)
 
     def write_one(event: LogEvent) -> str:
-        found = pick((*event, stamps[0].write(event.at)))
+        found = pick((*_fields_of(event), stamps[0].write(event.at)))
         return template % ((found,) if is_alone else found)
 
     return write_one if len(stamps) == 1 else write

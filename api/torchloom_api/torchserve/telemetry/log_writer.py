@@ -1,7 +1,7 @@
-"""LogWriter: takes events at once, and has a thread write them to files and to the console.
+"""LogWriter: forms lines of events, and writes them to files and to the console.
 
-Whoever logs never waits for a disk. What comes faster than it can be written is left out, and
-counted. A file that cannot be written is told on standard error, once, and tried again.
+A file that cannot be written is told on standard error, once, and tried again. Blocks while it
+writes: `log_process.py` is the process where it does.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
@@ -21,11 +19,8 @@ from torchloom_api.torchserve.telemetry.log_plan import Appender, LogPlan
 from torchloom_api.torchserve.telemetry.rolling_file import RollingFile
 
 
-#: How many events may wait, and how many routes are remembered.
-_MAX_WAITING: Final = 100_000
-
-#: Events that come within this time are written together.
-_PAUSE_S: Final = 0.05
+#: How many routes are remembered.
+_MAX_ROUTES: Final = 10_000
 
 #: How much is put into a pipe at once: so much goes in whole, where poll says that there is room.
 _PIPE_BYTES: Final = 4096
@@ -91,67 +86,31 @@ class _Place:
 
 
 class LogWriter:
-    """Writes by a plan; use it as a context. Before and after that, events are kept, or dropped."""
+    """Writes by a plan; use it as a context."""
 
-    def __init__(self, plan: LogPlan, *, pause_s: float = _PAUSE_S) -> None:
-        self.num_lost = 0
+    def __init__(self, plan: LogPlan) -> None:
         self._plan = plan
-        self._pause_s = pause_s
-        self._waiting: deque[LogEvent] = deque()
-        self._wake = threading.Event()
-        self._is_ending = False
         self._routes: dict[tuple[str, Level], Sequence[tuple[Layout, _Place]]] = {}
         self._places = _make_places(plan.appenders)
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-
-    def put(self, event: LogEvent) -> None:
-        """Take an event; never blocks."""
-        if len(self._waiting) >= _MAX_WAITING:
-            self.num_lost += 1
-            return
-        self._waiting.append(event)
-        if not self._wake.is_set():
-            self._wake.set()
-
-    def log(
-        self, logger: str, message: str, *, level: Level = "INFO", thread: str = "main"
-    ) -> None:
-        """Take a message; never blocks."""
-        self.put(LogEvent(logger, level, thread, time.time(), message))
 
     def __enter__(self) -> Self:
-        """Make the files, empty ones as well, and begin to write."""
+        """Make the files, empty ones as well."""
         for place in self._places.values():
             self._try(place, place.sink.open)
-        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Write what there is, and close all files."""
-        self._is_ending = True
-        self._wake.set()
-        self._thread.join()
+        """Close all files."""
         for place in self._places.values():
             place.sink.close()
 
-    def _run(self) -> None:
-        while not self._is_ending:
-            self._wake.wait()
-            if not self._is_ending:
-                time.sleep(self._pause_s)
-            self._wake.clear()
-            self._write()
-        self._write()
-
-    def _write(self) -> None:
-        """Write all that waits, each place's lines together."""
-        for _ in range(len(self._waiting)):
-            event = self._waiting.popleft()
+    def write(self, events: Sequence[LogEvent], *, num_lost: int = 0) -> None:
+        """Write events, each place's lines together, and tell how many were left out before."""
+        for event in events:
             for layout, place in self._route(event):
                 place.lines.append(layout(event))
-        lost, self.num_lost = self.num_lost, 0
-        if lost:
-            self._say(f"{lost} lines of the log came too fast, and are left out.")
+        if num_lost:
+            self._say(f"{num_lost} lines of the log came too fast, and are left out.")
         for place in self._places.values():
             if place.lines:
                 lines, place.lines = place.lines, []
@@ -179,7 +138,7 @@ class LogWriter:
         if found is None:
             appenders = self._plan.route(event.logger, event.level)
             found = [(each.layout, self._places[each.name]) for each in appenders]
-            if len(self._routes) < _MAX_WAITING:
+            if len(self._routes) < _MAX_ROUTES:
                 self._routes[key] = found
         return found
 

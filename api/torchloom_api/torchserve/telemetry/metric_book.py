@@ -51,6 +51,16 @@ _SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
 #: Takes a line: logger, and message.
 WriteLine = Callable[[str, str], None]
 
+#: Takes a value of one series.
+Take = Callable[[float], None]
+
+#: Of so many series it is remembered what they are, and what is done with their values.
+_MAX_KNOWN: Final = 10_000
+
+
+def _drop(value: float) -> None:
+    """Take a value of what is declared nowhere."""
+
 
 class MetricBook:
     """Takes values, and shows or writes them.
@@ -79,40 +89,66 @@ class MetricBook:
         self._model = self._make(table.model)
         self._detected = 0
         self._told: set[tuple[str, str]] = set()
+        self._takers: dict[tuple[str, tuple[str, ...]], Take] = {}
+        self._known: dict[tuple[object, ...], tuple[Metric, tuple[str, ...]]] = {}
 
     def add(self, name: str, values: tuple[str, ...], value: float) -> None:
         """Take a value of a metric of the server's own, if it is declared.
 
         `values` are those of its dimensions, but the host's.
         """
-        metric = self._server.get(name)
+        take = self._takers.get((name, values))
+        if take is None:
+            take = self._find_taker(name, values)
+        take(value)
+
+    def _find_taker(self, name: str, values: tuple[str, ...]) -> Take:
+        """Find out once what is done with the values of a series: there are several a request."""
+        if len(self._takers) >= _MAX_KNOWN:
+            self._takers.clear()
+        self._takers[name, values] = take = self._make_taker(name, (*values, self.hostname))
+        return take
+
+    def _make_taker(self, name: str, whole: tuple[str, ...]) -> Take:
+        metric, now, write_line = self._server.get(name), self._now, self._write_line
         if metric is None:
-            return
-        whole = (*values, self.hostname)
+            return _drop
         if self._is_shown(name):
-            self._observe(metric, whole, value)
-        else:
-            self._write_line(SERVER_LOGGER, metric.line(whole, value, self._now()))
+            return lambda value: self._observe(metric, whole, value)
+        return lambda value: write_line(SERVER_LOGGER, metric.line(whole, value, now()))
 
     def add_sample(self, sample: Sample) -> None:
         """Take what a handler has measured, if it is declared or undeclared ones are wanted."""
+        key = (sample.name, *sample.labels.items())
+        found = self._known.get(key)
+        if found is None:
+            found = self._find_series(sample)
+            if found is None:
+                return
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = found
+        metric, values = found
+        if self.mode == "prometheus":
+            self._observe(metric, values, sample.value)
+            return
+        ids = sample.request_ids or "null"
+        if not ids.isprintable():
+            ids = ids.translate(CONTROLS)
+        line = metric.line(values, sample.value, self._now(), f"requestID:{ids},")
+        self._write_line(MODEL_LOGGER, line)
+
+    def _find_series(self, sample: Sample) -> tuple[Metric, tuple[str, ...]] | None:
+        """Give the metric and the values of its dimensions; None where there is no such."""
         metric = self._model.get(sample.name) or self._detect(sample)
         if metric is None:
-            return
+            return None
         labels = {HOSTNAME: self.hostname, **sample.labels}
         dimensions = metric.declaration.dimensions
         if labels.keys() != set(dimensions):
             self._tell(sample.name, f"has the dimensions {sorted(labels)}, not {dimensions}")
-            return
-        values = tuple(labels[name] for name in dimensions)
-        if self.mode == "prometheus":
-            self._observe(metric, values, sample.value)
-        else:
-            ids = sample.request_ids or "null"
-            if not ids.isprintable():
-                ids = ids.translate(CONTROLS)
-            line = metric.line(values, sample.value, self._now(), f"requestID:{ids},")
-            self._write_line(MODEL_LOGGER, line)
+            return None
+        return metric, tuple(labels[name] for name in dimensions)
 
     def forget(self, name: str, values: tuple[str, ...]) -> None:
         """Let go of a series of the server's own."""

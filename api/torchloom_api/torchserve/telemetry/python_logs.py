@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from torchloom_api.torchserve.telemetry.log_feed import LogFeed
 from torchloom_api.torchserve.telemetry.log_layout import Level, LogEvent
 from torchloom_api.torchserve.telemetry.log_plan import SERVER
-from torchloom_api.torchserve.telemetry.log_writer import LogWriter
 
 
 #: Loggers whose names begin so are the server's own.
@@ -25,11 +25,11 @@ _LEVELS: Final[Mapping[int, Level]] = {
 
 
 class PythonLogs(logging.Handler):
-    """Hands records to a LogWriter."""
+    """Hands records to a LogFeed."""
 
-    def __init__(self, writer: LogWriter) -> None:
+    def __init__(self, feed: LogFeed) -> None:
         super().__init__()
-        self._writer = writer
+        self._feed = feed
         self._formatter = logging.Formatter("%(message)s")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -41,7 +41,7 @@ class PythonLogs(logging.Handler):
             return
         level = _LEVELS.get(record.levelno, "INFO")
         thread = "main" if record.threadName in {None, "MainThread"} else str(record.threadName)
-        self._writer.put(LogEvent(_name(record.name), level, thread, record.created, message))
+        self._feed.put(LogEvent(_name(record.name), level, thread, record.created, message))
 
 
 def _name(name: str) -> str:
@@ -52,10 +52,10 @@ def _name(name: str) -> str:
 
 
 @contextmanager
-def take_logs(writer: LogWriter) -> Iterator[None]:
+def take_logs(feed: LogFeed) -> Iterator[None]:
     """Have the whole process log there, for as long as the context lasts."""
     root = logging.getLogger()
-    handler = PythonLogs(writer)
+    handler = PythonLogs(feed)
     before = root.level
     root.addHandler(handler)
     root.setLevel(logging.INFO)

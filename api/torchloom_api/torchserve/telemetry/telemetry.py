@@ -28,8 +28,8 @@ from torchloom_api.torchserve.telemetry.host_gauges import (
     run_tool,
     to_values,
 )
+from torchloom_api.torchserve.telemetry.log_feed import LogFeed
 from torchloom_api.torchserve.telemetry.log_layout import Level
-from torchloom_api.torchserve.telemetry.log_writer import LogWriter
 from torchloom_api.torchserve.telemetry.metric_book import MetricBook
 from torchloom_api.torchserve.telemetry.worker_output import StreamName
 
@@ -48,12 +48,12 @@ _PREDICTION_TIME: Final = "PredictionTime"
 
 
 class Telemetry:
-    """Takes what happens to a MetricBook and a LogWriter (None: there are no logs)."""
+    """Takes what happens to a MetricBook and a LogFeed (None: there are no logs)."""
 
-    def __init__(self, catalog: Catalog, book: MetricBook, writer: LogWriter | None) -> None:
+    def __init__(self, catalog: Catalog, book: MetricBook, feed: LogFeed | None) -> None:
         self._catalog = catalog
         self._book = book
-        self._writer = writer
+        self._feed = feed
         #: Model and number → milliseconds that its handler took last.
         self._handler_ms: dict[tuple[str, int], float] = {}
         #: Process → the name of its worker, once it has loaded.
@@ -73,9 +73,9 @@ class Telemetry:
         self._log_access(told.client, f"gRPC {told.path} HTTP/2.0", told.code, told.seconds)
 
     def _log_access(self, client: str, asked: str, status: int, seconds: float) -> None:
-        if self._writer is not None:
+        if self._feed is not None:
             line = f'/{client} "{asked}" {status} {int(seconds * 1000)}'
-            self._writer.log("ACCESS_LOG", line)
+            self._feed.log("ACCESS_LOG", line)
 
     def on_predicted(self, told: Predicted) -> None:
         """Count a prediction, and how long it took if it succeeded."""
@@ -98,11 +98,11 @@ class Telemetry:
 
     def on_line(self, deployment: Deployment, pid: int, stream: StreamName, line: str) -> None:
         """Write what a worker has printed."""
-        if self._writer is None:
+        if self._feed is None:
             return
         name = self._workers.get(pid) or self._name(deployment.name, deployment.version, pid)
         level: Level = "INFO" if stream == "stdout" else "WARN"
-        self._writer.log("MODEL_LOG", line, level=level, thread=f"{name}-{stream}")
+        self._feed.log("MODEL_LOG", line, level=level, thread=f"{name}-{stream}")
 
     def page(self, names: Collection[str]) -> str:
         """Write the metrics that the mode shows."""

@@ -7,17 +7,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from torchloom.deployment import Deployment
 from torchloom.executor import Executor, LocalExecutor
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
-from torchloom_api.torchserve.telemetry.log4j import read_log_config
-from torchloom_api.torchserve.telemetry.log_plan import LogPlan, default_plan
-from torchloom_api.torchserve.telemetry.log_writer import LogWriter
+from torchloom_api.torchserve.telemetry.log_feed import LogFeed
+from torchloom_api.torchserve.telemetry.log_order import LogOrder
 from torchloom_api.torchserve.telemetry.metric_book import MetricBook
 from torchloom_api.torchserve.telemetry.metric_declaration import DEFAULT, MetricTable
 from torchloom_api.torchserve.telemetry.metric_file import InvalidMetricsFile, read_metric_file
@@ -29,17 +26,15 @@ from torchloom_api.torchserve.telemetry.worker_output import StreamName, WorkerO
 
 _log = logging.getLogger(__name__)
 
-_LOGS: Final = Path("logs")
-
 
 class Watch:
     """Watches a server from before its first worker on. `executor`: what workers start by."""
 
-    def __init__(self, settings: FrontendSettings, writer: LogWriter | None) -> None:
+    def __init__(self, settings: FrontendSettings, feed: LogFeed | None) -> None:
         self._settings = settings
-        self._writer = writer
+        self._feed = feed
         self._telemetry: Telemetry | None = None
-        self._output = None if writer is None else WorkerOutput(self._on_line)
+        self._output = None if feed is None else WorkerOutput(self._on_line)
         self.executor: Executor | None = None
         if self._output is not None:
             self.executor = LocalExecutor(open_streams=self._output.open)
@@ -47,15 +42,15 @@ class Watch:
     @asynccontextmanager
     async def over(self, frontend: Frontend) -> AsyncIterator[None]:
         """Watch a frontend, and write what its metrics port shows."""
-        settings, writer = self._settings, self._writer
+        settings, feed = self._settings, self._feed
         book = MetricBook(
             _read_table(settings.metrics_config),
             mode=settings.metrics_mode,
             hostname=find_hostname(),
-            write_line=_write_nowhere if writer is None else writer.log,
+            write_line=_write_nowhere if feed is None else feed.log,
             detects=settings.model_metrics_auto_detect,
         )
-        telemetry = self._telemetry = Telemetry(frontend.catalog, book, writer)
+        telemetry = self._telemetry = Telemetry(frontend.catalog, book, feed)
         frontend.on_answered.append(telemetry.on_answered)
         frontend.on_called.append(telemetry.on_called)
         frontend.on_predicted.append(telemetry.on_predicted)
@@ -101,29 +96,26 @@ def open_watch(settings: FrontendSettings) -> Iterator[Watch]:
     At the end, all that was logged is written.
     """
     with ExitStack() as stack:
-        writer = None
+        feed = None
         if settings.log_location is not None:
-            plan, notes = _make_plan(settings)
-            writer = stack.enter_context(LogWriter(plan))
-            stack.enter_context(take_logs(writer))
+            order = _to_order(settings, settings.log_location)
+            _, notes = order.plan()
+            feed = stack.enter_context(LogFeed(order))
+            stack.enter_context(take_logs(feed))
             for note in notes:
                 _log.warning("--log-config: %s.", note)
-        watch = Watch(settings, writer)
+        watch = Watch(settings, feed)
         stack.callback(watch.close)
         yield watch
 
 
-def _make_plan(settings: FrontendSettings) -> tuple[LogPlan, list[str]]:
-    notes: list[str] = []
-    if settings.log_config is not None:
-        plan, notes = read_log_config(settings.log_config)
-    else:
-        logs = settings.log_location or _LOGS
-        plan = default_plan(logs, settings.metrics_location or logs)
-    if settings.logs_to_console:
-        return plan, notes
-    files = {name: each for name, each in plan.appenders.items() if each.path is not None}
-    return replace(plan, appenders=files), notes
+def _to_order(settings: FrontendSettings, location: Path) -> LogOrder:
+    return LogOrder(
+        logs=str(location),
+        metrics=str(settings.metrics_location or location),
+        config=None if settings.log_config is None else str(settings.log_config),
+        is_on_console=settings.logs_to_console,
+    )
 
 
 def _read_table(path: Path | None) -> MetricTable:

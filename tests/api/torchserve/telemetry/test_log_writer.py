@@ -1,15 +1,14 @@
-"""Events are written by a thread of their own."""
+"""Events become lines of files, and of the console."""
 
 from __future__ import annotations
 
-import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from torchloom_api.torchserve.telemetry import log_writer as log_writer_module
-from torchloom_api.torchserve.telemetry.log_layout import make_pattern
+from torchloom_api.torchserve.telemetry.log_layout import LogEvent, make_pattern
 from torchloom_api.torchserve.telemetry.log_plan import (
     Appender,
     LoggerRule,
@@ -17,7 +16,6 @@ from torchloom_api.torchserve.telemetry.log_plan import (
     default_plan,
 )
 from torchloom_api.torchserve.telemetry.log_writer import ConsoleSink, LogWriter
-from torchloom_api.torchserve.telemetry.python_logs import take_logs
 
 
 def files_alone(folder: Path) -> LogPlan:
@@ -27,13 +25,17 @@ def files_alone(folder: Path) -> LogPlan:
     return LogPlan(appenders=appenders, rules=plan.rules)
 
 
+def told(logger: str, message: str) -> LogEvent:
+    """Give an event of now."""
+    return LogEvent(logger, "INFO", "main", time.time(), message)
+
+
 def test_writes_each_event_to_its_files(tmp_path: Path) -> None:
     """All five are there from the start, and complete at the end."""
-    with LogWriter(files_alone(tmp_path), pause_s=0.0) as writer:
+    with LogWriter(files_alone(tmp_path)) as writer:
         names = sorted(path.name for path in tmp_path.rglob("*.log"))
-        for number in range(1000):
-            writer.log("ACCESS_LOG", f"/127.0.0.1:1 {number}")
-        writer.log("TS_METRICS", "a.b:1.0")
+        writer.write([told("ACCESS_LOG", f"/127.0.0.1:1 {number}") for number in range(1000)])
+        writer.write([told("TS_METRICS", "a.b:1.0")])
     access = (tmp_path / "access_log.log").read_text().splitlines()
 
     assert names == [
@@ -44,49 +46,19 @@ def test_writes_each_event_to_its_files(tmp_path: Path) -> None:
     assert (tmp_path / "ts_log.log").read_text().count("\n") == 1001
 
 
-def test_takes_what_python_logs(tmp_path: Path) -> None:
-    """Our own loggers are below TorchServe's name; traces follow their message."""
-    with LogWriter(files_alone(tmp_path), pause_s=0.0) as writer, take_logs(writer):
-        logging.getLogger("torchloom_api.torchserve.server").warning("said %d", 1)
-        try:
-            _ = 1 / 0
-        except ZeroDivisionError:
-            logging.getLogger("elsewhere").exception("oh")
-    first, second, *trace = (tmp_path / "ts_log.log").read_text().splitlines()
-
-    assert first.endswith(" [WARN ] main org.pytorch.serve.torchserve.server - said 1")
-    assert second.endswith(" [ERROR] main elsewhere - oh")
-    assert trace[-1] == "ZeroDivisionError: division by zero"
-
-
 def test_serves_without_files_that_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is told once, with the reason; other files are written."""
     (tmp_path / "metrics").write_text("a file where the folder is to be")
-    with LogWriter(files_alone(tmp_path), pause_s=0.0) as writer:
+    with LogWriter(files_alone(tmp_path)) as writer:
         for _ in range(3):
-            writer.log("TS_METRICS", "a.b:1.0")
-    told = capsys.readouterr().err.splitlines()
+            writer.write([told("TS_METRICS", "a.b:1.0")])
+    said = capsys.readouterr().err.splitlines()
 
-    assert len(told) == 2
-    assert "metrics.log cannot be written: [Errno 17] File exists" in told[0]
+    assert len(said) == 2
+    assert "metrics.log cannot be written: [Errno 17] File exists" in said[0]
     assert (tmp_path / "ts_log.log").read_text().count("a.b:1.0") == 3
-
-
-def test_leaves_out_what_is_too_much(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Memory is bounded; how many were left out is told."""
-    monkeypatch.setattr(log_writer_module, "_MAX_WAITING", 10)
-    writer = LogWriter(files_alone(tmp_path), pause_s=0.0)
-    for number in range(25):
-        writer.log("ACCESS_LOG", str(number))
-    with writer:
-        pass
-
-    assert (tmp_path / "access_log.log").read_text().count("\n") == 10
-    assert "15 lines of the log came too fast" in capsys.readouterr().err
 
 
 def test_does_not_wait_for_a_console_that_nobody_reads() -> None:
@@ -114,7 +86,7 @@ def test_shares_a_file_between_appenders(tmp_path: Path) -> None:
         appenders={name: Appender(name=name, layout=layout, path=path) for name in "ab"},
         rules={"": LoggerRule(level=0, appenders=("a", "b"))},
     )
-    with LogWriter(plan, pause_s=0.0) as writer:
-        writer.log("any", "line")
+    with LogWriter(plan) as writer:
+        writer.write([told("any", "line")])
 
     assert path.read_text() == "line\nline\n"

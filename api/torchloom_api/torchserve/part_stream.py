@@ -1,0 +1,91 @@
+"""PartStream: sends the parts of a handler's answer as they come. Knows no model.
+
+Most answers have none: then it costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from torchloom.event_log import EventLog
+from torchloom_api.torchserve.answer import Answer
+from torchloom_api.torchserve.frontend_error import FrontendError
+from torchloom_api.torchserve.handler_answer import to_answer, to_body
+from torchloom_api.torchserve.reply import Reply
+
+
+#: Says that further parts follow.
+_STREAM_NEXT: Final = ("ts_stream_next", "true")
+
+_PART: Final = "part"
+
+
+class PartStream:
+    """Takes parts at once, and has a task send them, as fast as the client reads.
+
+    `on_failure` is told what keeps the first one from being sent: no answer has begun then.
+    """
+
+    __slots__ = ("_log", "_max_bytes", "_on_failure", "_reply", "_task")
+
+    def __init__(
+        self, reply: Reply, max_bytes: int, on_failure: Callable[[Exception], None]
+    ) -> None:
+        self._reply = reply
+        self._max_bytes = max_bytes
+        self._on_failure = on_failure
+        self._log: EventLog | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def has_any(self) -> bool:
+        """Tell whether a part has come."""
+        return self._log is not None
+
+    def add(self, outputs: Mapping[str, object]) -> None:
+        """Take a part; never blocks."""
+        if self._log is None:
+            self._log = EventLog()
+            self._task = asyncio.get_running_loop().create_task(self._send(self._log))
+        self._log.add(_PART, outputs)
+
+    async def flush(self) -> None:
+        """Wait until all that was taken is sent."""
+        if self._log is not None and self._task is not None:
+            self._log.close()
+            await self._task
+
+    async def end(self, outputs: Mapping[str, object]) -> None:
+        """Send what is left, and this as the last part."""
+        await self.flush()
+        await self._reply.write(to_body(outputs), is_last=True)
+
+    def close(self) -> None:
+        """Send nothing more."""
+        task = self._task
+        if task is not None and not task.cancel() and not task.cancelled():
+            task.exception()  # seen, also where nobody has waited for it
+
+    async def _send(self, log: EventLog) -> None:
+        has_begun = False
+        async for event in log.follow():
+            outputs = event.data
+            if has_begun:
+                await self._reply.write(to_body(outputs))
+                continue
+            try:
+                part = to_answer(outputs, self._max_bytes)
+            except FrontendError as error:
+                self._on_failure(error)
+                raise
+            await self._reply.begin(_with_header(part, _STREAM_NEXT))
+            has_begun = True
+
+
+def _with_header(answer: Answer, header: tuple[str, str]) -> Answer:
+    others = [each for each in answer.headers if each[0].lower() != header[0]]
+    return replace(answer, headers=(*others, header), is_bare=False)

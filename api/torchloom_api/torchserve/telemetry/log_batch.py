@@ -1,0 +1,51 @@
+"""LogBatch: events on their way to the process that writes them, as bytes. Knows no file."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from torchloom_api.torchserve.telemetry.log_layout import LogEvent
+
+
+#: Before each batch: how long it is, in bytes.
+_LENGTH: Final = struct.Struct("<I")
+
+
+class LogBatch(NamedTuple):
+    """Events, and how many were left out before them because they came too fast."""
+
+    num_lost: int
+    events: Sequence[LogEvent]
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(LogBatch)
+
+
+def encode_batch(batch: LogBatch) -> bytes:
+    """Write a batch. What no text can hold (half a surrogate) becomes a question mark."""
+    try:
+        data = _encoder.encode(batch)
+    except UnicodeEncodeError:
+        sound = [replace(event, message=_sound(event.message)) for event in batch.events]
+        data = _encoder.encode(LogBatch(batch.num_lost, sound))
+    return _LENGTH.pack(len(data)) + data
+
+
+def _sound(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def read_batches(source: BinaryIO) -> Iterator[LogBatch]:
+    """Give batches as they come; a last one that is not whole is left out."""
+    while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
+        (size,) = _LENGTH.unpack(head)
+        data = source.read(size)
+        if len(data) < size:
+            return
+        yield _decoder.decode(data)

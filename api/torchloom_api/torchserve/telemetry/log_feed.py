@@ -1,0 +1,153 @@
+"""LogFeed: takes events at once, and feeds them to the process that writes them.
+
+Forming and writing lines costs more than all else that a small request does: in this process it
+would hold up the event loop. Whoever logs never waits. What comes faster than it can be written is
+left out, and counted. Knows no form of a line and no file.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from torchloom_api.torchserve.telemetry.log_batch import LogBatch, encode_batch
+from torchloom_api.torchserve.telemetry.log_layout import Level, LogEvent
+from torchloom_api.torchserve.telemetry.log_order import LogOrder
+
+
+#: How many events may wait.
+_MAX_WAITING: Final = 100_000
+
+#: Events that come within this time travel together, and how many do at most.
+_PAUSE_S: Final = 0.05
+_MAX_BATCH: Final = 1000
+
+#: A process that ended is not started anew before this long.
+_RETRY_S: Final = 5.0
+
+#: At the end the process has this long to write what there is.
+_END_S: Final = 10.0
+
+#: `-P`: what lies in the folder where the server was started is no module of ours.
+_PROCESS: Final = (sys.executable, "-P", "-m", "torchloom_api.torchserve.telemetry.log_process")
+
+
+class LogFeed:
+    """Feeds events to a process; use it as a context. Events from before are kept for it."""
+
+    def __init__(self, order: LogOrder, *, pause_s: float = _PAUSE_S) -> None:
+        self.num_lost = 0
+        self._order = order
+        self._pause_s = pause_s
+        self._waiting: deque[LogEvent] = deque()
+        self._wake = threading.Event()
+        #: Whether the thread has been woken, which asking the Event would tell more slowly.
+        self._has_work = False
+        self._is_ending = False
+        self._process: subprocess.Popen[bytes]
+        self._started_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="log-feed", daemon=True)
+
+    def put(self, event: LogEvent) -> None:
+        """Take an event; never blocks."""
+        if len(self._waiting) >= _MAX_WAITING:
+            self.num_lost += 1
+            return
+        self._waiting.append(event)
+        if not self._has_work:
+            self._has_work = True
+            self._wake.set()
+
+    def log(
+        self, logger: str, message: str, *, level: Level = "INFO", thread: str = "main"
+    ) -> None:
+        """Take a message; never blocks. There are several a request: as `put`, without a call."""
+        if len(self._waiting) >= _MAX_WAITING:
+            self.num_lost += 1
+            return
+        self._waiting.append(LogEvent(logger, level, thread, time.time(), message))
+        if not self._has_work:
+            self._has_work = True
+            self._wake.set()
+
+    def __enter__(self) -> Self:
+        """Start the process, which makes the files, and begin to feed it."""
+        self._start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Have all that there is written."""
+        self._is_ending = True
+        self._wake.set()
+        self._thread.join()
+        self._end()
+
+    def _start(self) -> None:
+        self._started_at = time.monotonic()
+        order = msgspec.json.encode(self._order).decode()
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [*_PROCESS, order], stdin=subprocess.PIPE, bufsize=0
+        )
+
+    def _run(self) -> None:
+        while not self._is_ending:
+            self._wake.wait()
+            if not self._is_ending:
+                time.sleep(self._pause_s)
+            self._wake.clear()
+            self._has_work = False
+            self._feed()
+        self._feed()
+
+    def _feed(self) -> None:
+        """Send what waits now, and how much was left out."""
+        while self._waiting or self.num_lost:
+            events = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
+            lost, self.num_lost = self.num_lost, 0
+            if not self._send(encode_batch(LogBatch(lost, events))):
+                self.num_lost += lost + len(events)
+                return
+
+    def _send(self, data: bytes) -> bool:
+        """Send whole batches; tell whether the process took them, or one in its place."""
+        if self._write(data):
+            return True
+        if time.monotonic() < self._started_at + _RETRY_S:
+            return False
+        self._end()
+        sys.stderr.write("WARNING - The process that writes the logs has ended. Another starts.\n")
+        self._start()
+        return self._write(data)
+
+    def _write(self, data: bytes) -> bool:
+        assert self._process.stdin is not None
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._process.stdin.write(rest) :]
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _end(self) -> None:
+        """End the process, once it has written all: it ends when nothing more can come."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
