@@ -37,7 +37,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 #: Seconds that an idle connection is kept open.
 _KEEP_ALIVE_S: Final = 75
 
-_BACKLOG: Final = 2048
+BACKLOG: Final = 2048
 
 #: Is told the URL of each scope once its listener is bound, and again (ready) once all serves.
 OnUrls = Callable[[Mapping[str, str]], None]
@@ -161,6 +161,7 @@ def _bind(address: Address) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address.host, address.port))
+        bound.listen(BACKLOG)  # or another process might, as long as nobody does
     except OSError as error:
         bound.close()
         message = f"Cannot listen on {address}: {error.strerror or error}."
@@ -221,7 +222,7 @@ def to_config(
         server_header=False,
         date_header=has_date,
         proxy_headers=False,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.grace_s)),
     )

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import logging
 import mmap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,11 @@ def gather() -> int:
         took_s = time.perf_counter() - started
         _log.info("Gathered %.0f MiB into huge pages in %.1f s.", tried / (1 << 20), took_s)
     return tried
+
+
+def gather_beside() -> None:
+    """Gather in a thread, while the process does other things: nobody waits for it."""
+    threading.Thread(target=gather, name="huge-pages", daemon=True).start()
 
 
 def find_stretches(maps: str) -> Iterator[Stretch]:

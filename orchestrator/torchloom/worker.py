@@ -101,7 +101,6 @@ def open_engine(
         engine = wrap(factory(frame.config, Device.parse(frame.device), report))
         if has_own_process:
             garbage.set_aside()
-            huge_pages.gather()
         room = engine.room()
         memory = bytes_of(engine, before)
         code = code_of(engine)
@@ -117,6 +116,8 @@ def open_engine(
     notes = list(engine.notes) if isinstance(engine, Noted) else []
     place = (engine.device, room.max_tasks, room.is_continuous)
     channel.send(Ready(*place, load_s, memory, notes, code, room.sessions))
+    if has_own_process:
+        huge_pages.gather_beside()
     return engine
 
 
@@ -378,7 +379,7 @@ def main() -> None:
             if isinstance(frame, Open):
                 engine = open_engine(frame, channel, has_own_process=True)
                 if engine is not None:
-                    Worker(engine, channel, on_settled=huge_pages.gather).serve()
+                    Worker(engine, channel, on_settled=huge_pages.gather_beside).serve()
 
 
 if __name__ == "__main__":

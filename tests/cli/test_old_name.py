@@ -98,8 +98,8 @@ def test_keeps_files_that_others_put_into_the_package(tmp_path: Path) -> None:
 
 def test_tells_where_each_name_leads(tmp_path: Path) -> None:
     """The list says whether a name is free, leads here, or belongs to another."""
-    assert _alias(tmp_path, "list").stdout.count("free") == 4
+    assert _alias(tmp_path, "list").stdout.count("free") == 5
     _alias(tmp_path, "install")
     listed = _alias(tmp_path, "list").stdout
-    assert listed.count("here") == 4
+    assert listed.count("here") == 5
     assert all(name in listed for name in NAMES)

@@ -25,3 +25,30 @@ async def test_calls_nobody_who_comes_back_or_has_no_limit() -> None:
     renewed.begin(None)
     await asyncio.sleep(0.01)
     assert not late.is_set()
+
+
+async def test_moves_the_end_when_somebody_comes_back() -> None:
+    """Later, and also earlier than it was."""
+    calls: list[str] = []
+    later, earlier = Watchdog(lambda: calls.append("later")), asyncio.Event()
+    later.begin(0.0)
+    later.begin(3600.0)
+    sooner = Watchdog(earlier.set)
+    sooner.begin(3600.0)
+    sooner.begin(0.0)
+    await earlier.wait()
+    await asyncio.sleep(0.01)
+    later.end()
+
+    assert calls == []
+
+
+async def test_watches_again_after_it_has_called() -> None:
+    """Each beginning is one of its own."""
+    late = asyncio.Event()
+    watchdog = Watchdog(late.set)
+    for _ in range(2):
+        late.clear()
+        watchdog.begin(0.001)
+        watchdog.begin(0.002)
+        await late.wait()

@@ -668,7 +668,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFram
     monkeypatch.setattr(signal, "signal", lambda number, _: calls.append(number))
     library = SimpleNamespace(prctl=lambda *what: calls.append(what))
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
-    monkeypatch.setattr(huge_pages, "gather", lambda: calls.append("gather"))
+    monkeypatch.setattr(huge_pages, "gather_beside", lambda: calls.append("gather"))
     monkeypatch.setattr(farewell, "leave", lambda: calls.append("leave"))
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
@@ -683,7 +683,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *frames: Frame) -> tuple[list[AnyFram
 def test_dies_with_its_parent_and_by_no_other_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel is asked to kill it with the server; Ctrl-C and SIGTERM are the server's.
 
-    What its engine holds is gathered into huge pages before it is ready.
+    What its engine holds is gathered into huge pages once it is ready.
     """
     sent, calls = _main(monkeypatch, Open(deploy("open_echo").factory, {}, "cpu"))
     assert calls == [(1, signal.SIGKILL), signal.SIGINT, signal.SIGTERM, "gather", "leave"]

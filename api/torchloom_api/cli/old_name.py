@@ -1,4 +1,4 @@
-"""Old names: TorchServe's commands, and the package `model_archiver`, as files that lead here.
+"""Old names: TorchServe's commands, and packages that scripts import, as files that lead here.
 
 They are written only when asked for, and only where nobody else has the name, so that TorchServe's
 own packages may be installed beside TorchLoom.
@@ -38,6 +38,17 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "ModelArchiverError",
     }
 )
+
+#: Makes `python -m ts.llm_launcher` work. Handlers are not meant: in workers `ts` is another.
+_LAUNCHER: Final = """\
+# {mark}
+import sys
+
+from torchloom_api.cli.llm_launcher import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], "python -m ts.llm_launcher"))
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +114,15 @@ def old_names(*, scripts: Path, packages: Path, python: str) -> list[OldName]:
     ]
     folder = packages / "model_archiver"
     files = {folder / file: f"# {MARK}\n{line}  # noqa: F401\n" for file, line in _MODULES.items()}
-    return [*names, OldName(name="model_archiver", owner="torch-model-archiver", files=files)]
+    launcher = {
+        packages / "ts" / "__init__.py": f"# {MARK}\n",
+        packages / "ts" / "llm_launcher.py": _LAUNCHER.format(mark=MARK),
+    }
+    return [
+        *names,
+        OldName(name="model_archiver", owner="torch-model-archiver", files=files),
+        OldName(name="ts.llm_launcher", owner="torchserve", files=launcher),
+    ]
 
 
 def _is_ours(file: Path) -> bool:

@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, str] = {
     "compile": "compile",
     "artefacts": "artefacts",
     "torchserve": "torchserve",
+    "llm-launcher": "llm_launcher",
     "dev": "dev",
     "archive": "archive",
     "workflow-archive": "workflow_archive",
@@ -40,7 +41,10 @@ _GROUPS = {
         {"name": "Talk to a server", "commands": ["run", "workflows", "models"]},
         {
             "name": "From TorchServe",
-            "commands": ["torchserve", "dev", "archive", "workflow-archive", "migrate", "alias"],
+            "commands": [
+                *("torchserve", "llm-launcher", "dev"),
+                *("archive", "workflow-archive", "migrate", "alias"),
+            ],
         },
         {"name": "This program", "commands": ["completion", "version"]},
     ]

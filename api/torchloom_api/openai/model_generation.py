@@ -9,6 +9,7 @@ from typing import cast
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.run import RunOptions
+from torchloom.timings import Meter
 from torchloom_api.openai.generation import Answer, CallPiece, Finish, OnEvent, Piece
 from torchloom_api.openai.side_by_side import all_of
 from torchloom_api.openai.token_logprob import read_told
@@ -33,6 +34,7 @@ class ModelGeneration:
     prompts: Sequence[Prompt]
     num_choices: int
     options: RunOptions
+    meter: Meter | None = None
 
     @property
     def num_answers(self) -> int:
@@ -58,6 +60,7 @@ class ModelGeneration:
             version=self.deployment.version,
             sink=tell if on_event is not None else None,
             options=self.options,
+            meter=self.meter,
         )
         answer = _to_answer(outputs)
         if on_event is not None:

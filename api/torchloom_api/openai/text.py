@@ -15,6 +15,7 @@ from torchloom_api.openai.generation import Generation
 from torchloom_api.openai.request_body import read_fields, read_request, to_struct
 from torchloom_api.openai.response_format import EXTRA_FIELD
 from torchloom_api.openai.served_model import pick_model
+from torchloom_api.openai.terms import OWN_TERMS, Terms
 from torchloom_api.openai.unserved_field import CHAT, COMPLETION
 from torchloom_api.openai.workflow_input import Talk
 from torchloom_api.openai.writer import converse, write
@@ -24,6 +25,11 @@ from torchloom_api.service import Service
 async def complete_chat(service: Service, exchange: Exchange) -> None:
     """Go on with a conversation."""
     service.require_started()
+    await answer_chat(service, exchange, OWN_TERMS)
+
+
+async def answer_chat(service: Service, exchange: Exchange, terms: Terms) -> None:
+    """Go on with a conversation, on terms."""
     fields = await read_fields(exchange, service.settings.body_limit, CHAT)
     request = to_struct(fields, ChatRequest)
     request.check_stream()
@@ -37,7 +43,12 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
         extras=request.to_extras(fields, CHAT),
     )
     generation = converse(
-        service, exchange, model=request.model, talk=talk, num_choices=request.num_choices
+        service,
+        exchange,
+        model=terms.to_label(request.model),
+        talk=talk,
+        num_choices=request.num_choices,
+        terms=terms,
     )
     form = ChatForm(
         head=AnswerHead.make("chatcmpl-", request.model),
@@ -52,12 +63,18 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
 async def complete(service: Service, exchange: Exchange) -> None:
     """Go on with texts."""
     service.require_started()
+    await answer_completion(service, exchange, OWN_TERMS)
+
+
+async def answer_completion(service: Service, exchange: Exchange, terms: Terms) -> None:
+    """Go on with texts, on terms."""
     limit = service.settings.body_limit
     request = await read_request(exchange, limit, CompletionRequest, COMPLETION)
     request.check_stream()
     request.check_best()
     prompts = request.to_prompts()
-    deployment = pick_model(service, request.model, "llm")
+    label = terms.to_label(request.model)
+    deployment = pick_model(service, label, "llm")
     max_tokens = request.max_tokens
     if max_tokens is None and "max_tokens" not in deployment.params:
         max_tokens = DEFAULT_MAX_TOKENS
@@ -69,10 +86,11 @@ async def complete(service: Service, exchange: Exchange) -> None:
         params={
             **request.to_params(max_tokens),
             **request.to_logprobs(),
-            **adapter_params(service, deployment, request.model),
+            **adapter_params(service, deployment, label),
         },
         seed=request.seed,
         num_choices=request.num_choices,
+        terms=terms,
     )
     if request.echo:
         each = [prompt for prompt in prompts for _ in range(request.num_choices)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.graph import Graph
+from torchloom.run import RunOptions
 from torchloom_api.call import read_options
 from torchloom_api.exchange import Exchange
 from torchloom_api.openai.adapter import adapter_params
@@ -15,6 +17,7 @@ from torchloom_api.openai.generation import Generation
 from torchloom_api.openai.message import refuse_names
 from torchloom_api.openai.model_generation import ModelGeneration, Prompt
 from torchloom_api.openai.served_model import pick_writer
+from torchloom_api.openai.terms import OWN_TERMS, Terms
 from torchloom_api.openai.text_request import to_seed
 from torchloom_api.openai.workflow_generation import WorkflowGeneration
 from torchloom_api.openai.workflow_input import Talk, to_inputs
@@ -28,6 +31,7 @@ def converse(
     model: str,
     talk: Talk,
     num_choices: int = 1,
+    terms: Terms = OWN_TERMS,
 ) -> Generation:
     """Make the work that answers a conversation. Raises what its checks raise."""
     writer = pick_writer(service, model)
@@ -42,6 +46,7 @@ def converse(
         params={**talk.params, **adapter_params(service, writer, model)},
         seed=talk.seed,
         num_choices=num_choices,
+        terms=terms,
     )
 
 
@@ -54,6 +59,7 @@ def write(
     params: Values,
     seed: int | None,
     num_choices: int,
+    terms: Terms = OWN_TERMS,
 ) -> ModelGeneration:
     """Make a task for each choice of each prompt. Raises what its checks raise."""
     check = service.checks.of(f"model {deployment.label}", deployment.signature)
@@ -64,8 +70,15 @@ def write(
         deployment=deployment,
         prompts=[Prompt(each, {**params, **seed}) for each in inputs for seed in seeds],
         num_choices=num_choices,
-        options=read_options(service, exchange),
+        options=_within(read_options(service, exchange), terms.timeout_s),
+        meter=terms.meter,
     )
+
+
+def _within(options: RunOptions, timeout_s: float | None) -> RunOptions:
+    """Give options whose time is so long at most."""
+    given = [each for each in (options.timeout_s, timeout_s) if each is not None]
+    return replace(options, timeout_s=min(given, default=None))
 
 
 def _run(

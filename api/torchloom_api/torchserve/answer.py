@@ -14,6 +14,9 @@ from torchloom_api.torchserve.phrase import phrase_of
 
 JSON: Final = "application/json"
 
+#: The header that says that further parts follow.
+STREAM_NEXT: Final = ("ts_stream_next", "true")
+
 #: What may not stand in a status line, and what takes its place.
 _CONTROLS: Final = dict.fromkeys((*range(32), 127), " ")
 

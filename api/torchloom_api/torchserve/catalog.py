@@ -21,6 +21,7 @@ from torchloom_api.torchserve.frontend_error import (
     version_not_found,
 )
 from torchloom_api.torchserve.limits import Limits
+from torchloom_models.archive.llm.language_model import LanguageModel
 
 
 #: The kind of models whose requests TorchServe's routes know how to give on.
@@ -34,8 +35,9 @@ _WHOLE: Final = re.compile(r"0*([1-9][0-9]{0,8})(\.0+)*")
 class Served:
     """One version of a model. `number` is its version in the registry.
 
-    `is_native`: the native API has registered it. `fetched`: a file to remove with it. `workflow`
-    names the one whose node it is, `is_function` that it is a function of that.
+    `language`: what its archive says of the language model that it is, of kind `llm` then, and not
+    `handler`. `is_native`: the native API has registered it. `fetched`: a file to remove with it.
+    `workflow` names the one whose node it is, `is_function` that it is a function of that.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Served:
     url: str
     limits: Limits = field(default_factory=Limits)
     runtime: str = "python"
+    language: LanguageModel | None = None
     is_native: bool = False
     is_at_startup: bool = False
     is_loading: bool = False
@@ -181,7 +184,6 @@ class Catalog:
         there = {
             (status.deployment.name, status.deployment.version): status
             for status in self._orchestrator.models()
-            if status.deployment.kind == HANDLER
         }
         for versions in list(self._models.values()):
             for served in list(versions.values()):
@@ -189,7 +191,7 @@ class Catalog:
                     self.drop(served)
         known = {(e.name, e.number) for v in self._models.values() for e in v.values()}
         for (name, number), status in there.items():
-            if (name, number) not in known:
+            if (name, number) not in known and status.deployment.kind == HANDLER:
                 self._take(name, number, status)
 
     def _take(self, name: str, number: int, status: ModelStatus) -> None:

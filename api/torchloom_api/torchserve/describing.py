@@ -85,6 +85,9 @@ async def describe_customized(
             "workers API to add workers."
         )
         raise unavailable(message)
+    if served.language is not None:  # there is no handler that could say more
+        document = describe(frontend, served) | {"customizedMetadata": {}}
+        return Told(document=document, head=Answer())
     outputs = await frontend.service.orchestrator.predict(
         served.name,
         {},

@@ -9,6 +9,11 @@ from torchloom_api.torchserve.answer import Answer
 from torchloom_api.torchserve.frontend_error import internal
 
 
+def to_part(chunk: Mapping[str, object]) -> Mapping[str, object]:
+    """Give what a handler has sent in between of a chunk."""
+    return cast("Mapping[str, object]", chunk["data"])
+
+
 def to_answer(outputs: Mapping[str, object], max_bytes: int) -> Answer:
     """Make an answer of what a handler has given. Raises FrontendError where it is too large."""
     body = to_body(outputs)

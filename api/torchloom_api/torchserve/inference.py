@@ -7,11 +7,12 @@ from functools import partial
 from typing import Final
 
 from torchloom_api.torchserve.answer import Answer, json_answer, status_answer
+from torchloom_api.torchserve.endpoint import ask_model
 from torchloom_api.torchserve.form import read_form
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import bad_request
 from torchloom_api.torchserve.open_api import prediction_document
-from torchloom_api.torchserve.prediction import Call, predict
+from torchloom_api.torchserve.prediction import Call
 from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
 from torchloom_api.torchserve.route import Answering, Route
@@ -119,7 +120,7 @@ def _asking(model: str, version: str | None = None) -> Answering:
 
 
 async def _ask(frontend: Frontend, request: Request, reply: Reply, *, call: Call) -> Answer | None:
-    return await predict(frontend, request, reply, call)
+    return await ask_model(frontend, request, reply, call)
 
 
 async def _invoke(frontend: Frontend, request: Request, reply: Reply) -> Answer | None:
@@ -130,7 +131,7 @@ async def _invoke(frontend: Frontend, request: Request, reply: Reply) -> Answer 
         if len(at_startup) != 1:
             raise bad_request("Parameter model_name is required.")
         (model,) = at_startup
-    return await predict(frontend, request, reply, Call(model=model, with_query=True))
+    return await ask_model(frontend, request, reply, Call(model=model, with_query=True))
 
 
 def _named_in_form(request: Request) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from torchloom_api.server import BACKLOG
 from torchloom_api.settings import Address, InvalidSettings
 from torchloom_api.torchserve.door import PORTS, Port
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
@@ -60,6 +61,7 @@ class Place:
             else:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 bound.bind((self.at.host, self.at.port))
+            bound.listen(BACKLOG)  # or another process might, as long as nobody does
         except OSError as error:
             bound.close()
             message = f"Cannot listen on {self.at}: {error.strerror or error}."

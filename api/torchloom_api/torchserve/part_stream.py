@@ -12,14 +12,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from torchloom.event_log import EventLog
-from torchloom_api.torchserve.answer import Answer
+from torchloom_api.torchserve.answer import STREAM_NEXT, Answer
 from torchloom_api.torchserve.frontend_error import FrontendError
-from torchloom_api.torchserve.handler_answer import to_answer, to_body
+from torchloom_api.torchserve.handler_answer import to_answer, to_body, to_part
 from torchloom_api.torchserve.reply import Reply
 
-
-#: Says that further parts follow.
-_STREAM_NEXT: Final = ("ts_stream_next", "true")
 
 _PART: Final = "part"
 
@@ -46,12 +43,12 @@ class PartStream:
         """Tell whether a part has come."""
         return self._log is not None
 
-    def add(self, outputs: Mapping[str, object]) -> None:
-        """Take a part; never blocks."""
+    def add(self, chunk: Mapping[str, object]) -> None:
+        """Take a chunk, which is a part; never blocks."""
         if self._log is None:
             self._log = EventLog()
             self._task = asyncio.get_running_loop().create_task(self._send(self._log))
-        self._log.add(_PART, outputs)
+        self._log.add(_PART, to_part(chunk))
 
     async def flush(self) -> None:
         """Wait until all that was taken is sent."""
@@ -82,7 +79,7 @@ class PartStream:
             except FrontendError as error:
                 self._on_failure(error)
                 raise
-            await self._reply.begin(_with_header(part, _STREAM_NEXT))
+            await self._reply.begin(_with_header(part, STREAM_NEXT))
             has_begun = True
 
 

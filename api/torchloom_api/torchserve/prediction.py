@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import cast
 
 import msgspec
 
@@ -165,10 +164,6 @@ def _has_ticket(status: ModelStatus | None) -> bool:
     return status is not None and room > status.queue_depth
 
 
-def _read_part(chunk: Mapping[str, object]) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", chunk["data"])
-
-
 class Prediction:
     """A call to a model. The task that runs it may be broken off.
 
@@ -190,21 +185,21 @@ class Prediction:
         self._task: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
 
-    async def run(self, take_part: Sink) -> Mapping[str, object]:
-        """Give what the model does, and each part before it to `take_part`, as it comes.
+    async def run(self, sink: Sink) -> Mapping[str, object]:
+        """Give what the model does, and each chunk before it to the sink, as it comes.
 
         Raises what the call raises, what it was broken off for, and WorkerDied.
         """
         limits = self._served.limits
         silence_s = limits.response_timeout_s if limits.is_async else None
         if silence_s is None:
-            return await self._run(lambda chunk: take_part(_read_part(chunk)), limits)
+            return await self._run(sink, limits)
         late = WorkerDied(f"The handler has told nothing for {silence_s} s.")
         watchdog = Watchdog(lambda: self.break_off(late))
 
         def take(chunk: Mapping[str, object]) -> None:
             watchdog.begin(silence_s)
-            take_part(_read_part(chunk))
+            sink(chunk)
 
         watchdog.begin(silence_s)
         try:

@@ -1,7 +1,7 @@
 """SpelledProtocol: HTTP/1.1 that keeps the client's spelling of headers, and a phrase of ours.
 
 Handlers are told headers as the client wrote them, and TorchServe's status line may end in any
-phrase, or in none. ASGI has no room for either: both travel in a `Passage`, in the scope. It is
+phrase, or in none. ASGI has no room for either: both travel in a `Shortcut`, in the scope. It is
 also a short way past ASGI for what most requests are: a body that is there, and a whole answer.
 """
 
@@ -19,13 +19,13 @@ from torchloom_api.torchserve.answer import error_answer
 from torchloom_api.torchserve.frontend_error import Header, bad_request
 
 
-#: The key under which a Passage travels in the ASGI scope.
-PASSAGE_KEY: Final = "torchloom.passage"
+#: The key under which a Shortcut travels in the ASGI scope.
+SHORTCUT_KEY: Final = "torchloom.shortcut"
 
 _START: Final = b"HTTP/1.1 "
 
 
-class Passage:
+class Shortcut:
     """What a request's head said, how that of its answer is to be written, and a short way."""
 
     __slots__ = ("_cycle", "_names", "_phrase", "_transport", "headers")
@@ -100,42 +100,42 @@ class Passage:
         return b"\r\n".join([start, *written, b"", b""]) + body
 
 
-def passage_of(exchange: Exchange) -> Passage | None:
-    """Give a request's passage; None where another server has taken it in."""
-    found = cast("Mapping[str, object]", exchange.scope).get(PASSAGE_KEY)
-    return found if isinstance(found, Passage) else None
+def shortcut_of(exchange: Exchange) -> Shortcut | None:
+    """Give a request's shortcut; None where another server has taken it in."""
+    found = cast("Mapping[str, object]", exchange.scope).get(SHORTCUT_KEY)
+    return found if isinstance(found, Shortcut) else None
 
 
 class SpelledTransport(JoiningTransport):
-    """Writes heads as their Passage has them."""
+    """Writes heads as their Shortcut has them."""
 
-    def __init__(self, transport: asyncio.Transport, passage: Passage) -> None:
+    def __init__(self, transport: asyncio.Transport, shortcut: Shortcut) -> None:
         super().__init__(transport)
-        self._passage = passage
+        self._shortcut = shortcut
 
     def write(self, data: bytes) -> None:
         """Send."""
-        super().write(self._passage.write(data))
+        super().write(self._shortcut.write(data))
 
 
 class SpelledProtocol(GuardedProtocol):
-    """Puts a Passage into each request's scope, and obeys it."""
+    """Puts a Shortcut into each request's scope, and obeys it."""
 
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
-        self._passage = Passage()
-        self.scope[PASSAGE_KEY] = self._passage  # type: ignore[typeddict-unknown-key]  # ASGI allows it
+        self._shortcut = Shortcut()
+        self.scope[SHORTCUT_KEY] = self._shortcut  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header as it was written."""
-        self._passage.headers.append((name, value))
+        self._shortcut.headers.append((name, value))
         super().on_header(name, value)
 
     def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
         """Give what writes an answer, where that does not take the short way."""
-        self._passage.attach(self.cycle, transport)
-        return SpelledTransport(transport, self._passage)
+        self._shortcut.attach(self.cycle, transport)
+        return SpelledTransport(transport, self._shortcut)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - TorchServe has one for all
         """Refuse what is no HTTP, in TorchServe's shape."""

@@ -29,16 +29,17 @@ from torchloom_api.torchserve.catalog import HANDLER, Catalog, Served
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
+from torchloom_api.torchserve.model_document import (
+    MAX_TIMEOUT_S,
+    to_language_document,
+    to_policies,
+    to_wait_s,
+)
 from torchloom_api.torchserve.parallel import to_parallel
 from torchloom_api.torchserve.parameters import Parameters
-from torchloom_api.torchserve.worker_place import (
-    NotEnoughGpus,
-    bounds_each,
-    choose_devices,
-    choose_gpus,
-    fit,
-)
+from torchloom_api.torchserve.worker_place import NotEnoughGpus, choose_devices, choose_gpus, fit
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.llm.language_model import find_language_model
 from torchloom_models.archive.preparation import store_of
 from torchloom_models.archive.sequence_headers import SequenceHeaders
 from torchloom_models.archive.unpacked import Unpacked
@@ -49,9 +50,6 @@ _log = logging.getLogger(__name__)
 _RUNTIMES: Final = frozenset({"python", "python3", "LSP"})
 
 _OUT_OF_MEMORY: Final = 507
-
-#: What a model file may say at most: a week.
-_MAX_TIMEOUT_S: Final = 604_800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +170,9 @@ class Registration:
         handler = order.handler or settings.default_service_handler
         try:
             glance = await asyncio.to_thread(ArchiveFiles.glance, found.path, handler=handler)
+            language = await asyncio.to_thread(
+                find_language_model, glance, found.path, order.handler
+            )
         except (InvalidModel, ModelLoadError) as error:
             raise FrontendError(400, "InvalidModelException", error.message) from error
         manifest = glance.manifest
@@ -179,9 +180,12 @@ class Registration:
         version = order.version or manifest.version
         limits = decide_limits(order.wish, glance.config, settings)
         if order.is_alone:
-            limits = limits.alone(_MAX_TIMEOUT_S)
-        gpus = self._choose_gpus(name, limits)
-        limits = fit(limits, gpus)
+            limits = limits.alone(MAX_TIMEOUT_S)
+        language = None if order.is_function else language
+        gpus: Sequence[int] = self._gpus
+        if language is None:
+            gpus = self._choose_gpus(name, limits)
+            limits = fit(limits, gpus)
         number = self._catalog.free_number(name, version)
         served = Served(
             name=name,
@@ -190,21 +194,48 @@ class Registration:
             url=order.url,
             limits=limits,
             runtime=order.runtime or manifest.runtime,
+            language=language,
             is_at_startup=order.is_at_startup,
             is_loading=True,
             fetched=found.path if found.is_fetched else None,
             workflow=order.workflow,
             is_function=order.is_function,
         )
+        if language is None:
+            document = self._to_handler_document(order, glance, served, found.path, gpus=gpus)
+            return served, document
+        if order.workflow is not None:
+            message = (
+                f"The archive {order.url!r} is a language model, which answers OpenAI's requests: "
+                "no node of a workflow archive can ask it. Write a workflow file, with a node "
+                "`model:`, and register the archive by itself."
+            )
+            raise FrontendError(400, "InvalidModelException", message)
+        return served, to_language_document(served, gpus=gpus, is_scaled=settings.autoscale)
+
+    def _to_handler_document(
+        self,
+        order: Order,
+        glance: ArchiveFiles,
+        served: Served,
+        path: Path,
+        *,
+        gpus: Sequence[int],
+    ) -> dict[str, object]:
+        settings = self._settings
         document: dict[str, object] = {
-            "name": name,
-            "version": number,
+            "name": served.name,
+            "version": served.number,
             "kind": HANDLER,
-            "source": str(found.path),
-            "model_version": version,
+            "source": str(path),
+            "model_version": served.version,
             "limit_image_pixels": settings.limit_max_image_pixels,
             "prediction_time": True,
-            **_policies(limits, choose_devices(limits, gpus), is_scaled=settings.autoscale),
+            **to_policies(
+                served.limits,
+                choose_devices(served.limits, gpus),
+                is_scaled=settings.autoscale,
+            ),
         }
         parallel = to_parallel(glance.config, gpus)
         if parallel is not None:
@@ -212,17 +243,17 @@ class Registration:
         # What the archive says is its engine's to read, who may make more of it than one number.
         if order.wish.batch_size is not None and not glance.config.get("asyncCommunication"):
             document["batching"] = {
-                "max_size": limits.batch_size,
-                "max_wait_s": _wait_s(limits),
+                "max_size": served.limits.batch_size,
+                "max_wait_s": to_wait_s(served.limits),
             }
         if order.handler:
             document["handler"] = order.handler
         if settings.sequence_headers != SequenceHeaders():
             document["sequence_headers"] = asdict(settings.sequence_headers)
-        envelope = manifest.envelope or settings.service_envelope
+        envelope = glance.manifest.envelope or settings.service_envelope
         if envelope and not order.is_function:
             document["envelope"] = envelope
-        return served, document
+        return document
 
     def _choose_gpus(self, name: str, limits: Limits) -> list[int]:
         try:
@@ -239,11 +270,12 @@ class Registration:
 
     async def _load(self, served: Served, document: Mapping[str, object], path: Path) -> None:
         """Load it, as many workers as it is to have; whatever fails, nothing of it is left."""
-        text = msgspec.json.encode(document)
         try:
-            if self._settings.install_py_dep_per_model:
+            if served.language is not None:
+                document = await self._open_language_model(served, document, path)
+            elif self._settings.install_py_dep_per_model:
                 self._held[served] = await asyncio.to_thread(self._prepare, document, path)
-            await self._registrar.add_model(text, file=path)
+            await self._registrar.add_model(msgspec.json.encode(document), file=path)
         except BaseException as error:
             served.is_loading = False
             self.forget(served)
@@ -258,6 +290,28 @@ class Registration:
         self._catalog.tell_default(served.name)
         if served.workflow is None:
             self._catalog.on_change()
+
+    async def _open_language_model(
+        self, served: Served, document: Mapping[str, object], path: Path
+    ) -> Mapping[str, object]:
+        """Unpack the archive of a language model, and give its document with what lies where.
+
+        Raises InvalidModel and ModelLoadError.
+        """
+        language = served.language
+        assert language is not None, "only such are opened"
+        held = await asyncio.to_thread(store_of({"archives": self._archives}, path).open, path)
+        self._held[served] = held
+        fields = await asyncio.to_thread(language.to_fields, held.path.resolve())
+        _log.info(
+            "%s %s is served by TorchLoom's own engine, from %s",
+            served.name,
+            served.version,
+            fields["source"],
+        )
+        for note in language.notes:
+            _log.warning("%s %s: %s", served.name, served.version, note)
+        return {**document, **fields}
 
     async def remove(self, served: Served, *, grace_s: float) -> None:
         """Let a model finish what it has, then remove it, and its file if that was fetched.
@@ -289,22 +343,6 @@ class Registration:
             return store_of(config, path).open(path)
         except ModelLoadError as error:
             raise FrontendError(400, "ModelException", error.message) from error
-
-
-def _policies(limits: Limits, devices: Sequence[str], *, is_scaled: bool) -> dict[str, object]:
-    least, most = bounds_each(limits, len(devices), is_scaled=is_scaled)
-    return {
-        "devices": list(devices),
-        "replicas": least if least == most else {"min": least, "max": most},
-        "batching": {"max_wait_s": _wait_s(limits)},
-        "queue": {"max_size": min(limits.job_queue_size, 1_000_000)},
-        "load_timeout_s": min(limits.startup_timeout_s, _MAX_TIMEOUT_S),
-        "step_timeout_s": min(limits.response_timeout_s, _MAX_TIMEOUT_S),
-    }
-
-
-def _wait_s(limits: Limits) -> float:
-    return min(limits.max_batch_delay_ms / 1000, 3600.0)
 
 
 def _say(served: Served, error: TorchLoomError) -> FrontendError:

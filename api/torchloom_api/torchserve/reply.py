@@ -13,7 +13,7 @@ from typing import Final
 from torchloom_api.exchange import Exchange
 from torchloom_api.torchserve.answer import Answer
 from torchloom_api.torchserve.frontend_error import Header
-from torchloom_api.torchserve.protocol import passage_of
+from torchloom_api.torchserve.protocol import shortcut_of
 
 
 _log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class Reply:
     def __init__(self, exchange: Exchange, extra: Sequence[Header] = (), *, closes: bool) -> None:
         self._exchange = exchange
         self._extra = extra
-        self._passage = passage_of(exchange)
-        self._closes = closes or (self._passage is None and _is_last(exchange))
+        self._shortcut = shortcut_of(exchange)
+        self._closes = closes or (self._shortcut is None and _is_last(exchange))
 
     @property
     def exchange(self) -> Exchange:
@@ -56,8 +56,8 @@ class Reply:
         body = b"" if answer.status in _EMPTY else answer.body
         length = [("content-length", str(len(body)))] if _EMPTY.get(answer.status, True) else []
         headers = self._headers(answer, length)
-        passage = self._passage
-        if passage is not None and passage.answer(answer.status, answer.phrase, headers, body):
+        shortcut = self._shortcut
+        if shortcut is not None and shortcut.answer(answer.status, answer.phrase, headers, body):
             self._exchange.status = answer.status
             return
         await self._begin(answer, headers)
@@ -75,8 +75,8 @@ class Reply:
 
     async def _begin(self, answer: Answer, headers: Sequence[Header]) -> None:
         exchange = self._exchange
-        if self._passage is not None:
-            self._passage.respell(answer.phrase, [name for name, _ in headers])
+        if self._shortcut is not None:
+            self._shortcut.respell(answer.phrase, [name for name, _ in headers])
         exchange.status = answer.status
         encoded = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers]
         await exchange.send(
@@ -85,7 +85,7 @@ class Reply:
 
     def _headers(self, answer: Answer, length: Sequence[Header]) -> Sequence[Header]:
         """Give all headers, in TorchServe's order; `length` says where the body ends."""
-        is_over = self._closes or (self._passage is not None and self._passage.is_last)
+        is_over = self._closes or (self._shortcut is not None and self._shortcut.is_last)
         if answer.is_bare:
             return [*length, ("connection", "close")] if is_over else length
         headers = [header for header in answer.headers if self._is_sound(header)]

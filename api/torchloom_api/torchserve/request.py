@@ -12,7 +12,7 @@ import msgspec
 
 from torchloom_api.body import BodyLimit, read_body
 from torchloom_api.exchange import Exchange
-from torchloom_api.torchserve.protocol import passage_of
+from torchloom_api.torchserve.protocol import shortcut_of
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +54,8 @@ def split_path(path: str) -> tuple[str, ...]:
 
 def spelled_headers(exchange: Exchange) -> dict[str, str]:
     """Give a request's headers in the client's spelling; of several of a name, the last."""
-    passage = passage_of(exchange)
-    pairs = exchange.scope["headers"] if passage is None else passage.headers
+    shortcut = shortcut_of(exchange)
+    pairs = exchange.scope["headers"] if shortcut is None else shortcut.headers
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
@@ -71,8 +71,8 @@ def _with_length(headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
 
 
 async def _read_body(exchange: Exchange, limit: BodyLimit) -> bytes:
-    passage = passage_of(exchange)
-    body = None if passage is None else passage.take_body()
+    shortcut = shortcut_of(exchange)
+    body = None if shortcut is None else shortcut.take_body()
     if body is None:
         return await read_body(exchange, limit)
     limit.require(len(body))

@@ -18,6 +18,8 @@ from typing import Final, Protocol, TypeVar, cast
 from torchloom.errors import InvalidModel, ModelLoadError, TorchLoomError
 from torchloom_models.archive.context import Context
 from torchloom_models.archive.failure import OUT_OF_RESOURCES, is_out_of_memory, name_error
+from torchloom_models.archive.llm.language_model import to_language_handler
+from torchloom_models.archive.missing_engine import say_missing_engine
 from torchloom_models.archive.own_classes import own_classes
 from torchloom_models.archive.source_file import SourceFile
 
@@ -73,6 +75,13 @@ def _import(folder: Path, name: str, handler: str) -> ModuleType:
     file = next((each for each in files if each.is_file()), None)
     if file is not None:
         return guard_loading(handler, lambda: _import_file(name, file))
+    if to_language_handler(name) is not None:
+        message = (
+            f"An archive whose handler is {name!r} is a model of kind 'llm', and not of kind "
+            "'handler'. `torchloom migrate` writes its model file; `torchloom torchserve` serves "
+            "it as it is."
+        )
+        raise InvalidModel(message)
     built_in = f"{_BUILT_IN}.{name}"
     try:
         is_there = importlib.util.find_spec(built_in) is not None
@@ -133,6 +142,9 @@ def guard_loading(handler: str, load: Callable[[], T]) -> T:
         raise
     except (Exception, SystemExit) as error:
         _log.exception("The handler %r did not load.", handler)
+        missing = say_missing_engine(error)
+        if missing is not None:
+            raise InvalidModel(f"The handler {handler!r} does not load: {missing}") from error
         hint = next((f" {_HINTS[each]}" for each in _HINTS if each in str(error)), "")
         message = f"The handler {handler!r} raised as it was loaded: {name_error(error)}{hint}"
         failure = ModelLoadError(message)

@@ -89,6 +89,31 @@ def read_entries(source: Path, is_wanted: Callable[[str], bool]) -> dict[str, by
         return _read_tar(source, is_wanted) if _is_tar(source) else _read_zip(source, is_wanted)
 
 
+def outline(source: Path, folder: Path) -> None:
+    """Lay out an archive's files in an empty folder, all of them empty: names without contents.
+
+    Raises InvalidModel and ModelLoadError as `unpack` does.
+    """
+    with _told(source):
+        if _is_tar(source):
+            with _opened(source) as archive:
+                entries = [_of_tar(info) for info in _infos(archive)]
+            names = [PurePosixPath(*PurePosixPath(each.name).parts[1:]) for each in entries]
+        else:
+            with zipfile.ZipFile(source) as zipped:
+                infos = [info for info in zipped.infolist() if not is_skipped(info.filename)]
+            entries = [_of_zip(info) for info in infos]
+            names = [PurePosixPath(each.name) for each in entries]
+        _Check(source, folder).all(entries)
+        for entry, name in zip(entries, names, strict=True):
+            target = folder / name
+            if entry.is_folder:
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch()
+
+
 def _is_tar(source: Path) -> bool:
     with source.open("rb") as stream:
         return stream.read(2) == b"\x1f\x8b"

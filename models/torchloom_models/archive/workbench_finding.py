@@ -11,6 +11,7 @@ from typing import Final
 
 from torchloom_models.archive.archiver import find_handler
 from torchloom_models.archive.archiver_error import ArchiverError
+from torchloom_models.archive.llm.language_model import to_language_handler
 from torchloom_models.archive.manifest import PLACE
 from torchloom_models.archive.member import to_member
 from torchloom_models.archive.packing import check_name
@@ -49,11 +50,23 @@ def find_workbench(
         folder = None if file is None else to_member(Path(file)).source.parent
         called = found.partition(":")[0].removesuffix(".py")
     manifest = find_manifest(folder)
+    _refuse_language_model(folder, found or (manifest.handler if manifest is not None else ""))
     given = name or (
         manifest.name if manifest is not None else _NO_NAME.sub("_", called).strip("_")
     )
     check_name(given, "model")
     return Workbench(name=given, folder=folder, handler=found, envelope=envelope, named=named)
+
+
+def _refuse_language_model(folder: Path | None, handler: str) -> None:
+    """Raise ArchiverError for an archive that has no code to write."""
+    name = to_language_handler(handler)
+    if name is None or (folder is not None and (folder / f"{name}.py").is_file()):
+        return
+    raise ArchiverError(
+        f"An archive of {name} is a language model, which TorchLoom's own engine serves: there is "
+        "no code of it to write. Serve it by `torchloom llm-launcher`, or `torchloom torchserve`."
+    )
 
 
 def _handler_in(folder: Path) -> str | None:

@@ -49,6 +49,7 @@ FAILURES: Mapping[str, Callable[[str], TaskFailed]] = {
 OUTPUTS: Mapping[str, Callable[[str], dict[str, object]]] = {
     "status": lambda status: {"status": int(status), "body": b"teapot"},
     "phrase": lambda phrase: {"reason": phrase, "body": b"said"},
+    "split": lambda _: {"reason": "fine\r\nEvil: yes\r\n\r\nHTTP/1.1 200 ", "body": b"said"},
     "body": lambda size: {"body": b"x" * int(size)},
     "headers": lambda _: {
         "headers": {"X-Own": "yes", "x-bad": "a\r\nb: c", "content-length": "3"},
@@ -59,12 +60,19 @@ OUTPUTS: Mapping[str, Callable[[str], dict[str, object]]] = {
 
 
 class HandlerReader(Reader):
-    """Reads documents as the real one does, and puts the engine of these tests in place."""
+    """Reads documents as the real one does, and puts engines of tests in place: no archive runs.
+
+    Of a language model that is called `endless`, one whose answers have no end.
+    """
 
     def read_model(self, text: str | bytes, file: Path | None) -> Deployment:
         """Check a model file."""
         deployment = super().read_model(text, file)
-        return replace(deployment, factory="api_fakes.handlers:open_handler", is_inline=True)
+        factory = "api_fakes.handlers:open_handler"
+        if deployment.kind == "llm":
+            verb = "endless" if deployment.name == "endless" else "writer"
+            factory = f"api_fakes.text_engines:open_{verb}"
+        return replace(deployment, factory=factory, is_inline=True)
 
 
 class FakeHandler:
@@ -117,7 +125,7 @@ class FakeHandler:
         if verb == "endless":
             begun.set()
             time.sleep(0.005)  # a forward pass takes its time
-            return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick "}})]
+            return [Chunk(task_id, {"data": {**PLAIN, "body": b"tick " * int(rest or 1)}})]
         if verb in FAILURES:
             return self._fail(task_id, FAILURES[verb](rest))
         if verb == "forget":

@@ -53,6 +53,9 @@ class Serve(Protocol):
 
 MakeMar = Callable[..., Path]
 
+#: Writes an archive of a language model: a name, lines of model-config.yaml, keys of its engine.
+MakeLlm = Callable[..., Path]
+
 #: Writes a workflow archive: name, specification, and what else is in it.
 MakeWar = Callable[..., Path]
 

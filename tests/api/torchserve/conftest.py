@@ -25,7 +25,7 @@ from torchloom_api.torchserve.server import open_frontend, start
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from api_fakes import handlers
-from api_fakes.torchserve import ANY, MakeMar, Serve, Served
+from api_fakes.torchserve import ANY, MakeLlm, MakeMar, Serve, Served
 
 
 @pytest.fixture
@@ -58,6 +58,31 @@ def make_mar(store: Path) -> MakeMar:
             if config is not None:
                 archive.writestr("model-config.yaml", config)
         return path
+
+    return make
+
+
+@pytest.fixture
+def make_llm(make_mar: MakeMar, tmp_path: Path) -> MakeLlm:
+    """Give what writes archives of language models."""
+    model = tmp_path / "weights"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(bytes(8))
+
+    def make(
+        name: str = "llm",
+        *lines: str,
+        handler: str = "vllm_handler",
+        version: str = "1.0",
+        **config: object,
+    ) -> Path:
+        section = {"model_path": str(model), "vllm_engine_config": config}
+        section |= {"adapters": {"org/sql": str(model)}}
+        text = "\n".join(
+            ["minWorkers: 1", "maxWorkers: 1", *lines, f"handler: {json.dumps(section)}"]
+        )
+        return make_mar(f"{name}.mar", name, version=version, config=text, handler=handler)
 
     return make
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from api_fakes import handlers
 from api_fakes.torchserve import MakeMar, Serve, Served, ids_of
+from api_fakes.turns import turns
 
 from torchloom_api.torchserve.frontend import Answered, Predicted
 
@@ -60,6 +63,81 @@ async def test_says_the_phrase_that_a_handler_has_set(served: Served) -> None:
     answer = await served.raw(ask(b"", "/predictions/noop", "do: phrase all is well"))
 
     assert answer.startswith(b"HTTP/1.1 200 all is well\r\n")
+
+
+async def test_lets_no_phrase_end_its_line(served: Served) -> None:
+    """A handler that gives on what a client has said cannot be made to write headers, or more."""
+    answer = await served.raw(ask(b"", "/predictions/noop", "do: split"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 200 fine  Evil: yes    HTTP/1.1 200 \r\n")
+    assert body == b"said"
+
+
+async def test_answers_requests_that_come_together_in_their_order(served: Served) -> None:
+    """One after the other, on one connection; the last one says that it closes."""
+    requests = [
+        ask(b"", "/predictions/noop", f"do: phrase {number}").replace(b"close", b"keep-alive")
+        for number in range(3)
+    ]
+    answer = await served.raw(b"".join(requests) + ask(b"", "/predictions/noop", "do: phrase 3"))
+
+    assert re.findall(rb"HTTP/1.1 200 (\d)\r\n", answer) == [b"0", b"1", b"2", b"3"]
+    assert answer.count(b"connection: keep-alive") == 3
+    assert answer.count(b"connection: close") == 1
+
+
+async def test_tells_the_length_alone_of_what_is_asked_by_head(served: Served) -> None:
+    """HEAD is answered as any other method, without the body."""
+    answer = await served.raw(ask(b"", "/ping").replace(b"POST", b"HEAD"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert int(re.search(rb"content-length: (\d+)", head)[1]) > 0
+    assert body == b""
+
+
+async def test_asks_a_client_that_waits_for_leave_to_go_on(served: Served) -> None:
+    """`Expect: 100-continue` is answered before the body has come."""
+    request = ask(b"1234", "/predictions/noop", "do: phrase well", "Expect: 100-continue")
+    head, blank, body = request.partition(b"\r\n\r\n")
+    place = urlsplit(served.urls["inference"])
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    writer.write(head + blank)
+    leave = await reader.readuntil(b"\r\n\r\n")
+    writer.write(body)
+    answer = await reader.read()
+    writer.close()
+
+    assert leave.startswith(b"HTTP/1.1 100 ")
+    assert answer.startswith(b"HTTP/1.1 200 well\r\n")
+
+
+async def test_takes_a_body_that_comes_in_pieces(served: Served) -> None:
+    """What is not there with its head is waited for."""
+    request = ask(b"x" * 200_000, "/predictions/noop", "do: phrase well")
+    place = urlsplit(served.urls["inference"])
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    for start in range(0, len(request), 50_000):
+        writer.write(request[start : start + 50_000])
+        await writer.drain()
+        await asyncio.sleep(0)
+    answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 well\r\n")
+
+
+async def test_refuses_a_stream_whose_first_part_is_too_large(
+    serve: Serve, make_mar: MakeMar
+) -> None:
+    """No answer has begun, so that it can be said; the work is given up."""
+    make_mar("noop.mar")
+    served = await serve(load_models=("noop.mar",), max_response_size=1000)
+    answer = await served.inference.post("/predictions/noop", headers={"do": "endless 1000"})
+
+    assert (answer.status_code, answer.json()["message"]) == (500, "Worker died.")
+    await turns(handlers.cancelled.is_set)
 
 
 async def test_says_phrases_of_its_own_answers(served: Served) -> None:

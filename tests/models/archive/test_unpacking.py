@@ -21,7 +21,7 @@ from model_fakes.archives import write_mar, write_tar
 
 from torchloom.errors import InvalidModel, ModelLoadError
 from torchloom_models.archive import unpacking
-from torchloom_models.archive.unpacking import is_archive, unpack
+from torchloom_models.archive.unpacking import is_archive, outline, unpack
 
 
 FILES = {"MAR-INF/MANIFEST.json": "{}", "model.py": "x = 1\n", "weights.bin": bytes(100_000)}
@@ -272,3 +272,21 @@ def test_survives_any_bytes(
         with contextlib.suppress(InvalidModel, ModelLoadError):
             unpack(source, folder)
         assert {each.name for each in Path(top).iterdir()} == {"a", "to"}
+
+
+@pytest.mark.parametrize("write", [write_mar, write_tar])
+def test_lays_out_names_without_contents(
+    tmp_path: Path, folder: Path, write: Callable[..., Path]
+) -> None:
+    """All files are there, and empty: the top folder of a tar is left out here, too."""
+    outline(write(tmp_path / "a", FILES), folder)
+
+    assert contents(folder) == dict.fromkeys(FILES, b"")
+
+
+def test_lays_out_nothing_of_an_archive_that_is_refused(tmp_path: Path, folder: Path) -> None:
+    """Its names lead elsewhere."""
+    with pytest.raises(InvalidModel, match="leads out of the archive"):
+        outline(write_mar(tmp_path / "a", {"x": "", "../y": ""}), folder)
+
+    assert contents(folder) == {}

@@ -36,6 +36,18 @@ def test_finds_a_built_in_handler() -> None:
     assert (bench.name, bench.folder, bench.handler) == ("digits", None, "image_classifier")
 
 
+def test_refuses_a_language_model(tmp_path: Path) -> None:
+    """It has no code to write, unless the folder has a file of that name."""
+    write_folder(tmp_path / "m", {str(PLACE): manifest_of("m", "vllm_handler")})
+    for target in ("vllm_handler", tmp_path / "m"):
+        with pytest.raises(ArchiverError, match="is a language model"):
+            _find(target)
+    (tmp_path / "m" / "vllm_handler.py").write_text("")
+
+    assert _find(tmp_path / "m").name == "m"
+    assert _find(tmp_path / "m" / "vllm_handler.py").handler == "vllm_handler.py"
+
+
 def test_leaves_the_handler_to_a_manifest(tmp_path: Path) -> None:
     """The name is its, too, unless one is given."""
     write_folder(tmp_path, {str(PLACE): manifest_of("shop", "till.py"), "till.py": "", "a.py": ""})

@@ -11,14 +11,14 @@ import grpc
 from torchloom.errors import TorchLoomError
 from torchloom_api.grpc.proto import torchserve_inference_pb2 as messages
 from torchloom_api.torchserve.answer import to_json
+from torchloom_api.torchserve.endpoint import unknown_endpoint
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.grpc.grpc_call import GrpcCall
 from torchloom_api.torchserve.grpc.merging import merge
 from torchloom_api.torchserve.grpc.method import Method, to_handler
-from torchloom_api.torchserve.grpc.pulled_prediction import PulledPrediction
 from torchloom_api.torchserve.grpc.refusal import Refusal
-from torchloom_api.torchserve.handler_answer import to_answer
+from torchloom_api.torchserve.handler_answer import to_answer, to_part
 from torchloom_api.torchserve.prediction import (
     Call,
     Prediction,
@@ -26,6 +26,7 @@ from torchloom_api.torchserve.prediction import (
     require_ticket,
     say,
 )
+from torchloom_api.torchserve.pulled_prediction import PulledPrediction
 from torchloom_api.torchserve.request_id import new_id
 
 
@@ -117,14 +118,16 @@ class Inference:
                 raise bad_request("Parameter model_name is required.")
             served = frontend.catalog.find(call.model, call.version)
             with Told(frontend, served, call, request_id) as outcome:
+                if served.language is not None:
+                    raise unknown_endpoint(None)  # no message has a path
                 require_ticket(frontend, served, call)
                 params = self._params(request, request_id)
                 prediction = PulledPrediction(
                     Prediction(frontend, served, dict(request.input), params, outcome.meter)
                 )
                 try:
-                    async for outputs in prediction.parts():
-                        yield self._read(outputs)
+                    async for chunk in prediction.chunks():
+                        yield self._read(to_part(chunk))
                     yield self._read(await prediction.outputs())
                 except TorchLoomError as error:
                     raise say(error, call, frontend, request_id) from error

@@ -31,6 +31,16 @@ _LOST: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: The same for language models.
+LOST_BY_LANGUAGE: Mapping[str, str] = MappingProxyType(
+    {
+        **_LOST,
+        **dict.fromkeys(
+            ("parallelType", "parallelLevel", "torchrun"), "a language model runs on one device"
+        ),
+    }
+)
+
 _ENVELOPES: Final = frozenset({"body", "json", "kserve", "kservev2"})
 
 #: Keys that a model file holds in its own words.
@@ -111,26 +121,12 @@ def to_model_file(
         "envelope": config.service_envelope if config.service_envelope in _ENVELOPES else None,
         "limit_image_pixels": None if config.limit_max_image_pixels else False,
         "sequence_headers": _to_sequence_headers(config),
-        "devices": _to_devices(facts.config),
-        "replicas": _to_replicas(facts.config, config, told),
         "batching": _to_batching(facts.config, told),
-        "queue": _to_queue(facts.config, config),
         "parallel": to_parallel(facts.config, _to_gpus(facts.config)),
     }
-    notes = [
-        Note(subject=subject, message=f"`{key}: {facts.config[key]}` is not carried over: {why}.")
-        for key, why in _LOST.items()
-        if key in facts.config
-    ]
+    common, notes = to_common_keys(facts, config=config, told=told)
     if config.service_envelope not in {None, *_ENVELOPES}:
         message = f"service_envelope={config.service_envelope} is not known here."
-        notes.append(Note(subject=subject, message=message))
-    bounds = file["replicas"]
-    if isinstance(bounds, dict) and bounds["min"] < bounds["max"]:
-        message = (
-            f"the number of its workers follows the load from {bounds['min']} to {bounds['max']}, "
-            f"where TorchServe keeps to the first: for that, write `replicas: {bounds['min']}`."
-        )
         notes.append(Note(subject=subject, message=message))
     if facts.runtime == "LSP":
         notes.append(Note(subject=subject, message="it is for the C++ backend, and is not served."))
@@ -141,7 +137,36 @@ def to_model_file(
     if stays:
         message = f"stays in the archive, where its handler reads it: {', '.join(stays)}."
         notes.append(Note(subject=subject, message=message))
-    return {key: value for key, value in file.items() if value is not None}, notes
+    return {key: value for key, value in (file | common).items() if value is not None}, notes
+
+
+def to_common_keys(
+    facts: ArchiveFacts,
+    *,
+    config: Config,
+    told: StartupModel | None,
+    lost: Mapping[str, str] = _LOST,
+) -> tuple[dict[str, object], list[Note]]:
+    """Write the keys that all kinds have in common, some of them None, and note what is lost."""
+    subject = facts.path.name
+    notes = [
+        Note(subject=subject, message=f"`{key}: {facts.config[key]}` is not carried over: {why}.")
+        for key, why in lost.items()
+        if key in facts.config
+    ]
+    bounds = _to_replicas(facts.config, config, told)
+    if bounds is not None and bounds["min"] < bounds["max"]:
+        message = (
+            f"the number of its workers follows the load from {bounds['min']} to {bounds['max']}, "
+            f"where TorchServe keeps to the first: for that, write `replicas: {bounds['min']}`."
+        )
+        notes.append(Note(subject=subject, message=message))
+    keys: dict[str, object] = {
+        "devices": _to_devices(facts.config),
+        "replicas": bounds,
+        "queue": _to_queue(facts.config, config),
+    }
+    return keys, notes
 
 
 def _to_sequence_headers(config: Config) -> dict[str, str] | None:

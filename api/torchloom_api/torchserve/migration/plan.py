@@ -11,10 +11,17 @@ from typing import Final
 from torchloom.errors import TorchLoomError
 from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.config_loading import Loaded
+from torchloom_api.torchserve.migration.language_file import (
+    find_language,
+    note_language,
+    to_language_keys,
+)
 from torchloom_api.torchserve.migration.model_file import (
+    LOST_BY_LANGUAGE,
     ArchiveFacts,
     number_versions,
     read_facts,
+    to_common_keys,
     to_model_file,
 )
 from torchloom_api.torchserve.migration.note import Note
@@ -33,10 +40,15 @@ _ENDINGS: Final = (".mar", ".model", ".tar.gz")
 
 @dataclass(slots=True)
 class Plan:
-    """YAML documents by the path that they get, archives to unpack by their folder, and notes."""
+    """YAML documents by the path that they get, archives to unpack by their folder, and notes.
+
+    `unpacked`: archives of workflows.
+    """
 
     documents: dict[PurePosixPath, Mapping[str, object]] = field(default_factory=dict)
     unpacked: dict[PurePosixPath, Path] = field(default_factory=dict)
+    #: Archives of models, likewise.
+    models: dict[PurePosixPath, Path] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
 
 
@@ -129,10 +141,41 @@ def _add_models(
             number = numbers[version]
             known = told.get(name, {})
             model = known.get(version)
-            file, notes = to_model_file(facts, name=name, version=number, config=config, told=model)
-            plan.documents[PurePosixPath(f"models/{name}-{number}.yaml")] = file
-            plan.notes += notes
+            if not _add_model(plan, facts, name=name, version=number, config=config, told=model):
+                continue
             _note_version(plan, facts, version=number, told=model, count=len(versions))
+
+
+def _add_model(
+    plan: Plan,
+    facts: ArchiveFacts,
+    *,
+    name: str,
+    version: int,
+    config: Config,
+    told: StartupModel | None,
+) -> bool:
+    """Add the model file of an archive, of one kind or the other; tell whether there is one."""
+    place = PurePosixPath(f"models/{name}-{version}")
+    subject = facts.path.name
+    try:
+        language = find_language(facts, config)
+        made = None if language is None else to_language_keys(language, facts.path, folder=place)
+    except TorchLoomError as error:
+        plan.notes.append(Note(subject=subject, message=f"left out: {error.message}"))
+        return False
+    if language is None or made is None:
+        file, notes = to_model_file(facts, name=name, version=version, config=config, told=told)
+    else:
+        common, notes = to_common_keys(facts, config=config, told=told, lost=LOST_BY_LANGUAGE)
+        said = {key: value for key, value in common.items() if value is not None}
+        file = {"name": name, "version": version, "kind": "llm", **made.keys, **said}
+        notes += note_language(language, name=name, subject=subject)
+        if made.is_unpacked:
+            plan.models[place] = facts.path
+    plan.documents[place.with_name(f"{place.name}.yaml")] = file
+    plan.notes += notes
+    return True
 
 
 def _is_name(name: str, subject: str, notes: list[Note]) -> bool:

@@ -12,6 +12,7 @@ import yaml
 
 from torchloom.errors import TorchLoomError
 from torchloom_api.torchserve.migration.plan import Plan
+from torchloom_models.archive.unpacking import unpack
 
 
 #: The most that files of a workflow's archive may hold together.
@@ -39,6 +40,9 @@ def write_plan(plan: Plan, target: Path) -> None:
             _write(temporary / place, text.encode())
         for place, archive in plan.unpacked.items():
             _unpack(archive, temporary / place)
+        for place, archive in plan.models.items():
+            (temporary / place).mkdir(parents=True)
+            unpack(archive, temporary / place)
         _write(temporary / _PAGE, _to_page(plan).encode())
         temporary.rename(target)
     finally:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from api_fakes import handlers
 from api_fakes.grpc_client import Client, ask, predictions
-from api_fakes.torchserve import MakeMar, Serve, Served
+from api_fakes.torchserve import MakeLlm, MakeMar, Serve, Served
 from google.protobuf import empty_pb2
 
 from torchloom_api.grpc.proto import rpc_status_pb2
@@ -308,3 +308,15 @@ async def test_tells_those_who_watch(client: Client, served: Served) -> None:
         ("noop", None, 200),
         ("noop", None, 503),
     ]
+
+
+async def test_has_no_path_of_a_language_model(
+    serve: Serve, make_llm: MakeLlm, connect: Connect
+) -> None:
+    """No message has one, so that TorchServe's handler knows no answer, and says so."""
+    make_llm()
+    client = connect(await serve(load_models=("llm.mar",)))
+    for method in ("Predictions", "StreamPredictions"):
+        code, details = await client.refusal(method, ask("llm", data=b"{}"))
+
+        assert (code, "Unknown API endpoint: None" in details) == ("NOT_FOUND", True)

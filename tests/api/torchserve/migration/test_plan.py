@@ -18,9 +18,23 @@ from torchloom_api.torchserve.migration.plan import Plan, make_plan
 from torchloom_api.torchserve.migration.writing import CannotMigrate, write_plan
 from torchloom_api.torchserve.snapshot import Snapshot
 from torchloom_api.torchserve.startup_model import StartupModel
+from torchloom_models.spec import parse_model
 
 
 Make = Callable[..., Path]
+
+VLLM = """\
+minWorkers: 1
+deviceType: gpu
+responseTimeout: 77
+asyncCommunication: true
+handler:
+  model_path: model
+  chat_template: chat.jinja
+  vllm_engine_config:
+    {max_model_len: 250, swap_space: 4, max_loras: 2, served_model_name: llama3}
+  adapters: {org/sql: adapters/sql}
+"""
 
 SPECIFICATION = "models: {m1: {url: a-1.0.mar}}\ndag: {pre: [m1]}\n"
 
@@ -176,3 +190,68 @@ def test_unpacks_nothing_that_leads_elsewhere(make_workflow: Make, store: Path) 
     with pytest.raises(CannotMigrate, match="leads elsewhere"):
         write_plan(plan, store.parent / "out")
     assert {each.name for each in store.parent.iterdir()} == {"h.py", "spec.yaml", "store"}
+
+
+def test_makes_a_language_model_of_an_archive_for_vllm(make_model: Make, store: Path) -> None:
+    """Its files are unpacked beside the model file, which leads to them and passes the checks."""
+    extra = store.parent / "extra"
+    for name in ("model", "adapters/sql"):
+        (extra / name).mkdir(parents=True)
+        (extra / name / "config.json").write_text("{}")
+        (extra / name / "model.safetensors").write_bytes((8).to_bytes(8, "little") + b"{}      ")
+    (extra / "chat.jinja").write_text("{{ messages }}")
+    make_model("llm", "2.0", VLLM, handler="vllm_handler", extra_files=str(extra))
+    plan = _plan(store)
+    write_plan(plan, store.parent / "out")
+    folder = store.parent / "out" / "models"
+    text = (folder / "llm-2.yaml").read_bytes()
+    deployment = parse_model(Document(data=yaml.safe_load(text)), base=folder)
+
+    assert yaml.safe_load(text) == {
+        "name": "llm",
+        "version": 2,
+        "kind": "llm",
+        "source": "llm-2/model",
+        "adapters": {"org-sql": "llm-2/adapters/sql"},
+        "max_adapters": 2,
+        "max_length": 250,
+        "chat_template": "{{ messages }}",
+        "devices": ["cuda"],
+        "replicas": {"min": 1, "max": 1},
+        "queue": {"max_size": 100},
+    }
+    assert (Path(str(deployment.config["source"])) / "model.safetensors").is_file()
+    notes = _notes(plan)
+    assert "for 'llm', which was called 'llama3' below /predictions/llm" in notes
+    assert "its adapter 'org/sql' is asked for by `model: llm:org-sql`" in notes
+    assert "`vllm_engine_config.swap_space: 4` counts for nothing" in notes
+    assert "`responseTimeout: 77` is not carried over" in notes
+    assert "its handler reads it" not in notes
+
+
+@pytest.mark.parametrize("archive_format", ["default", "tgz", "no-archive"])
+def test_leaves_an_archive_packed_that_holds_no_weights(
+    make_model: Make, store: Path, archive_format: str
+) -> None:
+    """The model is elsewhere: on this machine, or in the hub."""
+    config = "handler: {model_path: org/name, vllm_engine_config: {revision: v2}}"
+    made = {"handler": "vllm_handler", "archive_format": archive_format}
+    make_model("llm", "1.0", config, **made)
+    plan = _plan(store)
+    file = plan.documents[PurePosixPath("models/llm-1.yaml")]
+
+    assert (file["kind"], file["source"]) == ("llm", "hf://org/name@v2")
+    assert plan.models == {}
+
+
+def test_leaves_out_a_language_model_that_is_none(make_model: Make, store: Path) -> None:
+    """With what it lacks; one that brings its own handler is of kind `handler`."""
+    make_model("lost", "1.0", "handler: {model_path: a/b/c}", handler="vllm_handler")
+    (store.parent / "vllm_handler.py").write_text("")
+    own = str(store.parent / "vllm_handler.py")
+    make_model("own", "1.0", "minWorkers: 1", handler="vllm_handler", extra_files=own)
+    plan = _plan(store)
+
+    assert _names(plan) == {"torchloom.yaml", "models/own-1.yaml"}
+    assert plan.documents[PurePosixPath("models/own-1.yaml")]["kind"] == "handler"
+    assert "lost-1.0.mar: left out: `handler.model_path: a/b/c`" in _notes(plan)

@@ -1,4 +1,4 @@
-"""PulledPrediction: a prediction whose parts are asked for one by one. Knows no message."""
+"""PulledPrediction: a prediction whose chunks are asked for one by one. Knows no protocol."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torchloom.event_log import EventLog
 from torchloom_api.torchserve.prediction import Prediction
 
 
-_PART: Final = "part"
+_CHUNK: Final = "chunk"
 
 
 class PulledPrediction:
-    """Runs a prediction in a task of its own, and keeps its parts until they are asked for."""
+    """Runs a prediction in a task of its own, and keeps its chunks until they are asked for."""
 
     def __init__(self, prediction: Prediction) -> None:
         self._log = EventLog()
-        running = prediction.run(lambda outputs: self._log.add(_PART, outputs))
+        running = prediction.run(lambda chunk: self._log.add(_CHUNK, chunk))
         self._task = asyncio.get_running_loop().create_task(running)
         self._task.add_done_callback(lambda _: self._log.close())
 
-    async def parts(self) -> AsyncIterator[Mapping[str, object]]:
-        """Give the parts as they come; ends with the call."""
+    async def chunks(self) -> AsyncIterator[Mapping[str, object]]:
+        """Give the chunks as they come; ends with the call."""
         async for event in self._log.follow():
             yield event.data
 
     async def outputs(self) -> Mapping[str, object]:
-        """Give the last part, or the whole. Raises what the call raises."""
+        """Give the rest, or the whole. Raises what the call raises."""
         return await self._task
 
     def cancel(self) -> None:

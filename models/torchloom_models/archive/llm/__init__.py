@@ -1,0 +1,1 @@
+"""Archives whose handler is TorchServe's for vLLM or TensorRT-LLM, as language models."""
