@@ -259,6 +259,7 @@ def _deploy(
         queue=_queue(data),
         params=cast("Mapping[str, object]", data.get("params", {})),
         session_paths=kind.session_paths(config),
+        program=kind.program(config),
         threads=cast("int | None", data.get("threads")),
         load_timeout_s=cast("float | None", data.get("load_timeout_s")),
         step_timeout_s=cast("float | None", data.get("step_timeout_s")),

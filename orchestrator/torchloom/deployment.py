@@ -20,11 +20,12 @@ class Deployment:
     """A named, versioned model: how to open it, where, and under which limits.
 
     `factory` is `package.module:function`, an EngineFactory that the worker imports; `config` is
-    its argument (JSON values only). `is_inline` engines run in a thread of the scheduler's own
-    process: for work too small to be worth a hop. `estimated_bytes` is what a worker is expected to
-    hold of its device's memory, until it has told; it follows from the files, and is no content. A
-    worker that does not load within `load_timeout_s`, or holds tasks and ends no step within
-    `step_timeout_s`, is killed and started again; None: it may take as long as it takes.
+    its argument (JSON values only). `program` is the module, with arguments, that a worker's
+    process runs in place of the usual one. `is_inline` engines run in a thread of the scheduler's
+    own process: for work too small to be worth a hop. `estimated_bytes` is what a worker is
+    expected to hold of its device's memory, until it has told; it follows from the files, and is no
+    content. A worker that does not load within `load_timeout_s`, or holds tasks and ends no step
+    within `step_timeout_s`, is killed and started again; None: it may take as long as it takes.
     `session_paths` lead, in a task's params, to the name of its session: the first that is there
     counts, where the engine has sessions. `prepare`, where given, is a Preparation that the worker
     imports, for a model whose files are to be fetched first: nothing is loaded before there is room
@@ -46,6 +47,7 @@ class Deployment:
     load_timeout_s: float | None = None
     step_timeout_s: float | None = None
     session_paths: tuple[tuple[str, ...], ...] = ()
+    program: tuple[str, ...] = ()
     estimated_bytes: int = field(default=0, compare=False)
     prepare: str = ""
     is_inline: bool = False

@@ -249,7 +249,7 @@ class LocalExecutor:
             on_end(how)
 
         link = ProcessLink(on_frame, end)
-        command = [sys.executable, "-m", "torchloom.worker"]
+        command = [sys.executable, "-m", *(deployment.program or ("torchloom.worker",))]
         share = self._cores.take(worker, deployment.label, deployment.threads, device)
         try:
             await self._start(link, command, _environment(share, self._hidden), deployment)

@@ -198,6 +198,10 @@ class Applied(Frame, frozen=True, tag=13):
     error: Error | None = None
 
 
+class Step(Frame, frozen=True, tag=14):
+    """Make one step: to an engine that follows another one's."""
+
+
 AnyFrame = (
     Open
     | Admit
@@ -212,6 +216,7 @@ AnyFrame = (
     | Grant
     | Apply
     | Applied
+    | Step
 )
 
 

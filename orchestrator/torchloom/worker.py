@@ -77,8 +77,17 @@ _QUIET_S = 0.1
 _LOOK_S = 0.5
 
 
-def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False) -> Engine | None:
-    """Open the engine that a frame describes; announce that it is ready, or why it is not."""
+def open_engine(
+    frame: Open,
+    channel: Channel,
+    *,
+    has_own_process: bool = False,
+    wrap: Callable[[Engine], Engine] = lambda engine: engine,
+) -> Engine | None:
+    """Open the engine that a frame describes; announce that it is ready, or why it is not.
+
+    What `wrap` makes of it is what serves.
+    """
     started = time.perf_counter()
     before = resident_bytes() if has_own_process else None
 
@@ -89,7 +98,7 @@ def open_engine(frame: Open, channel: Channel, *, has_own_process: bool = False)
         if frame.prepare and not _claim(frame, channel, report):
             return None
         factory = import_factory(frame.factory)
-        engine = factory(frame.config, Device.parse(frame.device), report)
+        engine = wrap(factory(frame.config, Device.parse(frame.device), report))
         if has_own_process:
             garbage.set_aside()
         room = engine.room()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.parallel import level_of, type_of
 
 
 DeviceType = Literal["cpu", "gpu"]
@@ -47,6 +48,11 @@ class Limits:
     max_num_sequence: int = 0
     max_sequence_job_queue_size: int = 0
     job_queue_size: int = 100
+
+    @property
+    def gpus_each(self) -> int:
+        """Give how many GPUs a worker has, where it has any."""
+        return max(self.parallel_level, 1) if self.parallel_type else 1
 
     def alone(self, most_s: int) -> Limits:
         """Give the limits of a single worker that may take so long for whatever it does."""
@@ -106,8 +112,8 @@ def _from_archive(said: Limits, archive: Mapping[str, object]) -> Limits:
         startup_timeout_s=max(_int(archive.get("startupTimeout"), 120), 1),
         max_retry_timeout_s=_int(archive.get("maxRetryTimeoutInSec"), 300),
         client_timeout_ms=max(_int(archive.get("clientTimeoutInMills"), 0), 0),
-        parallel_type=_text(archive.get("parallelType")),
-        parallel_level=_int(archive.get("parallelLevel"), 0),
+        parallel_type=type_of(archive),
+        parallel_level=level_of(archive),
         device_type=_device(archive.get("deviceType")),
         device_ids=_ids(archive.get("deviceIds")),
         continuous_batching=archive.get("continuousBatching") is True,
@@ -144,10 +150,6 @@ def _int(value: object, default: int) -> int:
         return int(value)
     except (ValueError, OverflowError):
         return default
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _device(value: object) -> DeviceType | None:

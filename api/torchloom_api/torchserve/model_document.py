@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.limits import Limits
-from torchloom_api.torchserve.worker_place import bounds_each, choose_devices
+from torchloom_api.torchserve.worker_place import bounds_each, choose_devices, choose_gpus
 
 
 #: What a model file may say at most: a week.
@@ -20,8 +21,10 @@ def to_language_document(
     """Write the model file of a language model, but for what its own archive says.
 
     Without a GPU, and unless the archive asks for the CPU, the fastest of what there is serves it.
+    Its engine is one process on one device, whatever the archive says of several.
     """
-    devices = choose_devices(served.limits, gpus)
+    alone = replace(served.limits, parallel_type="")
+    devices = choose_devices(alone, choose_gpus(alone, gpus))
     if not gpus and served.limits.device_type != "cpu":
         devices = ["auto"]
     policies = to_policies(served.limits, devices, is_scaled=is_scaled)

@@ -28,15 +28,22 @@ from torchloom_api.torchserve.archive_url import ArchiveFinder, Found
 from torchloom_api.torchserve.catalog import HANDLER, Catalog, Served
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
-from torchloom_api.torchserve.limits import Wish, decide_limits
+from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
 from torchloom_api.torchserve.model_document import (
     MAX_TIMEOUT_S,
     to_language_document,
     to_policies,
     to_wait_s,
 )
+from torchloom_api.torchserve.parallel import to_parallel
 from torchloom_api.torchserve.parameters import Parameters
-from torchloom_api.torchserve.worker_place import choose_devices, settle_place
+from torchloom_api.torchserve.worker_place import (
+    NotEnoughGpus,
+    choose_devices,
+    choose_gpus,
+    fit,
+    settle_place,
+)
 from torchloom_models.archive.files import ArchiveFiles
 from torchloom_models.archive.llm.language_model import find_language_model
 from torchloom_models.archive.preparation import store_of
@@ -189,9 +196,14 @@ class Registration:
         if runtime == _NATIVE:
             raise FrontendError(400, "InvalidModelException", _NO_NATIVE.format(name=name))
         limits = decide_limits(order.wish, glance.config, settings)
-        limits = settle_place(limits, self._gpus)
         if order.is_alone:
             limits = limits.alone(MAX_TIMEOUT_S)
+        language = None if order.is_function else language
+        gpus: Sequence[int] = self._gpus
+        if language is None:
+            limits = settle_place(limits, self._gpus)
+            gpus = self._choose_gpus(name, limits)
+            limits = fit(limits, gpus)
         number = self._catalog.free_number(name, version)
         served = Served(
             name=name,
@@ -200,16 +212,16 @@ class Registration:
             url=order.url,
             limits=limits,
             runtime=runtime,
-            language=None if order.is_function else language,
+            language=language,
             is_at_startup=order.is_at_startup,
             is_loading=True,
             fetched=found.path if found.is_fetched else None,
             workflow=order.workflow,
             is_function=order.is_function,
         )
-        language = served.language
         if language is None:
-            return served, self._to_handler_document(order, glance, served, found.path)
+            document = self._to_handler_document(order, glance, served, found.path, gpus=gpus)
+            return served, document
         if order.workflow is not None:
             message = (
                 f"The archive {order.url!r} is a language model, which answers OpenAI's requests: "
@@ -217,10 +229,16 @@ class Registration:
                 "`model:`, and register the archive by itself."
             )
             raise FrontendError(400, "InvalidModelException", message)
-        return served, to_language_document(served, gpus=self._gpus, is_scaled=settings.autoscale)
+        return served, to_language_document(served, gpus=gpus, is_scaled=settings.autoscale)
 
     def _to_handler_document(
-        self, order: Order, glance: ArchiveFiles, served: Served, path: Path
+        self,
+        order: Order,
+        glance: ArchiveFiles,
+        served: Served,
+        path: Path,
+        *,
+        gpus: Sequence[int],
     ) -> dict[str, object]:
         settings = self._settings
         document: dict[str, object] = {
@@ -233,10 +251,13 @@ class Registration:
             "prediction_time": True,
             **to_policies(
                 served.limits,
-                choose_devices(served.limits, self._gpus),
+                choose_devices(served.limits, gpus),
                 is_scaled=settings.autoscale,
             ),
         }
+        parallel = to_parallel(glance.config, gpus)
+        if parallel is not None:
+            document["parallel"] = parallel
         # What the archive says is its engine's to read, who may make more of it than one number.
         if order.wish.batch_size is not None and not glance.config.get("asyncCommunication"):
             document["batching"] = {
@@ -251,6 +272,15 @@ class Registration:
         if envelope and not order.is_function:
             document["envelope"] = envelope
         return document
+
+    def _choose_gpus(self, name: str, limits: Limits) -> list[int]:
+        try:
+            return choose_gpus(limits, self._gpus)
+        except NotEnoughGpus:
+            message = (
+                f"No enough gpu devices for model:{name} parallelLevel:{limits.parallel_level}"
+            )
+            raise FrontendError(500, "WorkerInitializationException", message) from None
 
     def startup_workers(self) -> int:
         """Give how many workers a model has that is there from the start and does not say."""

@@ -22,16 +22,43 @@ def settle_place(limits: Limits, gpus: Sequence[int]) -> Limits:
     return replace(limits, device_ids=there)
 
 
-def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
-    """Name the devices: the archive's GPUs, or all, no more than there are workers; or the CPU.
+class NotEnoughGpus(Exception):
+    """A worker needs more GPUs than a model may use."""
 
-    `gpus`: the numbers of those that may be used; the limits are settled for them.
+
+def choose_gpus(limits: Limits, gpus: Sequence[int]) -> list[int]:
+    """Give the GPUs that a model may use: the archive's, or all; none where it is to be on the CPU.
+
+    `gpus`: the numbers of those that there are; the limits are settled for them. Of models whose
+    workers have several, as many as are whole groups. Raises NotEnoughGpus where that is none.
     """
     if limits.device_type == "cpu" or not gpus:
-        return ["cpu"]
+        return []
     wanted = list(limits.device_ids) or list(gpus)
+    level = limits.gpus_each
+    whole = wanted[: len(wanted) // level * level]
+    if level > 1 and not whole:
+        raise NotEnoughGpus
+    return whole
+
+
+def choose_devices(limits: Limits, gpus: Sequence[int]) -> list[str]:
+    """Name the devices of workers, no more than there are of these: each one's first GPU, or CPU.
+
+    `gpus`: those that they may use.
+    """
+    firsts = list(gpus)[:: limits.gpus_each]
     count = max(limits.min_workers, 1)
-    return [f"cuda:{each}" for each in wanted[:count]]
+    return [f"cuda:{each}" for each in firsts[:count]] or ["cpu"]
+
+
+def fit(limits: Limits, gpus: Sequence[int]) -> Limits:
+    """Fit what is asked for to the GPUs that a model may use: groups of them are not shared."""
+    if not gpus or limits.gpus_each == 1:
+        return limits
+    room = len(gpus) // limits.gpus_each
+    least, most = min(limits.min_workers, room), min(limits.max_workers, room)
+    return replace(limits, min_workers=least, max_workers=most)
 
 
 def bounds_each(limits: Limits, num_devices: int, *, is_scaled: bool) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 from torchloom.signature import Schema
+from torchloom_models.group.plan import FIELD as PARALLEL
 from torchloom_models.schema import BOOLEAN, OBJECT, STRING
 
 
@@ -85,6 +86,7 @@ FIELDS: Mapping[str, Schema] = {
         "additionalProperties": False,
         "description": "Other names of the headers that tell of sequences.",
     },
+    "parallel": PARALLEL,
     "prediction_time": {
         **BOOLEAN,
         "default": False,

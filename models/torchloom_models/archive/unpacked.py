@@ -36,9 +36,11 @@ class Unpacked:
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
-        if _try_lock(lock):
-            shutil.rmtree(self.path, ignore_errors=True)
-        os.close(lock)
+        try:
+            if _try_lock(lock):
+                _remove(self.path)
+        finally:
+            os.close(lock)
 
 
 class UnpackedStore:
@@ -74,17 +76,23 @@ class UnpackedStore:
         return Unpacked(self._root / name, lock)
 
     def _hold(self, source: Path, name: str, lock: int) -> None:
-        """Take a share of the lock with the folder there. Whoever is alone unpacks."""
-        while True:
+        """Take a share of the lock with the folder there.
+
+        Who unpacks is settled by a lock of its own, which is let go of once the folder is there:
+        to wait until nobody else has a share would be to wait for the end of whoever was quicker.
+        """
+        turn = os.open(self._root / f"{name}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
             fcntl.flock(lock, fcntl.LOCK_SH)
-            if (self._root / name).is_dir():
-                return
-            fcntl.flock(lock, fcntl.LOCK_EX)
             if not (self._root / name).is_dir():
                 self._fill(source, name)
+        finally:
+            os.close(turn)
 
     def _fill(self, source: Path, name: str) -> None:
         """Unpack beside, then move into place: a folder is whole, or not there."""
+        self._remove_rests(name)
         folder = Path(tempfile.mkdtemp(prefix=f"{name}.part.", dir=self._root))
         try:
             unpack(source, folder)
@@ -95,6 +103,11 @@ class UnpackedStore:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
+    def _remove_rests(self, name: str) -> None:
+        """Remove what was not unpacked, or removed, to its end."""
+        for rest in self._root.glob(f"{name}.part.*"):
+            shutil.rmtree(rest, ignore_errors=True)
+
     def _sweep(self, own: str) -> None:
         """Remove what processes have left behind that were killed."""
         for file in self._root.glob("*.lock"):
@@ -103,9 +116,16 @@ class UnpackedStore:
                 continue
             lock = os.open(file, os.O_RDWR | os.O_CLOEXEC)
             if _try_lock(lock):
-                for folder in (self._root / name, *self._root.glob(f"{name}.part.*")):
-                    shutil.rmtree(folder, ignore_errors=True)
+                if (self._root / name).is_dir():
+                    _remove(self._root / name)
+                self._remove_rests(name)
             os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, which is whole or not there, also if this process is killed meanwhile."""
+    rest = tempfile.mkdtemp(prefix=f"{folder.name}.part.", dir=folder.parent)
+    shutil.rmtree(folder.replace(rest), ignore_errors=True)
 
 
 def _try_lock(lock: int) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,9 @@ from model_fakes.archives import write_folder, write_mar
 from torchloom.errors import ModelLoadError
 from torchloom_models.archive.unpacked import UnpackedStore
 
+
+#: Opening takes milliseconds; whoever is not done by then, waits for somebody.
+PATIENCE_S = 20.0
 
 #: Opens an archive in a process of its own, says where it is, and waits to be killed.
 PROGRAM = """
@@ -41,6 +48,12 @@ def folders(tmp_path: Path) -> list[Path]:
     return [each for each in (tmp_path / "archives").iterdir() if each.is_dir()]
 
 
+def num_waiting_for_locks() -> int:
+    """Count the threads of this process that wait for a lock of a file."""
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if " -> " in line]
+    return sum(str(os.getpid()) in line.split() for line in waiting)
+
+
 def test_unpacks_once_for_all(store: UnpackedStore, source: Path) -> None:
     """Workers of one archive share a folder; the last one removes it."""
     one, other = store.open(source), store.open(source)
@@ -51,6 +64,49 @@ def test_unpacks_once_for_all(store: UnpackedStore, source: Path) -> None:
     other.close()
     other.close()
     assert not other.path.exists()
+
+
+def test_keeps_nobody_waiting_for_the_end_of_whoever_unpacked(
+    store: UnpackedStore, source: Path, tmp_path: Path
+) -> None:
+    """Of those that find at one moment that it is to be unpacked, all have it in the end."""
+    store.open(source).close()
+    (file,) = (tmp_path / "archives").glob("*.lock")
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            with file.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # as who removes the folder has it
+                openings = [pool.submit(store.open, source) for _ in range(8)]
+                while num_waiting_for_locks() < 8:
+                    pass
+            _, late = wait(openings, timeout=PATIENCE_S)
+            # One that waits for another's end gets on then: the test fails, and does not hang.
+            for opening in as_completed(openings):
+                assert (opening.result().path / "a.py").read_text() == "x"
+                opening.result().close()
+            assert not late
+            assert folders(tmp_path) == []
+
+
+def test_uses_nothing_of_what_is_half_removed(
+    store: UnpackedStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes a folder may be killed over it."""
+
+    def stop(folder: Path, **_: object) -> None:
+        (folder / "a.py").unlink()
+        raise InterruptedError
+
+    opened = store.open(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(InterruptedError):
+            opened.close()
+    opened = store.open(source)
+
+    assert (opened.path / "a.py").read_text() == "x"
+    opened.close()
+    assert folders(tmp_path) == []
 
 
 def test_tells_states_of_an_archive_apart(store: UnpackedStore, source: Path) -> None:

@@ -13,6 +13,7 @@ from torchloom.errors import TorchLoomError
 from torchloom_api.torchserve.archive_file import ArchiveFile
 from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.migration.note import Note
+from torchloom_api.torchserve.parallel import level_of, to_parallel, type_of
 from torchloom_api.torchserve.startup_model import StartupModel
 from torchloom_models.archive.sequence_headers import SequenceHeaders
 
@@ -27,9 +28,16 @@ _LOST: Mapping[str, str] = MappingProxyType(
         "maxRetryTimeoutInSec": "workers are started again for as long as the server runs",
         "clientTimeoutInMills": "requests may say `X-Request-Timeout`",
         "useJobTicket": "`queue: {max_size: 1}` comes close",
-        "parallelType": "a worker is one process",
-        "parallelLevel": "a worker is one process",
-        "torchrun": "a worker is one process",
+    }
+)
+
+#: The same for language models.
+LOST_BY_LANGUAGE: Mapping[str, str] = MappingProxyType(
+    {
+        **_LOST,
+        **dict.fromkeys(
+            ("parallelType", "parallelLevel", "torchrun"), "a language model runs on one device"
+        ),
     }
 )
 
@@ -39,7 +47,7 @@ _ENVELOPES: Final = frozenset({"body", "json", "kserve", "kservev2"})
 _CARRIED: Final = frozenset(
     {
         *("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "deviceType", "deviceIds"),
-        "jobQueueSize",
+        *("jobQueueSize", "parallelType", "parallelLevel", "torchrun"),
     }
 )
 
@@ -114,6 +122,7 @@ def to_model_file(
         "limit_image_pixels": None if config.limit_max_image_pixels else False,
         "sequence_headers": _to_sequence_headers(config),
         "batching": _to_batching(facts.config, told),
+        "parallel": to_parallel(facts.config, _to_gpus(facts.config)),
     }
     common, notes = to_common_keys(facts, config=config, told=told)
     if config.service_envelope not in {None, *_ENVELOPES}:
@@ -132,13 +141,17 @@ def to_model_file(
 
 
 def to_common_keys(
-    facts: ArchiveFacts, *, config: Config, told: StartupModel | None
+    facts: ArchiveFacts,
+    *,
+    config: Config,
+    told: StartupModel | None,
+    lost: Mapping[str, str] = _LOST,
 ) -> tuple[dict[str, object], list[Note]]:
     """Write the keys that all kinds have in common, some of them None, and note what is lost."""
     subject = facts.path.name
     notes = [
         Note(subject=subject, message=f"`{key}: {facts.config[key]}` is not carried over: {why}.")
-        for key, why in _LOST.items()
+        for key, why in lost.items()
         if key in facts.config
     ]
     bounds = _to_replicas(facts.config, config, told)
@@ -178,10 +191,16 @@ def _to_devices(config: Mapping[str, object]) -> list[str] | None:
     kind = str(config.get("deviceType", "")).lower()
     if kind == "cpu":
         return ["cpu"]
-    ids = config.get("deviceIds")
     if kind == "gpu":
-        return [f"cuda:{each}" for each in ids] if isinstance(ids, list) and ids else ["cuda"]
+        each = max(level_of(config), 1) if type_of(config) else 1
+        return [f"cuda:{first}" for first in _to_gpus(config)[::each]] or ["cuda"]
     return None
+
+
+def _to_gpus(config: Mapping[str, object]) -> list[int]:
+    ids = config.get("deviceIds")
+    numbers = [_count(each) for each in ids] if isinstance(ids, list) else []
+    return [each for each in numbers if each is not None]
 
 
 def _to_replicas(

@@ -17,6 +17,7 @@ from torchloom_api.torchserve.migration.language_file import (
     to_language_keys,
 )
 from torchloom_api.torchserve.migration.model_file import (
+    LOST_BY_LANGUAGE,
     ArchiveFacts,
     number_versions,
     read_facts,
@@ -166,7 +167,7 @@ def _add_model(
     if language is None or made is None:
         file, notes = to_model_file(facts, name=name, version=version, config=config, told=told)
     else:
-        common, notes = to_common_keys(facts, config=config, told=told)
+        common, notes = to_common_keys(facts, config=config, told=told, lost=LOST_BY_LANGUAGE)
         said = {key: value for key, value in common.items() if value is not None}
         file = {"name": name, "version": version, "kind": "llm", **made.keys, **said}
         notes += note_language(language, name=name, subject=subject)

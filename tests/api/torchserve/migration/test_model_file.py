@@ -58,6 +58,25 @@ def test_carries_what_a_model_file_can_say(make_model: Make, archive_format: str
     assert third.endswith("where its handler reads it: continuousBatching, handler.")
 
 
+def test_carries_workers_of_several_processes(make_model: Make) -> None:
+    """Each has a group of the GPUs, of which a device names the first."""
+    config = (
+        "parallelType: tp\nparallelLevel: 9\ndeviceType: gpu\ndeviceIds: [0, 1, 2, '3']\n"
+        "torchrun: {nproc-per-node: 2, OMP_NUMBER_THREADS: 4, unknown: 1}\n"
+    )
+    facts = ArchiveFacts.read(make_model("m", config=config))
+    file, notes = to_model_file(facts, name="m", version=1, config=Config())
+
+    assert notes == []
+    assert file["devices"] == ["cuda:0", "cuda:2"]
+    assert file["parallel"] == {
+        "type": "tp",
+        "level": 2,
+        "gpus": [0, 1, 2, 3],
+        "torchrun": {"OMP_NUMBER_THREADS": 4},
+    }
+
+
 def test_says_little_for_an_archive_that_says_little(make_model: Make) -> None:
     """TorchServe's bound of the queue is kept: ours is another."""
     path = make_model("m")

@@ -1,0 +1,1 @@
+"""`ts.torch_handler.distributed`: bases of handlers whose workers are several processes."""

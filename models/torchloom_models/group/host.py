@@ -1,0 +1,118 @@
+"""Host: connects the processes of a group, and ends all of them as soon as one has died.
+
+Knows no engine and no torchrun: whoever starts the processes tells them the host's address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import socket
+import struct
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Final, Never
+
+from torchloom.errors import ModelLoadError
+from torchloom.wire import Broken, Close, FrameReader, InvalidFrame, encode, to_error
+
+
+#: What a process says first: its rank.
+RANK: Final = struct.Struct("<I")
+
+_RECEIVE_BYTES: Final = 1 << 16
+
+
+class Host:
+    """Waits for `size` processes, and gives each its connections.
+
+    The first has `link` (to the scheduler), and one to each of the others. What any of them sends
+    here goes to the scheduler, too; but a Close says that it is about to end as it was asked to.
+    """
+
+    def __init__(self, link: socket.socket, size: int) -> None:
+        self._link = link
+        self._size = size
+        self._folder = Path(tempfile.mkdtemp(prefix="torchloom-group-"))
+        self.address = str(self._folder / "host")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.address)
+        self._listener.listen(size)
+        self._ranks: dict[int, socket.socket] = {}
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self._run, name="torchloom-host", daemon=True).start()
+
+    def tell_broken(self, message: str) -> None:
+        """Tell the scheduler why the processes are not there, if they never were."""
+        if len(self._ranks) < self._size:
+            with contextlib.suppress(OSError):
+                self._link.sendall(encode(Broken(to_error(ModelLoadError(message)))))
+
+    def end(self, code: int) -> Never:
+        """End this process, and with it, as its kernel sees to, all that it has started."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def _run(self) -> None:
+        code = 1
+        try:
+            self._await()
+            self._connect()
+            code = 0 if self._watch() else 1
+        except (OSError, struct.error, InvalidFrame) as error:
+            sys.stderr.write(f"The processes of a worker cannot be connected: {error}\n")
+        self.end(code)
+
+    def _await(self) -> None:
+        """Wait until all are there. After that no kill of this process leaves a file behind."""
+        while len(self._ranks) < self._size:
+            connection, _ = self._listener.accept()
+            said = connection.recv(RANK.size, socket.MSG_WAITALL)
+            self._ranks[RANK.unpack(said)[0]] = connection
+        self._listener.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _connect(self) -> None:
+        """Give each process its end of each of its connections."""
+        to_others = []
+        for rank in range(1, self._size):
+            ours, theirs = socket.socketpair()
+            to_others.append(ours)
+            socket.send_fds(self._ranks[rank], [b"\0"], [theirs.fileno()])
+            theirs.close()
+        ends = [self._link.fileno(), *(each.fileno() for each in to_others)]
+        socket.send_fds(self._ranks[0], [b"\0"], ends)
+        for each in to_others:
+            each.close()
+
+    def _watch(self) -> bool:
+        """Pass on what processes send; tell whether all have ended as asked, or else one has died.
+
+        Who ends first must not cut the others short, which may have something to give back.
+        """
+        readers = {rank: FrameReader() for rank in self._ranks}
+        leaving: set[int] = set()
+        with selectors.DefaultSelector() as selector:
+            for rank, connection in self._ranks.items():
+                selector.register(connection, selectors.EVENT_READ, rank)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    data = self._ranks[key.data].recv(_RECEIVE_BYTES)
+                    for frame in readers[key.data].feed(data):
+                        if isinstance(frame, Close):
+                            leaving.add(key.data)
+                        else:
+                            self._link.sendall(encode(frame))
+                    if not data and key.data not in leaving:
+                        return False
+                    if not data:
+                        selector.unregister(key.fileobj)
+        return True
