@@ -147,6 +147,11 @@ class Run:
         return frozenset(self._progress.pending | self._progress.in_flight)
 
     @property
+    def node_timings(self) -> Mapping[str, NodeTiming]:
+        """The timings of the nodes that have finished, in the order of their ends."""
+        return self._node_timings
+
+    @property
     def timings(self) -> RunTimings:
         """The timings of the nodes that have finished."""
         return RunTimings(

@@ -35,6 +35,13 @@ class Series:
         self.head = f"{declaration.name}.{declaration.unit}:".translate(CONTROLS)
         self.tail = f"|#{told}|#hostname:{pairs[-1][1]},"
 
+    def line(self, value: float, at: float, request: str = "") -> str:
+        """Write a value as TorchServe's logs have it, at a moment in seconds since 1970.
+
+        `request`: what stands in between, of a request (`requestID:…,`).
+        """
+        return f"{self.head}{write_number(value)}{self.tail}{request}timestamp:{int(at)}"
+
 
 class Metric:
     """A metric and its series, of which it keeps `max_series` at most."""
@@ -68,17 +75,14 @@ class Metric:
             series.counts[bisect_left(BOUNDS, value)] += 1
         return True
 
-    def line(self, values: tuple[str, ...], value: float, at: float, request: str = "") -> str:
-        """Write a value as TorchServe's logs have it, at a moment in seconds since 1970.
-
-        `request`: what stands in between, of a request (`requestID:…,`).
-        """
+    def series(self, values: tuple[str, ...]) -> Series:
+        """Give a series, for the lines of its values; it is made if there is none."""
         series = self._series.get(values)
         if series is None:
             series = Series(self.declaration, values)
             if len(self._series) < self._max_series:
                 self._series[values] = series
-        return f"{series.head}{write_number(value)}{series.tail}{request}timestamp:{int(at)}"
+        return series
 
     def forget(self, values: tuple[str, ...]) -> None:
         """Let go of a series."""

@@ -115,7 +115,8 @@ class MetricBook:
             return _drop
         if self._is_shown(name):
             return lambda value: self._observe(metric, whole, value)
-        return lambda value: write_line(SERVER_LOGGER, metric.line(whole, value, now()))
+        series = metric.series(whole)
+        return lambda value: write_line(SERVER_LOGGER, series.line(value, now()))
 
     def add_sample(self, sample: Sample) -> None:
         """Take what a handler has measured, if it is declared or undeclared ones are wanted."""
@@ -135,7 +136,7 @@ class MetricBook:
         ids = sample.request_ids or "null"
         if not ids.isprintable():
             ids = ids.translate(CONTROLS)
-        line = metric.line(values, sample.value, self._now(), f"requestID:{ids},")
+        line = metric.series(values).line(sample.value, self._now(), f"requestID:{ids},")
         self._write_line(MODEL_LOGGER, line)
 
     def _find_series(self, sample: Sample) -> tuple[Metric, tuple[str, ...]] | None:

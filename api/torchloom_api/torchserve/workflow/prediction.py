@@ -73,7 +73,7 @@ async def _finish(
 def _tell(frontend: Frontend, request: Request, served: ServedWorkflow, run: Run) -> None:
     """Tell those who watch how long each node took."""
     numbers = {each.name: each.number for each in served.nodes}
-    for node, timing in run.timings.nodes.items():
+    for node, timing in run.node_timings.items():
         model = served.specification.model_name(served.names.get(node, ""))
         if model not in numbers:
             continue  # it is one that the graph has for itself
