@@ -73,7 +73,7 @@ def _lead(plan: GroupPlan, connections: Sequence[socket.socket]) -> bool:
             placed = _place(plan, frame, 0)
             engine = open_engine(placed, channel, has_own_process=True, wrap=leader.lead)
             if engine is not None:
-                Worker(engine, channel, on_settled=huge_pages.gather).serve()
+                Worker(engine, channel, on_settled=huge_pages.gather_beside).serve()
                 return True
     return False
 
