@@ -6,11 +6,11 @@ import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from tiny_model import (
     LAYOUTS,
     drain,
