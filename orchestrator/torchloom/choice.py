@@ -46,10 +46,13 @@ def roomiest(staff: Staff, passed: Collection[Replica]) -> Replica | None:
     expected to, and what waits behind it would miss whoever else has room.
     """
     is_alone = len(staff.replicas) == 1 and not staff.policy.is_elastic
+    if is_alone:
+        (only,) = staff.replicas
+        return only if only not in passed and only.credits else None
     free = [
         each
         for each in staff.replicas
-        if each.credits and each not in passed and (is_alone or not each.turns.takes_full)
+        if each.credits and each not in passed and not each.turns.takes_full
     ]
     return max(
         free, key=lambda each: (each.room.is_continuous or each.is_idle, each.credits), default=None

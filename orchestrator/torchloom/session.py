@@ -124,7 +124,7 @@ class Sessions:
 
     def place(self, replicas: Iterable[Replica]) -> None:
         """Give sessions that wait for a replica one of those that are ready, if there are any."""
-        if not self._queue.count((UNPLACED,)):
+        if self._policy is None or not self._queue.count((UNPLACED,)):
             return
         for session in [each for each in self._open.values() if each.replica is None]:
             session.replica = self._choose(replicas, session.tasks[0].device)
