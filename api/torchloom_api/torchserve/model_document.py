@@ -8,7 +8,12 @@ from typing import Final
 
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.limits import Limits
-from torchloom_api.torchserve.worker_place import bounds_each, choose_devices, choose_gpus
+from torchloom_api.torchserve.worker_place import (
+    bounds_each,
+    choose_devices,
+    choose_gpus,
+    settle_place,
+)
 
 
 #: What a model file may say at most: a week.
@@ -23,7 +28,7 @@ def to_language_document(
     Without a GPU, and unless the archive asks for the CPU, the fastest of what there is serves it.
     Its engine is one process on one device, whatever the archive says of several.
     """
-    alone = replace(served.limits, parallel_type="")
+    alone = settle_place(replace(served.limits, parallel_type=""), gpus)
     devices = choose_devices(alone, choose_gpus(alone, gpus))
     if not gpus and served.limits.device_type != "cpu":
         devices = ["auto"]

@@ -63,3 +63,16 @@ def test_follows_the_load_where_that_is_asked_for() -> None:
 def test_keeps_times_within_what_a_model_file_may_say() -> None:
     """TorchServe's may be any number."""
     assert write(startup_timeout_s=10**9)["load_timeout_s"] == MAX_TIMEOUT_S
+
+
+@pytest.mark.parametrize(
+    ("said", "devices"),
+    [
+        ({"device_ids": (1,)}, ["cuda:1"]),
+        ({"device_ids": (7,)}, ["cuda:0"]),
+        ({"parallel_type": "tp", "parallel_level": 2}, ["cuda:0"]),
+    ],
+)
+def test_passes_over_gpus_that_are_not_there(said: dict[str, object], devices: list[str]) -> None:
+    """As of any archive; it is one process, whatever the archive says of several."""
+    assert write((0, 1), **said)["devices"] == devices
