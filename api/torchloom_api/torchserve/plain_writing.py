@@ -6,7 +6,6 @@ JSON object with each piece of it. Knows no route.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Final
@@ -14,8 +13,7 @@ from typing import Final
 from torchloom.errors import TorchLoomError
 from torchloom.timings import Meter
 from torchloom_api.body import parse_json
-from torchloom_api.exchange import ClientGone
-from torchloom_api.presence import Presence
+from torchloom_api.presence import while_present
 from torchloom_api.torchserve.answer import STREAM_NEXT, Answer
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
@@ -50,23 +48,20 @@ async def write_plainly(
         dict(params)
     )
     prediction = PulledPrediction(Prediction(frontend, served, {"prompt": prompt}, params, meter))
-    with Presence(reply.exchange, prediction.cancel) as presence:
-        try:
-            if is_streamed:
-                await _stream(prediction, reply)
-                return None
-            outputs = await prediction.outputs()
-            return Answer(body=str(outputs["text"]).encode())
-        except asyncio.CancelledError:
-            if presence.has_left:
-                raise ClientGone from None
-            raise
-        except TorchLoomError as error:
-            if reply.exchange.has_begun:
-                raise  # the connection is cut: the status cannot be taken back
-            raise say(error, call, frontend, request.id) from error
-        finally:
-            prediction.cancel()
+    writing = _stream(prediction, reply) if is_streamed else _write(prediction)
+    try:
+        return await while_present(reply.exchange, writing)
+    except TorchLoomError as error:
+        if reply.exchange.has_begun:
+            raise  # the connection is cut: the status cannot be taken back
+        raise say(error, call, frontend, request.id) from error
+    finally:
+        prediction.cancel()
+
+
+async def _write(prediction: PulledPrediction) -> Answer:
+    outputs = await prediction.outputs()
+    return Answer(body=str(outputs["text"]).encode())
 
 
 async def _stream(prediction: PulledPrediction, reply: Reply) -> None:

@@ -201,9 +201,7 @@ class Registration:
         language = None if order.is_function else language
         gpus: Sequence[int] = self._gpus
         if language is None:
-            limits = settle_place(limits, self._gpus)
-            gpus = self._choose_gpus(name, limits)
-            limits = fit(limits, gpus)
+            limits, gpus = self._place(name, limits)
         number = self._catalog.free_number(name, version)
         served = Served(
             name=name,
@@ -273,14 +271,17 @@ class Registration:
             document["envelope"] = envelope
         return document
 
-    def _choose_gpus(self, name: str, limits: Limits) -> list[int]:
+    def _place(self, name: str, limits: Limits) -> tuple[Limits, list[int]]:
+        """Give the GPUs that a model may use, and its limits as they fit these."""
+        limits = settle_place(limits, self._gpus)
         try:
-            return choose_gpus(limits, self._gpus)
+            gpus = choose_gpus(limits, self._gpus)
         except NotEnoughGpus:
             message = (
                 f"No enough gpu devices for model:{name} parallelLevel:{limits.parallel_level}"
             )
             raise FrontendError(500, "WorkerInitializationException", message) from None
+        return fit(limits, gpus), gpus
 
     def startup_workers(self) -> int:
         """Give how many workers a model has that is there from the start and does not say."""

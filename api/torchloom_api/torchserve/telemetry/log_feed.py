@@ -68,14 +68,8 @@ class LogFeed:
     def log(
         self, logger: str, message: str, *, level: Level = "INFO", thread: str = "main"
     ) -> None:
-        """Take a message; never blocks. There are several a request: as `put`, without a call."""
-        if len(self._waiting) >= _MAX_WAITING:
-            self.num_lost += 1
-            return
-        self._waiting.append(LogEvent(logger, level, thread, time.time(), message))
-        if not self._has_work:
-            self._has_work = True
-            self._wake.set()
+        """Take a message; never blocks."""
+        self.put(LogEvent(logger, level, thread, time.time(), message))
 
     def __enter__(self) -> Self:
         """Start the process, which makes the files, and begin to feed it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 from api_fakes.torchserve import MakeMar, Serve, Served
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from torchloom.sample import Sample
@@ -247,24 +248,26 @@ async def test_writes_calls_of_grpc_to_the_access_log_alone(serve: Serve, tmp_pa
     assert not [x for x in (logs / "ts_log.log").read_text().splitlines() if "Requests" in x]
 
 
+PREDICTED = Predicted(
+    model="noop",
+    version=None,
+    number=1,
+    request_id="x",
+    status=200,
+    seconds=0.05,
+    queue_s=0.002,
+    run_s=0.045,
+)
+
+
 async def test_takes_away_what_the_handler_took(serve: Serve) -> None:
     """WorkerThreadTime is what a worker takes beside its handler."""
     served = await serve(metrics_mode="prometheus")
     labels = {"ModelName": "noop", "Level": "Model"}
     readings = served.frontend.service.orchestrator.stats.readings
     readings.add("noop", 1, [Sample("PredictionTime", "gauge", "ms", labels, 30.0)])
-    told = Predicted(
-        model="noop",
-        version=None,
-        number=1,
-        request_id="x",
-        status=200,
-        seconds=0.05,
-        queue_s=0.002,
-        run_s=0.045,
-    )
     for listen in served.frontend.on_predicted:
-        listen(told)
+        listen(PREDICTED)
     values = await values_of(served)
 
     assert values["WorkerThreadTime"]["Host",] == 15.0
@@ -277,17 +280,7 @@ async def test_takes_away_what_the_handler_took(serve: Serve) -> None:
 async def test_counts_no_request_for_a_workflows_node(serve: Serve) -> None:
     """How long it took is counted, as TorchServe does."""
     served = await serve(metrics_mode="prometheus")
-    told = Predicted(
-        model="w__noop",
-        version=None,
-        number=1,
-        request_id="x",
-        status=200,
-        seconds=0.05,
-        queue_s=0.002,
-        run_s=0.045,
-        is_of_node=True,
-    )
+    told = replace(PREDICTED, model="w__noop", is_of_node=True)
     for listen in served.frontend.on_predicted:
         listen(told)
     values = await values_of(served)
