@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 from litestar.types import HTTPScope, Message, Receive, Send
 
+from torchloom.random_id import new_id
 from torchloom_api.connection import CONNECTION_KEY, Connection
 from torchloom_api.tracing import Trace
 
@@ -32,7 +32,7 @@ class ClientGone(Exception):
 def to_request_id(given: bytes | None) -> str:
     """Take the id that a client gives, if it can be one; else make one up."""
     is_usable = given is not None and _REQUEST_ID.match(given) is not None
-    return given.decode() if given and is_usable else os.urandom(12).hex()
+    return given.decode() if given and is_usable else new_id()
 
 
 class Exchange:

@@ -7,7 +7,7 @@ holds up nobody, and one that comes back goes on where it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
@@ -20,25 +20,31 @@ class RunEvent(msgspec.Struct, frozen=True):
     data: Mapping[str, object]
 
 
+#: What an event tells: as it stands, or worked out when it is first wanted.
+Told = Mapping[str, object] | Callable[[], Mapping[str, object]]
+
+
 class EventLog:
     """Append-only until it is closed.
 
-    Bounded by what a run can do: tokens and items have limits.
+    Bounded by what a run can do: tokens and items have limits. Most runs are over before anyone
+    has read of them: an event is made for each reader.
     """
 
     def __init__(self) -> None:
-        self._events: list[RunEvent] = []
+        self._told: list[tuple[str, Told]] = []
         self._is_closed = False
         self._waiters: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
         """Count the events."""
-        return len(self._events)
+        return len(self._told)
 
-    def add(self, kind: str, data: Mapping[str, object]) -> None:
+    def add(self, kind: str, data: Told) -> None:
         """Append an event and wake the readers."""
-        self._events.append(RunEvent(len(self._events) + 1, kind, data))
-        self._wake()
+        self._told.append((kind, data))
+        if self._waiters:
+            self._wake()
 
     def close(self) -> None:
         """Let the readers come to the end."""
@@ -49,12 +55,16 @@ class EventLog:
         """Give every event with an id above `after`, then those to come, to the end."""
         cursor = max(after, 0)
         while True:
-            while cursor < len(self._events):
-                yield self._events[cursor]
+            while cursor < len(self._told):
                 cursor += 1
+                yield self._event(cursor)
             if self._is_closed:
                 return
             await self._changed()
+
+    def _event(self, number: int) -> RunEvent:
+        kind, data = self._told[number - 1]
+        return RunEvent(number, kind, data() if callable(data) else data)
 
     async def _changed(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

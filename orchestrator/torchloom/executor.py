@@ -37,8 +37,8 @@ _EXIT_S = 5.0
 #: After its end, what a worker has sent is waited for no longer than this.
 _LAST_WORDS_S = 1.0
 
-#: Called with every frame of a worker.
-OnFrame = Callable[[AnyFrame], None]
+#: Called with the frames of a worker, those that came together at once.
+OnFrames = Callable[[Iterable[AnyFrame]], None]
 
 #: Called once when a worker has ended, with a word on how.
 OnEnd = Callable[[str], None]
@@ -83,7 +83,7 @@ class Executor(Protocol):
     """Starts workers."""
 
     async def start(
-        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+        self, deployment: Deployment, device: Device, on_frames: OnFrames, on_end: OnEnd
     ) -> Link:
         """Start a worker, which opens the engine and reports by frames.
 
@@ -95,9 +95,9 @@ class Executor(Protocol):
 class ProcessLink(asyncio.Protocol):
     """A Link to a worker in a process of its own, over a socket pair."""
 
-    def __init__(self, on_frame: OnFrame, on_end: OnEnd) -> None:
+    def __init__(self, on_frames: OnFrames, on_end: OnEnd) -> None:
         self.pid: int | None = None
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_end = on_end
         self._reader = FrameReader()
         self._transport: asyncio.Transport
@@ -143,8 +143,7 @@ class ProcessLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand every whole frame on; a worker that sends anything else is killed."""
         try:
-            for frame in self._reader.feed(data):
-                self._on_frame(frame)
+            self._on_frames(self._reader.feed(data))
         except InvalidFrame:
             _log.exception("Worker %s is broken; it is killed.", self.pid)
             self.kill()
@@ -237,7 +236,7 @@ class LocalExecutor:
         self._is_at_terminal = is_at_terminal
 
     async def start(
-        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+        self, deployment: Deployment, device: Device, on_frames: OnFrames, on_end: OnEnd
     ) -> Link:
         """Start a worker process. Raises OSError, and TypeError if its config cannot be sent."""
         frame = _open(deployment, device)
@@ -248,7 +247,7 @@ class LocalExecutor:
             self._cores.release(worker)
             on_end(how)
 
-        link = ProcessLink(on_frame, end)
+        link = ProcessLink(on_frames, end)
         command = [sys.executable, "-m", *(deployment.program or ("torchloom.worker",))]
         share = self._cores.take(worker, deployment.label, deployment.threads, device)
         try:
@@ -302,9 +301,9 @@ class ThreadLink:
 
     pid: int | None = None
 
-    def __init__(self, on_frame: OnFrame, on_end: OnEnd) -> None:
+    def __init__(self, on_frames: OnFrames, on_end: OnEnd) -> None:
         self._loop = asyncio.get_running_loop()
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_end = on_end
         self._frames: queue.SimpleQueue[AnyFrame | None] = queue.SimpleQueue()
         self._ended = asyncio.Event()
@@ -372,7 +371,7 @@ class ThreadLink:
     def _receive(self, frame: AnyFrame) -> None:
         # One that was on its way when the link was cut comes from nowhere.
         if not self._ended.is_set():
-            self._on_frame(frame)
+            self._on_frames((frame,))
 
 
 class _ThreadChannel:
@@ -392,9 +391,9 @@ class InlineExecutor:
     """Starts workers as threads: for engines whose work is too small to be worth a hop."""
 
     async def start(
-        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+        self, deployment: Deployment, device: Device, on_frames: OnFrames, on_end: OnEnd
     ) -> Link:
         """Start a worker thread."""
-        link = ThreadLink(on_frame, on_end)
+        link = ThreadLink(on_frames, on_end)
         link.start(_open(deployment, device))
         return link

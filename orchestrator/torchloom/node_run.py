@@ -34,6 +34,7 @@ from torchloom.graph import MissingValue, ModelCall, Node, TemplateCall, Workflo
 from torchloom.items import cut
 from torchloom.policy import RetryCause
 from torchloom.task_stream import TaskStream
+from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter
 from torchloom.watcher import Watcher
 
@@ -73,7 +74,12 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Caller(Protocol):
-    """Executes the calls of nodes."""
+    """Executes the calls of nodes, and watches how long they take."""
+
+    @property
+    def limits(self) -> TimeLimits:
+        """Give what limits the time of whoever calls."""
+        ...
 
     async def call_model(
         self,
@@ -204,7 +210,7 @@ class NodeRun:
             outputs = await self._consult_cache(scope, inputs, params, stream)
             return self._complete(outputs, stream)
         try:
-            async with asyncio.timeout(timeout_s):
+            with self._caller.limits.within(timeout_s):
                 outputs = await self._consult_cache(scope, inputs, params, stream)
         except TimeoutError:
             raise DeadlineExceeded(f"No answer within its timeout of {timeout_s} s.") from None
@@ -268,7 +274,7 @@ class NodeRun:
                 break
         return outputs
 
-    async def _call_model(
+    def _call_model(
         self,
         call: ModelCall,
         inputs: Values,
@@ -276,8 +282,8 @@ class NodeRun:
         *,
         sink: Sink | None,
         options: CallOptions,
-    ) -> Values:
-        return await self._caller.call_model(
+    ) -> Awaitable[Values]:
+        return self._caller.call_model(
             call, inputs, params, sink=sink, options=options, meter=self.meter
         )
 

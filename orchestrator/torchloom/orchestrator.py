@@ -21,13 +21,7 @@ from torchloom.dependency import (
 )
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
-from torchloom.errors import (
-    Conflict,
-    DeadlineExceeded,
-    NotServing,
-    UnknownModel,
-    UnknownWorkflow,
-)
+from torchloom.errors import Conflict, DeadlineExceeded, NotServing, UnknownModel, UnknownWorkflow
 from torchloom.executor import Executor, InlineExecutor, LocalExecutor
 from torchloom.graph import Graph, ModelCall, WorkflowCall
 from torchloom.history import History
@@ -41,6 +35,7 @@ from torchloom.pool import OnProgress, Pool
 from torchloom.pool_series import pool_series
 from torchloom.run import Run, RunOptions
 from torchloom.stats import Series, Stats
+from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter, add_usage
 from torchloom.traffic import Shadow
 from torchloom.version_table import VersionTable
@@ -64,6 +59,7 @@ class Orchestrator:
         cache_size: int = 1024,
     ) -> None:
         self.stats = Stats()
+        self.limits = TimeLimits()
         self.is_draining = False
         self._executor = executor or LocalExecutor()
         self._inline_executor = inline_executor or InlineExecutor()
@@ -110,6 +106,7 @@ class Orchestrator:
             run.cancel()
             await run.wait()
         await asyncio.gather(*(pool.stop() for pool in self._pools))
+        self.limits.end()
 
     def _refuse_if_draining(self) -> None:
         if self.is_draining:
@@ -334,7 +331,7 @@ class Orchestrator:
         call_options = options.to_call_options(self._now())
         call, meter = ModelCall(model, version), meter or Meter()
         try:
-            async with options.time_limit():
+            with options.time_limit(self.limits):
                 return await self.call_model(
                     call, inputs, params, sink=sink, options=call_options, meter=meter
                 )

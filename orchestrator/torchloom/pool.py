@@ -28,6 +28,7 @@ from torchloom.model_status import ModelStatus, PoolState
 from torchloom.policy import ReplicaPolicy
 from torchloom.queue import TaskQueue
 from torchloom.replica import Replica
+from torchloom.replica_state import ReplicaStatus
 from torchloom.session import Failed, Sessions
 from torchloom.stats import Stats
 from torchloom.step_cost import StepCost
@@ -66,6 +67,7 @@ class Pool:
         self._memory = memory or Memory()
         self.fleet = Fleet(deployment, executor, self, stats, now=now, memory=self._memory)
         self._stats = stats
+        self._labels = (deployment.name, str(deployment.version))
         self._now = now
         self._on_progress = on_progress
         #: What steps cost, by device: one queue may feed fast and slow ones.
@@ -191,9 +193,7 @@ class Pool:
     @property
     def state(self) -> PoolState:
         """Sum up the replicas."""
-        if self.is_draining:
-            return "draining"
-        return self.fleet.state
+        return "draining" if self.is_draining else self.fleet.state
 
     def status(self, weight: float) -> ModelStatus:
         """Take a picture of it."""
@@ -203,7 +203,7 @@ class Pool:
             queue_depth=len(self.queue),
             weight=weight,
             memory_bytes=sum(self.held_memory().values()),
-            replicas=tuple(replica.status() for replica in self.replicas),
+            replicas=tuple(map(ReplicaStatus.of, self.replicas)),
             settings=dict(self.fleet.settings),
             policy=self.fleet.policy,
             scaling_error=self.fleet.scaling_error,
@@ -276,8 +276,7 @@ class Pool:
         self._settled += 1
         self.sessions.settle(task)
         self.last_used_at = self._now()
-        labels = (self.deployment.name, str(self.deployment.version), task.state.value)
-        self._stats.counter("tasks", *labels).add()
+        self._stats.counter("tasks", *self._labels, task.state).add()
         if self._settled == self._accepted:
             self._idle.set()
             self._memory.poke()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torchloom.backoff import Backoff
 from torchloom.code_status import CodeStatus
@@ -21,7 +21,7 @@ from torchloom.leaving import Leaving
 from torchloom.orphans import count_death
 from torchloom.owner import Owner
 from torchloom.replica_series import ReplicaSeries
-from torchloom.replica_state import TRANSITIONS, ReplicaState, ReplicaStatus
+from torchloom.replica_state import TRANSITIONS, ReplicaState
 from torchloom.setting import Settings
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
@@ -153,7 +153,7 @@ class Replica:
     async def _launch(self) -> None:
         try:
             self._link = await self._executor.start(
-                self.deployment, self.wanted_device, self._on_frame, self._on_end
+                self.deployment, self.wanted_device, self._on_frames, self._on_end
             )
             self._watchdog.begin(self.deployment.load_timeout_s)
         except (OSError, RuntimeError, TypeError) as error:
@@ -320,6 +320,14 @@ class Replica:
 
     # Frames
 
+    def _on_frames(self, frames: Iterable[AnyFrame]) -> None:
+        """Take what came together, and look once what there is room for then."""
+        for frame in frames:
+            self._on_frame(frame)
+        if not self._is_loading:
+            self._watch_step()
+            self._owner.on_room()
+
     def _on_frame(self, frame: AnyFrame) -> None:
         if isinstance(frame, Events):
             self._on_events(frame)
@@ -351,7 +359,6 @@ class Replica:
         self._move(ReplicaState.READY)
         self.telling.begin(self._link)
         self._settled.set()
-        self._owner.on_room()
 
     def _on_events(self, frame: Events) -> None:
         if frame.samples:
@@ -368,8 +375,6 @@ class Replica:
             self._backoff.forgive()  # not when it is ready: one that dies of each task is, too
             self._series.observe_step(size, seconds)
             self._owner.on_step(self.device, size, seconds)
-        self._watch_step()
-        self._owner.on_room()
 
     def _on_event(self, event: WireEvent) -> None:
         if isinstance(event, ChunkEvent):
@@ -393,7 +398,3 @@ class Replica:
             task.fail(from_error(event.error))
         self._owner.on_settled(task)
         self._emptied.set()
-
-    def status(self) -> ReplicaStatus:
-        """Take a picture of it."""
-        return ReplicaStatus.of(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from torchloom.code_status import CodeStatus
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torchloom.replica import Replica
 
 
-class ReplicaState(Enum):
+class ReplicaState(StrEnum):
     """Where a replica is."""
 
     STARTING = "starting"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
-from enum import Enum
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
+from functools import partial
 
 import msgspec
 
@@ -23,14 +23,16 @@ from torchloom.feed import Feed
 from torchloom.graph import Graph, MissingValue, Node
 from torchloom.node_run import Caller, CallOptions, NodeRun, Skipped
 from torchloom.progress import Progress
+from torchloom.random_id import new_id
 from torchloom.stats import Stats
-from torchloom.timings import NodeTiming, RunTimings, Usage, add_usage, find_critical_path
+from torchloom.time_limit import TimeLimits
+from torchloom.timings import NodeTiming, RunTimings, Usage, add_usage, to_timings
 
 
 _log = logging.getLogger(__name__)
 
 
-class RunState(Enum):
+class RunState(StrEnum):
     """Where a run is. The last three are final."""
 
     RUNNING = "running"
@@ -76,12 +78,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             is_copy=self.is_copy,
         )
 
-    def time_limit(self) -> AbstractAsyncContextManager[object]:
-        """Give what raises TimeoutError within when the time is over; nothing where there is none.
-
-        A timer that never rings would be made and cancelled for each small call.
-        """
-        return nullcontext() if self.timeout_s is None else asyncio.timeout(self.timeout_s)
+    def time_limit(self, limits: TimeLimits) -> AbstractContextManager[object]:
+        """Give what raises TimeoutError within when the time is over, if it is limited."""
+        return nullcontext() if self.timeout_s is None else limits.within(self.timeout_s)
 
 
 class Run:
@@ -98,7 +97,7 @@ class Run:
         stats: Stats,
         now: Callable[[], float],
     ) -> None:
-        self.id = f"run_{secrets.token_hex(12)}"
+        self.id = f"run_{new_id()}"
         self.graph = graph
         self.options = options
         self.state = RunState.RUNNING
@@ -154,11 +153,7 @@ class Run:
     @property
     def timings(self) -> RunTimings:
         """The timings of the nodes that have finished."""
-        return RunTimings(
-            total_s=self.duration_s,
-            nodes=dict(self._node_timings),
-            critical_path=find_critical_path(self._node_timings, self.graph.needs, self._met_s),
-        )
+        return to_timings(self.duration_s, self._node_timings, self.graph.needs, self._met_s)
 
     def start(self) -> None:
         """Begin, on the running event loop."""
@@ -205,11 +200,8 @@ class Run:
     # Execution
 
     async def _run(self) -> None:
-        deadline = self._call_options.deadline
-        # `timeout_at` would want the loop's clock; the run's may be another.
-        left_s = None if deadline is None else deadline - self._now()
         try:
-            async with asyncio.timeout(left_s):
+            with self.options.time_limit(self._caller.limits):
                 await self._execute_nodes()
                 outputs = self._collect()
         except TimeoutError:
@@ -332,8 +324,10 @@ class Run:
         self._feeds.clear()
         self._inputs = {}
         if error is None:
-            timings = msgspec.to_builtins(self.timings)
-            self.log.add("run.finished", {"outputs": outputs, "timings": timings})
+            # Not worked out unless somebody reads of it; and a run that knows its own log, and that
+            # the run, would be a cycle.
+            measured = (self.duration_s, self._node_timings, self.graph.needs, self._met_s)
+            self.log.add("run.finished", partial(_tell_finish, outputs, *measured))
         else:
             self.log.add("run.failed", {"error": describe(error)})
         self.log.close()
@@ -373,6 +367,17 @@ class Run:
     def on_cache(self, node: Node, outcome: Outcome) -> None:
         """Count how the cache answered."""
         self._stats.counter("cache_requests", node.name, outcome).add()
+
+
+def _tell_finish(
+    outputs: Values | None,
+    total_s: float,
+    nodes: dict[str, NodeTiming],
+    needs: Mapping[str, Collection[str]],
+    met_s: Mapping[tuple[str, str], float],
+) -> Mapping[str, object]:
+    timings = to_timings(total_s, nodes, needs, met_s)
+    return {"outputs": outputs, "timings": msgspec.to_builtins(timings)}
 
 
 def describe(error: TorchLoomError) -> dict[str, object]:

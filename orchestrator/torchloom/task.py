@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import StrEnum
 
 from torchloom.engine import Values
 from torchloom.errors import TorchLoomError
 
 
-class TaskState(Enum):
+class TaskState(StrEnum):
     """Where a task is. The last four are final."""
 
     QUEUED = "queued"
@@ -169,6 +169,6 @@ class Task:
             self._outcome.set_exception(error)
             self._outcome.exception()  # seen: a caller that left need not hear of it
 
-    async def outputs(self) -> Values:
+    def outputs(self) -> Awaitable[Values]:
         """Wait for the answer; raises the error it was settled with."""
-        return await self._outcome
+        return self._outcome

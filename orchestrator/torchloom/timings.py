@@ -63,6 +63,17 @@ class RunTimings(msgspec.Struct, frozen=True, kw_only=True):
     critical_path: tuple[str, ...]
 
 
+def to_timings(
+    total_s: float,
+    nodes: dict[str, NodeTiming],
+    needs: Mapping[str, Collection[str]],
+    met_s: Mapping[tuple[str, str], float],
+) -> RunTimings:
+    """Sum up the nodes that have finished; see `find_critical_path`."""
+    path = find_critical_path(nodes, needs, met_s)
+    return RunTimings(total_s=total_s, nodes=dict(nodes), critical_path=path)
+
+
 def find_critical_path(
     nodes: dict[str, NodeTiming],
     needs: Mapping[str, Collection[str]],

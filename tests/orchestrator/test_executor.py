@@ -63,13 +63,13 @@ def _is_events(frame: AnyFrame) -> bool:
 
 async def _start(executor: Executor, factory: str = "open_echo") -> tuple[Link, Recorder]:
     recorder = Recorder()
-    link = await executor.start(deploy(factory), CPU, recorder.on_frame, recorder.on_end)
+    link = await executor.start(deploy(factory), CPU, recorder.on_frames, recorder.on_end)
     return link, recorder
 
 
 async def _start_script(script: str) -> tuple[ProcessLink, Recorder]:
     recorder = Recorder()
-    link = ProcessLink(recorder.on_frame, recorder.on_end)
+    link = ProcessLink(recorder.on_frames, recorder.on_end)
     await link.start([sys.executable, "-c", _SCRIPT + script], dict(os.environ))
     return link, recorder
 
@@ -239,7 +239,7 @@ async def test_raises_if_no_process_can_be_started(monkeypatch: pytest.MonkeyPat
     recorder = Recorder()
     with pytest.raises(OSError, match="No such file"):
         await executor.start(
-            deploy("open_echo", threads=1), CPU, recorder.on_frame, recorder.on_end
+            deploy("open_echo", threads=1), CPU, recorder.on_frames, recorder.on_end
         )
     assert executor._cores._reserved == {}
 
@@ -256,7 +256,7 @@ async def test_starts_no_process_for_a_config_that_cannot_be_sent(
     recorder = Recorder()
     deployment = deploy("open_echo", config={"source": object()})
     with pytest.raises(TypeError):
-        await LocalExecutor().start(deployment, CPU, recorder.on_frame, recorder.on_end)
+        await LocalExecutor().start(deployment, CPU, recorder.on_frames, recorder.on_end)
 
 
 def test_sets_the_number_of_threads_before_anything_is_imported(
@@ -292,7 +292,7 @@ async def test_keeps_workers_on_their_cores() -> None:
     for threads in (1, len(here) + 1):
         recorder = Recorder()
         deployment = deploy("open_echo", threads=threads)
-        links.append(await executor.start(deployment, CPU, recorder.on_frame, recorder.on_end))
+        links.append(await executor.start(deployment, CPU, recorder.on_frames, recorder.on_end))
         await recorder.wait_for(_is_ready)
     assert [os.sched_getaffinity(link.pid or 0) for link in links] == [{first}, set(here)]
     assert list(executor._cores._reserved.values()) == [(first,)]
@@ -331,7 +331,7 @@ async def test_cuts_a_thread_off(gate: Gate, gate_name: str) -> None:
     """A thread cannot be killed: its link is cut at once, and it ends when its step does."""
     recorder = Recorder()
     deployment = deploy("open_gated", config={"gate": gate_name})
-    link = await InlineExecutor().start(deployment, CPU, recorder.on_frame, recorder.on_end)
+    link = await InlineExecutor().start(deployment, CPU, recorder.on_frames, recorder.on_end)
     await recorder.wait_for(_is_ready)
     link.send(Admit([(1, {"text": "a"}, {}, False)]))
     await gate.wait_entered()
@@ -359,7 +359,7 @@ async def test_cuts_off_a_thread_that_waits() -> None:
 async def test_drops_what_a_thread_had_on_the_way_when_it_was_cut_off() -> None:
     """After the end there are no frames, even if they had been sent before it."""
     recorder = Recorder()
-    link = ThreadLink(recorder.on_frame, recorder.on_end)
+    link = ThreadLink(recorder.on_frames, recorder.on_end)
     link.deliver(Progress("loading", None))
     link.kill()
     await asyncio.sleep(0)
@@ -395,7 +395,7 @@ def test_survives_the_end_of_the_event_loop_before_the_thread(gate: Gate, gate_n
     async def main() -> None:
         recorder = Recorder()
         deployment = deploy("open_gated", config={"gate": gate_name})
-        link = await InlineExecutor().start(deployment, CPU, recorder.on_frame, recorder.on_end)
+        link = await InlineExecutor().start(deployment, CPU, recorder.on_frames, recorder.on_end)
         await recorder.wait_for(_is_ready)
         link.send(Admit([(1, {"text": "a"}, {}, False)]))
         await gate.wait_entered()

@@ -16,7 +16,7 @@ from torchloom.stats import Stats
 
 
 class _NoCaller(Caller):
-    """Answers nothing: these runs call no model."""
+    """Answers nothing: these runs call no model, and take no time."""
 
 
 def _make_run(*, is_endless: bool = False) -> Run:

@@ -37,6 +37,7 @@ from torchloom.graph import Constant, Fallback, Items, ModelCall, Node, Template
 from torchloom.node_run import CallOptions, NodeRun, Skipped
 from torchloom.policy import CachePolicy, RetryPolicy
 from torchloom.task import COPY_PRIORITY
+from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter
 
 
@@ -49,6 +50,7 @@ class _Caller:
     def __init__(self, *answers: Values | TorchLoomError | Answer) -> None:
         self.calls: list[tuple[str, Values, Values, CallOptions]] = []
         self._answers = list(answers)
+        self.limits = TimeLimits()
 
     async def call_model(
         self,

@@ -27,7 +27,7 @@ from torchloom.errors import (
 )
 from torchloom.orphans import MAX_DEATHS
 from torchloom.replica import Replica
-from torchloom.replica_state import ReplicaState
+from torchloom.replica_state import ReplicaState, ReplicaStatus
 from torchloom.sample import Sample
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
@@ -138,7 +138,7 @@ async def test_is_ready_when_its_worker_is(loading: _Bench) -> None:
     loading.link.progress("loading", 0.5)
     loading.link.ready(max_tasks=3, notes=["cpu 1 ms"])
     await starting
-    status = loading.replica.status()
+    status = ReplicaStatus.of(loading.replica)
     assert status.notes == ("cpu 1 ms",)
     assert (status.state, status.device, status.max_tasks) == ("ready", "cpu", 3)
     assert (status.load_s, status.pid, status.error) == (0.5, 1, None)
@@ -170,15 +170,15 @@ async def test_shows_how_its_code_stands_until_its_worker_ends(loading: _Bench) 
     await until(lambda: bool(loading.executor.links))
     loading.link.ready()
     await starting
-    assert loading.replica.status().code == ()
+    assert ReplicaStatus.of(loading.replica).code == ()
     states: tuple[CodeState, ...] = ("compiling", "compiled")
     for state in states:
         part = CodeStatus(part="all", state=state, num_compiled=1)
         loading.link.tell_code(part)
-        assert loading.replica.status().code == (part,)
+        assert ReplicaStatus.of(loading.replica).code == (part,)
     loading.link.end()
     await until(lambda: len(loading.executor.links) > 1)
-    assert loading.replica.status().code == ()
+    assert ReplicaStatus.of(loading.replica).code == ()
     await loading.replica.stop()
 
 
@@ -386,7 +386,7 @@ async def test_fails_an_input_that_cannot_travel_alone(bench: _Bench) -> None:
 async def test_passes_over_frames_that_only_go_the_other_way(bench: _Bench) -> None:
     """A worker that sends what only the scheduler sends does no harm."""
     await bench.replica.start()
-    bench.replica._on_frame(Close())
+    bench.replica._on_frames([Close()])
     assert bench.replica.is_idle
 
 
@@ -476,7 +476,7 @@ async def test_kills_a_worker_whose_step_does_not_end(
     link = bench.link
     bench.replica.cancel(gone)
     (ahead,) = bench.dispatch("d")
-    assert (watchdog().limit_s, watchdog().num_begun) == (7.0, 2)
+    assert (watchdog().limit_s, watchdog().num_begun) == (7.0, 3)
     watchdog().bark()
     message = await _fails_with(one, WorkerDied)
     assert message == "The worker of 'echo@1' was killed: it had not ended a step within 7.0 s."
@@ -573,11 +573,11 @@ async def test_starts_a_worker_again_and_gives_its_tasks_back(bench: _Bench) -> 
     bench.link.end("signal SIGSEGV")
     assert bench.owner.orphans == tasks
     assert [task.deaths for task in tasks] == [1, 1]
-    assert bench.replica.status().state == "waiting"
-    assert bench.replica.status().pid is None
-    assert bench.replica.status().error == "The worker of model 'echo@1' ended: signal SIGSEGV."
+    waiting = ReplicaStatus.of(bench.replica)
+    assert (waiting.state, waiting.pid) == ("waiting", None)
+    assert waiting.error == "The worker of model 'echo@1' ended: signal SIGSEGV."
     await until(lambda: bench.replica.state is ReplicaState.READY)
-    status = bench.replica.status()
+    status = ReplicaStatus.of(bench.replica)
     assert (status.restarts, status.pid, status.error) == (1, 2, None)
     assert bench.stats.counter("worker_restarts", "echo", "1").value == 1
 
@@ -657,7 +657,7 @@ async def test_keeps_saying_why_it_cannot_start_again(bench: _Bench) -> None:
     await until(lambda: len(bench.executor.links) == 2)
     assert bench.replica.state is ReplicaState.STARTING
     bench.link.refuse(ModelLoadError("The disk has gone."))
-    assert bench.replica.status().error == "The disk has gone."
+    assert ReplicaStatus.of(bench.replica).error == "The disk has gone."
     await bench.replica.stop()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from loom_fakes.scripted import ScriptedLink, settle
 
 from torchloom.errors import InvalidInput, WorkerDied
 from torchloom.telling import Telling
+from torchloom.wire import AnyFrame, Applied
 
 
 @pytest.fixture
@@ -17,7 +20,13 @@ def standing() -> dict[str, object]:
 
 def link_to(telling: Telling) -> ScriptedLink:
     """Make a link whose answers go to the telling."""
-    return ScriptedLink(telling.hear, lambda _: None, obeys=True)  # type: ignore[arg-type]  # it answers
+
+    def hear(frames: Iterable[AnyFrame]) -> None:
+        for frame in frames:
+            assert isinstance(frame, Applied)
+            telling.hear(frame)
+
+    return ScriptedLink(hear, lambda _: None, obeys=True)
 
 
 async def test_tells_a_new_worker_all_that_stands(standing: dict[str, object]) -> None:

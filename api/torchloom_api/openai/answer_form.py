@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from torchloom.random_id import new_id
 from torchloom_api.openai.error import ErrorDocument
 from torchloom_api.openai.generation import Answer
 from torchloom_api.openai.token_logprob import ToldToken
@@ -30,7 +30,7 @@ class AnswerHead:
     @classmethod
     def make(cls, prefix: str, model: str) -> Self:
         """Make a fresh id."""
-        return cls(id=f"{prefix}{os.urandom(12).hex()}", created=int(time.time()), model=model)
+        return cls(id=f"{prefix}{new_id()}", created=int(time.time()), model=model)
 
 
 class AnswerForm(Protocol):

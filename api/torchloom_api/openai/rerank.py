@@ -6,7 +6,6 @@ one that Cohere's and Jina's clients share.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, cast
 
@@ -15,6 +14,7 @@ import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 from numpy.typing import NDArray
 
+from torchloom.random_id import new_id
 from torchloom_api.call import read_options
 from torchloom_api.exchange import Exchange
 from torchloom_api.media import JSON, to_json
@@ -88,7 +88,7 @@ async def rerank(service: Service, exchange: Exchange) -> None:
     scores = to_scores(np.asarray(outputs["embeddings"], dtype=np.float32))
     num_tokens = cast("Mapping[str, int]", outputs["usage"])["prompt"]
     ranking = Ranking(
-        id=f"rerank-{os.urandom(12).hex()}",
+        id=f"rerank-{new_id()}",
         model=request.model,
         results=_to_ranks(request, texts, scores),
         usage=EmbeddingUsage(prompt_tokens=num_tokens, total_tokens=num_tokens),

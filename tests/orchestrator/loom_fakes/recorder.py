@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from loom_fakes.engines import PATIENCE_S
 from torchloom.wire import AnyFrame
@@ -17,11 +17,12 @@ class Recorder:
         self.ends: list[str] = []
         self._changed = asyncio.Event()
 
-    def on_frame(self, frame: AnyFrame) -> None:
-        """Hear a frame."""
-        assert not self.ends, "A frame came after the end."
-        self.frames.append(frame)
-        self._changed.set()
+    def on_frames(self, frames: Iterable[AnyFrame]) -> None:
+        """Hear frames that came together."""
+        for frame in frames:
+            assert not self.ends, "A frame came after the end."
+            self.frames.append(frame)
+            self._changed.set()
 
     def on_end(self, how: str) -> None:
         """Hear of the end."""

@@ -13,6 +13,7 @@ from torchloom.graph import Graph, ModelCall, WorkflowCall
 from torchloom.node_run import CallOptions
 from torchloom.run import Run, RunOptions
 from torchloom.stats import Stats
+from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter
 
 
@@ -32,6 +33,7 @@ class OpenCalls:
 
     def __init__(self) -> None:
         self.calls: list[OpenCall] = []
+        self.limits = TimeLimits()
 
     async def call_model(
         self,

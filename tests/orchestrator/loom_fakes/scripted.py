@@ -10,7 +10,7 @@ from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.engine import Occupancy
 from torchloom.errors import TaskFailed, TorchLoomError
-from torchloom.executor import OnEnd, OnFrame
+from torchloom.executor import OnEnd, OnFrames
 from torchloom.policy import SessionPolicy
 from torchloom.sample import Sample
 from torchloom.wire import (
@@ -61,14 +61,14 @@ class ScriptedLink:
     """The scheduler's end of a link; the test is the worker at the other end."""
 
     def __init__(
-        self, on_frame: OnFrame, on_end: OnEnd, *, obeys: bool, device: str = "cpu"
+        self, on_frames: OnFrames, on_end: OnEnd, *, obeys: bool, device: str = "cpu"
     ) -> None:
         self.device = device
         self.pid: int | None = None
         self.sent: list[Frame] = []
         self.is_killed = False
         self.num_taken = 0
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_end = on_end
         self._obeys = obeys
         self._ended = asyncio.Event()
@@ -127,11 +127,11 @@ class ScriptedLink:
         asked = [frame.id for frame in self.sent if isinstance(frame, Apply)]
         self.num_taken += 1
         reply = to_error(error) if error else None
-        self._on_frame(Applied(asked[self.num_taken - 1], reply))
+        self._on_frames([Applied(asked[self.num_taken - 1], reply)])
 
     def measure(self, *samples: Sample) -> None:
         """Tell what the model's code has measured."""
-        self._on_frame(Events([], [], samples=list(samples)))
+        self._on_frames([Events([], [], samples=list(samples))])
 
     @property
     def is_asked_to_close(self) -> bool:
@@ -154,11 +154,11 @@ class ScriptedLink:
     ) -> None:
         """Announce that the engine is open."""
         place = (self.device, max_tasks, is_continuous)
-        self._on_frame(Ready(*place, 0.5, memory_bytes, list(notes), [], sessions))
+        self._on_frames([Ready(*place, 0.5, memory_bytes, list(notes), [], sessions)])
 
     def claim(self, count: int) -> None:
         """Ask for leave to load so many bytes."""
-        self._on_frame(Claim(count))
+        self._on_frames([Claim(count)])
 
     @property
     def is_granted(self) -> bool:
@@ -167,24 +167,24 @@ class ScriptedLink:
 
     def tell_code(self, *parts: CodeStatus) -> None:
         """Tell how the engine's code stands."""
-        self._on_frame(Code(list(parts)))
+        self._on_frames([Code(list(parts))])
 
     def progress(self, what: str, fraction: float | None) -> None:
         """Tell how loading goes."""
-        self._on_frame(Progress(what, fraction))
+        self._on_frames([Progress(what, fraction)])
 
     def refuse(self, error: TorchLoomError) -> None:
         """Announce that the engine cannot be opened, and end."""
-        self._on_frame(Broken(to_error(error)))
+        self._on_frames([Broken(to_error(error))])
         self.end("exit code 0")
 
     def tell(self, *events: WireEvent, step_s: float = 0.1, size: int = 0) -> None:
         """Send events."""
-        self._on_frame(Events(list(events), [(step_s, size)] if size else []))
+        self._on_frames([Events(list(events), [(step_s, size)] if size else [])])
 
     def tell_occupancy(self, occupancy: Occupancy) -> None:
         """Tell how full the engine is."""
-        self._on_frame(Events([], [], occupancy))
+        self._on_frames([Events([], [], occupancy)])
 
     def answer(self, *task_ids: int, step_s: float = 0.1, **outputs: object) -> None:
         """Finish tasks in one step."""
@@ -254,13 +254,13 @@ class ScriptedExecutor:
         return self.links[-1]
 
     async def start(
-        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+        self, deployment: Deployment, device: Device, on_frames: OnFrames, on_end: OnEnd
     ) -> ScriptedLink:
         """Start a worker."""
         if self.refusal is not None:
             raise self.refusal
         place = "cpu" if device.kind == "auto" else str(device)
-        link = ScriptedLink(on_frame, on_end, obeys=self._obeys, device=place)
+        link = ScriptedLink(on_frames, on_end, obeys=self._obeys, device=place)
         self.links.append(link)
         self.started.append(deployment.name)
         link.pid = len(self.links)
