@@ -80,7 +80,8 @@ class Frontend:
     failed_at_startup: set[str] = field(default_factory=set)
     on_answered: list[Callable[[Answered], None]] = field(default_factory=list)
     on_called: list[Callable[[Called], None]] = field(default_factory=list)
-    on_predicted: list[Callable[[Predicted], None]] = field(default_factory=list)
+    #: Are told of a request's predictions together.
+    on_predicted: list[Callable[[Sequence[Predicted]], None]] = field(default_factory=list)
     #: Is awaited before a request is answered; what it raises is the answer.
     before: Callable[[Request], Awaitable[None]] | None = None
     metrics_page: Callable[[Sequence[str]], bytes] = lambda _: b""

@@ -95,7 +95,7 @@ class Told:
             run_s=meter.run_s if meter.num_tasks else None,
         )
         for listen in self._frontend.on_predicted:
-            listen(over)
+            listen((over,))
 
 
 async def predict(frontend: Frontend, request: Request, reply: Reply, call: Call) -> Answer | None:

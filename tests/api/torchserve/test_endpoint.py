@@ -185,7 +185,7 @@ async def test_tells_in_the_stream_what_fails_later(served: Served) -> None:
 async def test_tells_those_who_watch(served: Served) -> None:
     """Metrics count it as any prediction, with the time that it waited."""
     told: list[Predicted] = []
-    served.frontend.on_predicted.append(told.append)
+    served.frontend.on_predicted.append(told.extend)
     await served.inference.post(TEXT, json=text())
     await served.inference.post("/predictions/llm/v1/completions", json=text(model="none"))
     await served.inference.post("/predictions/llm/1.0/nowhere", json=text())

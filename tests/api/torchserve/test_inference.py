@@ -651,7 +651,7 @@ async def test_tells_those_who_watch(served: Served) -> None:
     answered: list[Answered] = []
     predicted: list[Predicted] = []
     served.frontend.on_answered.append(answered.append)
-    served.frontend.on_predicted.append(predicted.append)
+    served.frontend.on_predicted.append(predicted.extend)
     await served.inference.get("/predictions/noop?a=1", headers={"do": "raise"})
     await served.inference.get("/api/models?x=1")
     one, native = answered

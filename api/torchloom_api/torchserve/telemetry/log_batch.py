@@ -10,17 +10,22 @@ import msgspec
 from msgspec.structs import replace
 
 from torchloom_api.torchserve.telemetry.log_layout import LogEvent
+from torchloom_api.torchserve.telemetry.measurement import Measurement
 
 
 #: Before each batch: how long it is, in bytes.
 _LENGTH: Final = struct.Struct("<I")
 
 
+#: What is logged.
+AnyEvent = LogEvent | Measurement
+
+
 class LogBatch(NamedTuple):
     """Events, and how many were left out before them because they came too fast."""
 
     num_lost: int
-    events: Sequence[LogEvent]
+    events: Sequence[AnyEvent]
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -32,9 +37,16 @@ def encode_batch(batch: LogBatch) -> bytes:
     try:
         data = _encoder.encode(batch)
     except UnicodeEncodeError:
-        sound = [replace(event, message=_sound(event.message)) for event in batch.events]
+        sound = [_to_sound(event) for event in batch.events]
         data = _encoder.encode(LogBatch(batch.num_lost, sound))
     return _LENGTH.pack(len(data)) + data
+
+
+def _to_sound(event: AnyEvent) -> AnyEvent:
+    if isinstance(event, LogEvent):
+        return replace(event, message=_sound(event.message))
+    values = [(_sound(head), value, _sound(tail)) for head, value, tail in event.values]
+    return replace(event, values=values)
 
 
 def _sound(text: str) -> str:

@@ -12,14 +12,16 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 
-from torchloom_api.torchserve.telemetry.log_batch import LogBatch, encode_batch
+from torchloom_api.torchserve.telemetry.log_batch import AnyEvent, LogBatch, encode_batch
 from torchloom_api.torchserve.telemetry.log_layout import Level, LogEvent
 from torchloom_api.torchserve.telemetry.log_order import LogOrder
+from torchloom_api.torchserve.telemetry.measurement import Measured, Measurement
 
 
 #: How many events may wait.
@@ -46,7 +48,7 @@ class LogFeed:
         self.num_lost = 0
         self._order = order
         self._pause_s = pause_s
-        self._waiting: deque[LogEvent] = deque()
+        self._waiting: deque[AnyEvent] = deque()
         self._wake = threading.Event()
         #: Whether the thread has been woken, which asking the Event would tell more slowly.
         self._has_work = False
@@ -55,7 +57,7 @@ class LogFeed:
         self._started_at = 0.0
         self._thread = threading.Thread(target=self._run, name="log-feed", daemon=True)
 
-    def put(self, event: LogEvent) -> None:
+    def put(self, event: AnyEvent) -> None:
         """Take an event; never blocks."""
         if len(self._waiting) >= _MAX_WAITING:
             self.num_lost += 1
@@ -70,6 +72,10 @@ class LogFeed:
     ) -> None:
         """Take a message; never blocks."""
         self.put(LogEvent(logger, level, thread, time.time(), message))
+
+    def measure(self, logger: str, values: Sequence[Measured]) -> None:
+        """Take values of metrics; never blocks."""
+        self.put(Measurement(logger, time.time(), values))
 
     def __enter__(self) -> Self:
         """Start the process, which makes the files, and begin to feed it."""

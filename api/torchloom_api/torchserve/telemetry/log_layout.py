@@ -27,7 +27,7 @@ class InvalidLayout(TorchLoomError):
     title = "Invalid log layout"
 
 
-class LogEvent(msgspec.Struct, frozen=True, array_like=True):
+class LogEvent(msgspec.Struct, frozen=True, array_like=True, tag="line"):
     """What is logged. `at` is in seconds since 1970."""
 
     logger: str

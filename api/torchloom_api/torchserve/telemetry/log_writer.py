@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from torchloom_api.torchserve.telemetry.log_batch import AnyEvent
 from torchloom_api.torchserve.telemetry.log_layout import Layout, Level, LogEvent
 from torchloom_api.torchserve.telemetry.log_plan import Appender, LogPlan
 from torchloom_api.torchserve.telemetry.rolling_file import RollingFile
@@ -104,11 +105,12 @@ class LogWriter:
         for place in self._places.values():
             place.sink.close()
 
-    def write(self, events: Sequence[LogEvent], *, num_lost: int = 0) -> None:
+    def write(self, events: Sequence[AnyEvent], *, num_lost: int = 0) -> None:
         """Write events, each place's lines together, and tell how many were left out before."""
         for event in events:
-            for layout, place in self._route(event):
-                place.lines.append(layout(event))
+            for line in (event,) if isinstance(event, LogEvent) else event.lines():
+                for layout, place in self._route(line):
+                    place.lines.append(layout(line))
         if num_lost:
             self._say(f"{num_lost} lines of the log came too fast, and are left out.")
         for place in self._places.values():

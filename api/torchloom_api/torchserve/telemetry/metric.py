@@ -13,7 +13,8 @@ from itertools import accumulate
 from typing import Final
 
 from torchloom.sample import BOUNDS
-from torchloom_api.torchserve.telemetry.java_number import write_number, write_sample
+from torchloom_api.torchserve.telemetry.java_number import write_sample
+from torchloom_api.torchserve.telemetry.measurement import Measured
 from torchloom_api.torchserve.telemetry.metric_declaration import MetricDeclaration
 
 
@@ -35,12 +36,9 @@ class Series:
         self.head = f"{declaration.name}.{declaration.unit}:".translate(CONTROLS)
         self.tail = f"|#{told}|#hostname:{pairs[-1][1]},"
 
-    def line(self, value: float, at: float, request: str = "") -> str:
-        """Write a value as TorchServe's logs have it, at a moment in seconds since 1970.
-
-        `request`: what stands in between, of a request (`requestID:…,`).
-        """
-        return f"{self.head}{write_number(value)}{self.tail}{request}timestamp:{int(at)}"
+    def measure(self, value: float, request: str = "") -> Measured:
+        """Give a value for the logs; `request`: what they tell of its request (`requestID:…,`)."""
+        return self.head, value, f"{self.tail}{request}" if request else self.tail
 
 
 class Metric:

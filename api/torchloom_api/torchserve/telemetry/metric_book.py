@@ -7,11 +7,11 @@ shows three and writes the others. Knows no request and no file.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from torchloom.sample import Sample
+from torchloom_api.torchserve.telemetry.measurement import Measured
 from torchloom_api.torchserve.telemetry.metric import CONTROLS, Metric
 from torchloom_api.torchserve.telemetry.metric_declaration import (
     HOSTNAME,
@@ -48,11 +48,15 @@ _MAX_TOLD: Final = 100
 #: How what follows a name on a page's line tells series of a histogram.
 _SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
 
-#: Takes a line: logger, and message.
-WriteLine = Callable[[str, str], None]
+#: Takes values for a logger, of one moment.
+Write = Callable[[str, Sequence[Measured]], None]
 
-#: Takes a value of one series.
-Take = Callable[[float], None]
+#: A value of a metric of the server's own: its name, the values of its dimensions but the host's,
+#: and the value.
+Value = tuple[str, tuple[str, ...], float]
+
+#: Takes a value of one series, and gives it as the logs are to have it, if they are.
+Take = Callable[[float], Measured | None]
 
 #: Of so many series it is remembered what they are, and what is done with their values.
 _MAX_KNOWN: Final = 10_000
@@ -74,17 +78,15 @@ class MetricBook:
         *,
         mode: Mode,
         hostname: str,
-        write_line: WriteLine,
+        write: Write,
         detects: bool = False,
         max_series: int = _MAX_SERIES,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self.mode = mode
         self.hostname = hostname
-        self._write_line = write_line
+        self._write = write
         self._detects = detects
         self._max_series = max_series
-        self._now = now
         self._server = self._make(table.server)
         self._model = self._make(table.model)
         self._detected = 0
@@ -92,15 +94,16 @@ class MetricBook:
         self._takers: dict[tuple[str, tuple[str, ...]], Take] = {}
         self._known: dict[tuple[object, ...], tuple[Metric, tuple[str, ...]]] = {}
 
-    def add(self, name: str, values: tuple[str, ...], value: float) -> None:
-        """Take a value of a metric of the server's own, if it is declared.
-
-        `values` are those of its dimensions, but the host's.
-        """
-        take = self._takers.get((name, values))
-        if take is None:
-            take = self._find_taker(name, values)
-        take(value)
+    def add(self, *values: Value) -> None:
+        """Take values of metrics of the server's own, of those that are declared."""
+        measured = []
+        for name, dimensions, value in values:
+            take = self._takers.get((name, dimensions)) or self._find_taker(name, dimensions)
+            told = take(value)
+            if told is not None:
+                measured.append(told)
+        if measured:
+            self._write(SERVER_LOGGER, measured)
 
     def _find_taker(self, name: str, values: tuple[str, ...]) -> Take:
         """Find out once what is done with the values of a series: there are several a request."""
@@ -110,13 +113,12 @@ class MetricBook:
         return take
 
     def _make_taker(self, name: str, whole: tuple[str, ...]) -> Take:
-        metric, now, write_line = self._server.get(name), self._now, self._write_line
+        metric = self._server.get(name)
         if metric is None:
             return _drop
         if self._is_shown(name):
             return lambda value: self._observe(metric, whole, value)
-        series = metric.series(whole)
-        return lambda value: write_line(SERVER_LOGGER, series.line(value, now()))
+        return metric.series(whole).measure
 
     def add_sample(self, sample: Sample) -> None:
         """Take what a handler has measured, if it is declared or undeclared ones are wanted."""
@@ -136,8 +138,8 @@ class MetricBook:
         ids = sample.request_ids or "null"
         if not ids.isprintable():
             ids = ids.translate(CONTROLS)
-        line = metric.series(values).line(sample.value, self._now(), f"requestID:{ids},")
-        self._write_line(MODEL_LOGGER, line)
+        measured = metric.series(values).measure(sample.value, f"requestID:{ids},")
+        self._write(MODEL_LOGGER, (measured,))
 
     def _find_series(self, sample: Sample) -> tuple[Metric, tuple[str, ...]] | None:
         """Give the metric and the values of its dimensions; None where there is no such."""

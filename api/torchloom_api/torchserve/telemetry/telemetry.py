@@ -10,7 +10,7 @@ import asyncio
 import logging
 import shlex
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import psutil
@@ -30,7 +30,7 @@ from torchloom_api.torchserve.telemetry.host_gauges import (
 )
 from torchloom_api.torchserve.telemetry.log_feed import LogFeed
 from torchloom_api.torchserve.telemetry.log_layout import Level
-from torchloom_api.torchserve.telemetry.metric_book import MetricBook
+from torchloom_api.torchserve.telemetry.metric_book import MetricBook, Value
 from torchloom_api.torchserve.telemetry.worker_output import StreamName
 
 
@@ -64,7 +64,8 @@ class Telemetry:
     def on_answered(self, told: Answered) -> None:
         """Count an answer of TorchServe's API, and write any to the access log."""
         if not told.is_native:
-            self._book.add(_REQUESTS.get(told.status // 100, "Requests5XX"), _HOST, 1.0)
+            name = _REQUESTS.get(told.status // 100, "Requests5XX")
+            self._book.add((name, _HOST, 1.0))
         asked = f"{told.method} {told.uri} HTTP/{told.http_version}"
         self._log_access(told.client, asked, told.status, told.seconds)
 
@@ -77,19 +78,22 @@ class Telemetry:
             line = f'/{client} "{asked}" {status} {int(seconds * 1000)}'
             self._feed.log("ACCESS_LOG", line)
 
-    def on_predicted(self, told: Predicted) -> None:
-        """Count a request for a prediction, and how long any took that succeeded."""
-        book = self._book
+    def on_predicted(self, told: Sequence[Predicted]) -> None:
+        """Count requests for predictions, and how long those took that succeeded."""
+        self._book.add(*(value for each in told for value in self._measure(each)))
+
+    def _measure(self, told: Predicted) -> Iterator[Value]:
         labels = (told.model, told.version or "default")
         if not told.is_of_node:
-            book.add("ts_inference_requests_total", labels, 1.0)
+            yield "ts_inference_requests_total", labels, 1.0
         if told.queue_s is None or told.run_s is None:
             return
-        book.add("ts_inference_latency_microseconds", labels, round(told.seconds * 1e6, 3))
-        book.add("ts_queue_latency_microseconds", labels, round(told.queue_s * 1e6, 3))
-        book.add("QueueTime", _HOST, float(int(told.queue_s * 1000)))
         handler_ms = self._handler_ms.get((told.model, told.number), 0.0)
-        book.add("WorkerThreadTime", _HOST, float(max(0, int(told.run_s * 1000 - handler_ms))))
+        thread_ms = max(0, int(told.run_s * 1000 - handler_ms))
+        yield "ts_inference_latency_microseconds", labels, round(told.seconds * 1e6, 3)
+        yield "ts_queue_latency_microseconds", labels, round(told.queue_s * 1e6, 3)
+        yield "QueueTime", _HOST, float(int(told.queue_s * 1000))
+        yield "WorkerThreadTime", _HOST, float(thread_ms)
 
     def on_sample(self, model: str, number: int, sample: Sample) -> None:
         """Take what a handler has measured."""
@@ -118,7 +122,7 @@ class Telemetry:
                 there[pid] = name
                 if pid not in self._workers:
                     load_ms = float(int(load_s * 1000))
-                    self._book.add("WorkerLoadTime", (name, *_HOST), load_ms)
+                    self._book.add(("WorkerLoadTime", (name, *_HOST), load_ms))
         for name in set(self._workers.values()) - set(there.values()):
             self._book.forget("WorkerLoadTime", (name, *_HOST))
         self._workers = there
@@ -155,7 +159,7 @@ class Telemetry:
         """Take what the host is at."""
         for each in values:
             dimensions = (*_HOST, each.device) if each.device else _HOST
-            self._book.add(each.name, dimensions, float(each.value))
+            self._book.add((each.name, dimensions, float(each.value)))
 
     def _loaded(self, served: Served) -> Iterator[tuple[int, str, float]]:
         """Give process, name and time to load of each worker that is there."""

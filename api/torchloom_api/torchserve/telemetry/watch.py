@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.telemetry.log_feed import LogFeed
 from torchloom_api.torchserve.telemetry.log_order import LogOrder
+from torchloom_api.torchserve.telemetry.measurement import Measured
 from torchloom_api.torchserve.telemetry.metric_book import MetricBook
 from torchloom_api.torchserve.telemetry.metric_declaration import DEFAULT, MetricTable
 from torchloom_api.torchserve.telemetry.metric_file import InvalidMetricsFile, read_metric_file
@@ -47,7 +48,7 @@ class Watch:
             _read_table(settings.metrics_config),
             mode=settings.metrics_mode,
             hostname=find_hostname(),
-            write_line=_write_nowhere if feed is None else feed.log,
+            write=_write_nowhere if feed is None else feed.measure,
             detects=settings.model_metrics_auto_detect,
         )
         telemetry = self._telemetry = Telemetry(frontend.catalog, book, feed)
@@ -129,5 +130,5 @@ def _read_table(path: Path | None) -> MetricTable:
         return DEFAULT
 
 
-def _write_nowhere(logger: str, line: str) -> None:
-    """Drop a line: there are no logs."""
+def _write_nowhere(logger: str, values: Sequence[Measured]) -> None:
+    """Drop values: there are no logs."""

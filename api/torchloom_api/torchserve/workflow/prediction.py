@@ -72,15 +72,11 @@ async def _finish(
 
 def _tell(frontend: Frontend, request: Request, served: ServedWorkflow, run: Run) -> None:
     """Tell those who watch how long each node took."""
-    numbers = {each.name: each.number for each in served.nodes}
-    for node, timing in run.node_timings.items():
-        model = served.specification.model_name(served.names.get(node, ""))
-        if model not in numbers:
-            continue  # it is one that the graph has for itself
-        over = Predicted(
-            model=model,
+    over = [
+        Predicted(
+            model=served.models[node].name,
             version=None,
-            number=numbers[model],
+            number=served.models[node].number,
             request_id=request.id,
             status=200,
             seconds=timing.finished_s - timing.started_s,
@@ -88,8 +84,11 @@ def _tell(frontend: Frontend, request: Request, served: ServedWorkflow, run: Run
             run_s=timing.run_s,
             is_of_node=True,
         )
-        for listen in frontend.on_predicted:
-            listen(over)
+        for node, timing in run.node_timings.items()
+        if node in served.models  # others are those that the graph has for itself
+    ]
+    for listen in frontend.on_predicted:
+        listen(over)
 
 
 def _to_body(served: ServedWorkflow, bodies: Mapping[str, bytes]) -> bytes:

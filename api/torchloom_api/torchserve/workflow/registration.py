@@ -168,8 +168,8 @@ class WorkflowRegistration:
         ]
         try:
             outcomes = await asyncio.gather(*loads, return_exceptions=True)
-            served.nodes = _require(
-                name, list(zip(served.specification.nodes, outcomes, strict=True))
+            served.serve(
+                _require(name, list(zip(served.specification.nodes, outcomes, strict=True)))
             )
             await self._add_graph(found, served)
         except BaseException:

@@ -36,6 +36,8 @@ class ServedWorkflow:
     names: Mapping[str, str] = field(init=False)
     #: The nodes that nothing comes after: their names in the graph, in the dag's order.
     leaves: Sequence[str] = field(init=False)
+    #: The nodes' names in the graph → the models that they call, once these are there.
+    models: Mapping[str, Served] = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out, once, what each answer needs."""
@@ -43,6 +45,14 @@ class ServedWorkflow:
         names = name_nodes(graph)
         self.names = {name: node for node, name in names.items()}
         self.leaves = [names[node] for node in graph if not graph.out_degree(node)]
+        self.serve(self.nodes)
+
+    def serve(self, nodes: Sequence[Served]) -> None:
+        """Take its models in."""
+        self.nodes = nodes
+        models = {each.name: each for each in nodes}
+        names = {each: self.specification.model_name(node) for each, node in self.names.items()}
+        self.models = {each: models[name] for each, name in names.items() if name in models}
 
     @property
     def name(self) -> str:

@@ -294,7 +294,7 @@ async def test_tells_those_who_watch(client: Client, served: Served) -> None:
     """Of the call, by its code, and of the prediction, by HTTP's status."""
     called, predicted = [], []
     served.frontend.on_called.append(called.append)
-    served.frontend.on_predicted.append(predicted.append)
+    served.frontend.on_predicted.append(predicted.extend)
     await client.call("Predictions", ask())
     await client.refusal("StreamPredictions", ask(do="raise"))
 

@@ -141,7 +141,7 @@ async def test_asks_for_a_worker_that_waits(
 async def test_tells_how_long_a_call_has_waited(protocol: Served, connect: Connect) -> None:
     """Whoever measures hears it of these calls as of any other."""
     told: list[Predicted] = []
-    protocol.frontend.on_predicted.append(told.append)
+    protocol.frontend.on_predicted.append(told.extend)
     await connect(protocol, "tensors").call("ModelInfer", _infer("tensors"))
     (over,) = told
 

@@ -42,6 +42,17 @@ def test_writes_all_that_it_was_given(tmp_path: Path) -> None:
     assert [line.rpartition(" ")[2] for line in lines] == [str(n) for n in range(5000)]
 
 
+def test_writes_a_line_for_each_value(tmp_path: Path) -> None:
+    """Of one moment, in order, and with Java's numbers; also of a name that no text can hold."""
+    with LogFeed(to_order(tmp_path), pause_s=0.0) as feed:
+        feed.measure("TS_METRICS", [("A.Count:", 1e9, "|#a:b,"), ("B\udc80.ms:", 2.0, "|#,")])
+    lines = (tmp_path / "metrics" / "ts_metrics.log").read_text().splitlines()
+
+    first, second = (line.partition(" - ")[2].partition("timestamp:") for line in lines)
+    assert (first[0], second[0]) == ("A.Count:1.0E9|#a:b,", "B?.ms:2.0|#,")
+    assert first[2] == second[2]
+
+
 def test_takes_what_python_logs(tmp_path: Path) -> None:
     """Our own loggers are below TorchServe's name; traces follow their message."""
     with LogFeed(to_order(tmp_path), pause_s=0.0) as feed, take_logs(feed):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from torchloom.sample import Sample
+from torchloom_api.torchserve.telemetry.measurement import Measured, Measurement
 from torchloom_api.torchserve.telemetry.metric_book import MetricBook, Mode
 from torchloom_api.torchserve.telemetry.metric_declaration import (
     DEFAULT,
@@ -30,10 +33,13 @@ class Book:
             table,
             mode=mode,
             hostname="vm",
-            write_line=lambda logger, line: self.lines.append((logger, line)),
-            now=lambda: 1795356890.293,
+            write=self._write,
             **more,  # type: ignore[arg-type]  # tests give any
         )
+
+    def _write(self, logger: str, values: Sequence[Measured]) -> None:
+        lines = Measurement(logger, 1795356890.293, values).lines()
+        self.lines += [(logger, line.message) for line in lines]
 
     def values(self, *names: str) -> dict[tuple[str, ...], float]:
         """Give what a reader of Prometheus' format makes of the page; it renames counters."""
@@ -50,10 +56,10 @@ class Book:
 
 def fill(book: MetricBook) -> None:
     """Give some values."""
-    book.add("Requests2XX", ("Host",), 1.0)
-    book.add("Requests2XX", ("Host",), 1.0)
-    book.add("QueueTime", ("Host",), 62.0)
-    book.add("ts_inference_latency_microseconds", ("noop", "default"), 12917103.519)
+    book.add(("Requests2XX", ("Host",), 1.0))
+    book.add(("Requests2XX", ("Host",), 1.0))
+    book.add(("QueueTime", ("Host",), 62.0))
+    book.add(("ts_inference_latency_microseconds", ("noop", "default"), 12917103.519))
     book.add_sample(HANDLER_TIME)
 
 
@@ -135,7 +141,7 @@ def test_shows_histograms() -> None:
     declared = MetricDeclaration(name="Hist", kind="histogram", unit="ms", dimensions=("K", "H"))
     book = Book("prometheus", table=MetricTable(server={"Hist": declared}))
     for value in (7.0, 7.0, 100.0, float("nan")):
-        book.book.add("Hist", ("v",), value)
+        book.book.add(("Hist", ("v",), value))
     page = book.book.page()
 
     assert 'Hist_bucket{K="v",H="vm",le="5.0",} 0.0\n' in page
@@ -158,7 +164,7 @@ def test_leaves_out_what_is_not_declared(caplog: pytest.LogCaptureFixture) -> No
     book = Book("log")
     for _ in range(3):
         book.book.add_sample(TOOK)
-    book.book.add("Nonesuch", ("Host",), 1.0)
+    book.book.add(("Nonesuch", ("Host",), 1.0))
 
     assert book.lines == []
     assert [each.getMessage() for each in caplog.records] == [
@@ -255,7 +261,7 @@ def test_writes_one_line_for_a_value_whatever_is_in_it() -> None:
 def test_forgets_a_series() -> None:
     """Of a worker that is gone nothing is shown."""
     book = Book("prometheus")
-    book.book.add("WorkerLoadTime", ("W-9000-noop_1.0", "Host"), 12.0)
+    book.book.add(("WorkerLoadTime", ("W-9000-noop_1.0", "Host"), 12.0))
     book.book.forget("WorkerLoadTime", ("W-9000-noop_1.0", "Host"))
     book.book.forget("Nonesuch", ())
 

@@ -267,7 +267,7 @@ async def test_takes_away_what_the_handler_took(serve: Serve) -> None:
     readings = served.frontend.service.orchestrator.stats.readings
     readings.add("noop", 1, [Sample("PredictionTime", "gauge", "ms", labels, 30.0)])
     for listen in served.frontend.on_predicted:
-        listen(PREDICTED)
+        listen([PREDICTED])
     values = await values_of(served)
 
     assert values["WorkerThreadTime"]["Host",] == 15.0
@@ -282,7 +282,7 @@ async def test_counts_no_request_for_a_workflows_node(serve: Serve) -> None:
     served = await serve(metrics_mode="prometheus")
     told = replace(PREDICTED, model="w__noop", is_of_node=True)
     for listen in served.frontend.on_predicted:
-        listen(told)
+        listen([told])
     values = await values_of(served)
 
     assert values["ts_inference_latency_microseconds"]["w__noop", "default"] == 50_000.0

@@ -61,7 +61,7 @@ def seen(answer: httpx.Response) -> Seen:
 async def test_tells_those_who_watch_of_each_node(line: Served) -> None:
     """How long it waited and ran, as a node's and no request's."""
     told: list[Predicted] = []
-    line.frontend.on_predicted.append(told.append)
+    line.frontend.on_predicted.append(told.extend)
     await line.inference.post("/wfpredict/line", content=b"x")
 
     assert [(each.model, each.number, each.is_of_node) for each in told] == [

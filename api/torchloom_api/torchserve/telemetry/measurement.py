@@ -1,0 +1,32 @@
+"""Measurement: values of metrics on their way to a log, whose lines are formed where it is written.
+
+A prediction has several, and a workflow's run some for each of its nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from torchloom_api.torchserve.telemetry.java_number import write_number
+from torchloom_api.torchserve.telemetry.log_layout import LogEvent
+
+
+#: A value: what stands before it on its line, itself, and what stands after it.
+Measured = tuple[str, float, str]
+
+
+class Measurement(msgspec.Struct, frozen=True, array_like=True, tag="values"):
+    """Values of one moment, `at` in seconds since 1970. Each has a line of its own."""
+
+    logger: str
+    at: float
+    values: Sequence[Measured]
+
+    def lines(self) -> Iterator[LogEvent]:
+        """Write the values as TorchServe's logs have them."""
+        stamp = f"timestamp:{int(self.at)}"
+        for head, value, tail in self.values:
+            message = f"{head}{write_number(value)}{tail}{stamp}"
+            yield LogEvent(self.logger, "INFO", "main", self.at, message)
