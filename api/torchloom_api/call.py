@@ -13,7 +13,8 @@ from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import Cancelled, InvalidInput, TorchLoomError
 from torchloom.event_log import EventLog
-from torchloom.run import Run, RunOptions
+from torchloom.run import Run
+from torchloom.run_options import RunOptions
 from torchloom_api.body import parse, parse_json, read_body, to_form
 from torchloom_api.errors import BadRequest, Problem
 from torchloom_api.exchange import ClientGone, Exchange

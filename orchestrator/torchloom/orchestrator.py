@@ -33,7 +33,8 @@ from torchloom.node_run import CallOptions
 from torchloom.policy import ReplicaPolicy
 from torchloom.pool import OnProgress, Pool
 from torchloom.pool_series import pool_series
-from torchloom.run import Run, RunOptions
+from torchloom.run import Run
+from torchloom.run_options import RunOptions
 from torchloom.stats import Series, Stats
 from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter, add_usage

@@ -11,7 +11,8 @@ from torchloom.cache import ResultCache
 from torchloom.errors import UnknownRun
 from torchloom.history import History
 from torchloom.node_run import Caller
-from torchloom.run import Run, RunOptions
+from torchloom.run import Run
+from torchloom.run_options import RunOptions
 from torchloom.stats import Stats
 
 

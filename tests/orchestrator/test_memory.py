@@ -20,7 +20,7 @@ from torchloom.graph import Node
 from torchloom.memory import Memory
 from torchloom.orchestrator import Orchestrator
 from torchloom.policy import ReplicaPolicy
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 
 
 class _Bench:

@@ -19,7 +19,7 @@ from torchloom.graph import Node, WorkflowCall
 from torchloom.memory import Memory
 from torchloom.orchestrator import Orchestrator
 from torchloom.policy import CachePolicy, QueuePolicy
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom.traffic import Shadow
 from torchloom.wire import Admit
 

@@ -41,7 +41,8 @@ from torchloom.errors import (
 from torchloom.graph import Constant, Graph, ModelCall, Node, WorkflowCall
 from torchloom.orchestrator import Orchestrator
 from torchloom.policy import CachePolicy, QueuePolicy, ReplicaPolicy, RetryPolicy
-from torchloom.run import Run, RunOptions, RunState
+from torchloom.run import Run, RunState
+from torchloom.run_options import RunOptions
 from torchloom.timings import Meter
 
 

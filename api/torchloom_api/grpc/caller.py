@@ -11,7 +11,7 @@ from typing import Self
 
 import grpc
 
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom_api.call import read_priority, read_timeout
 from torchloom_api.exchange import to_request_id
 from torchloom_api.settings import Settings

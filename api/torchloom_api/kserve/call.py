@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import InvalidInput, PartFailed, TorchLoomError, UnknownModel
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom.timings import Meter
 from torchloom_api.kserve.column import pick, to_tensors
 from torchloom_api.kserve.handler_call import infer_by_handler, is_handler

@@ -13,7 +13,7 @@ import msgspec
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import InvalidInput, TaskFailed
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom.timings import Meter
 from torchloom_api.body import parse_json, read_body
 from torchloom_api.call import read_options

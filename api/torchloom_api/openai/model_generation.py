@@ -8,7 +8,7 @@ from typing import cast
 
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom.timings import Meter
 from torchloom_api.openai.generation import Answer, CallPiece, Finish, OnEvent, Piece
 from torchloom_api.openai.side_by_side import all_of

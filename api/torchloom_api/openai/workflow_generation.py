@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from torchloom.engine import Values
 from torchloom.event_log import RunEvent
 from torchloom.graph import Graph
-from torchloom.run import Run, RunOptions
+from torchloom.run import Run
+from torchloom.run_options import RunOptions
 from torchloom_api.openai.answer_text import AnswerText
 from torchloom_api.openai.citation import to_citations
 from torchloom_api.openai.generation import Answer, Finish, OnEvent, Piece

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.graph import Graph
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom_api.call import read_options
 from torchloom_api.exchange import Exchange
 from torchloom_api.openai.adapter import adapter_params

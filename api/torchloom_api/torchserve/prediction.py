@@ -15,7 +15,7 @@ import msgspec
 from torchloom.cache import Sink
 from torchloom.errors import DeadlineExceeded, NotServing, QueueFull, TorchLoomError, WorkerDied
 from torchloom.model_status import ModelStatus
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom.timings import Meter
 from torchloom.watchdog import Watchdog
 from torchloom_api.presence import while_present

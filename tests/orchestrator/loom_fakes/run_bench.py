@@ -11,7 +11,8 @@ from torchloom.cache import ResultCache, Sink
 from torchloom.engine import Values
 from torchloom.graph import Graph, ModelCall, WorkflowCall
 from torchloom.node_run import CallOptions
-from torchloom.run import Run, RunOptions
+from torchloom.run import Run
+from torchloom.run_options import RunOptions
 from torchloom.stats import Stats
 from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter

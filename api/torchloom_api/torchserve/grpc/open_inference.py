@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from torchloom.errors import TorchLoomError
-from torchloom.run import RunOptions
+from torchloom.run_options import RunOptions
 from torchloom_api.grpc.open_inference import DESCRIPTOR, to_metadata
 from torchloom_api.grpc.pool import POOL
 from torchloom_api.grpc.proto import open_inference_pb2 as messages

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from torchloom.errors import Cancelled, NodeFailed, NotServing, QueueFull, TorchLoomError
-from torchloom.run import Run, RunOptions
+from torchloom.run import Run
+from torchloom.run_options import RunOptions
 from torchloom_api.exchange import ClientGone
 from torchloom_api.presence import Presence
 from torchloom_api.torchserve.answer import JSON, Answer, to_json
