@@ -170,7 +170,9 @@ class Worker:
         self._on_settled = on_settled
         self._is_continuous = engine.room().is_continuous
         self._is_compiled = isinstance(engine, Compiled)
+        # Asked once: to compare with a protocol takes longer than a small step.
         self._sampling = engine if isinstance(engine, Sampling) else None
+        self._occupied = engine if isinstance(engine, Occupied) else None
         #: When to ask for its code next; None: not before there was a step.
         self._look_at: float | None = 0.0 if self._is_compiled else None
         self._told_code: list[CodeStatus] = []
@@ -336,9 +338,9 @@ class Worker:
             self._channel.send(Events([], steps, occupancy, samples))
 
     def _news_of_occupancy(self) -> Occupancy | None:
-        if not isinstance(self._engine, Occupied):
+        if self._occupied is None:
             return None
-        occupancy = self._engine.occupancy()
+        occupancy = self._occupied.occupancy()
         if occupancy == self._told_occupancy:
             return None
         self._told_occupancy = occupancy

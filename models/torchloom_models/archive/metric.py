@@ -98,6 +98,9 @@ class CachingMetric:
         self.dimension_names = list(dimension_names)
         self.metric_type = metric_type
         self._log = log
+        #: As samples have them: they are the same with each value.
+        self._name, self._unit = _text(metric_name), _text(self.unit)
+        self._labels = [_text(each) for each in self.dimension_names]
 
     def add_or_update(
         self, value: float, dimension_values: Sequence[str] = (), request_id: str = ""
@@ -114,13 +117,13 @@ class CachingMetric:
                 len(dimension_values),
             )
             return
-        values = [_text(each) for each in dimension_values]
+        labels = dict(zip(self._labels, map(_text, dimension_values), strict=True))
         self._log.add(
             Sample(
-                name=_text(self.metric_name),
+                name=self._name,
                 kind=self.metric_type.value,
-                unit=_text(self.unit),
-                labels=dict(zip(map(_text, self.dimension_names), values, strict=True)),
+                unit=self._unit,
+                labels=labels,
                 value=float(value),
                 request_ids=_text(request_id),
             )
@@ -182,10 +185,10 @@ class MetricsCache:
         metric_type: MetricTypes = MetricTypes.COUNTER,
     ) -> None:
         """Give a value of a metric. Those of the model and its level are added."""
-        whole = [*dimensions, Dimension("ModelName", self.model_name), Dimension("Level", "Model")]
-        names = [each.name for each in whole]
+        names = [*(each.name for each in dimensions), "ModelName", "Level"]
+        values = [*(each.value for each in dimensions), self.model_name, "Model"]
         metric = self.add_metric_to_cache(name, unit, names, metric_type)
-        metric.add_or_update(value, [each.value for each in whole], self._ids(idx))
+        metric.add_or_update(value, values, self._ids(idx))
 
     def add_counter(
         self, name: str, value: float, idx: int | None = None, dimensions: Sequence[Dimension] = ()
@@ -247,6 +250,8 @@ class MetricsCache:
 
 def _text(value: object) -> str:
     """Give what can be sent and written."""
+    if isinstance(value, str) and value.isascii() and len(value) <= _MAX_TEXT:
+        return value  # almost every one
     return str(value)[:_MAX_TEXT].encode("utf-8", "replace").decode()
 
 
