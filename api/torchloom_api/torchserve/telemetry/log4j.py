@@ -17,8 +17,8 @@ from typing import Final
 from torchloom_api.settings import InvalidSettings
 from torchloom_api.torchserve.telemetry.log_layout import (
     InvalidLayout,
+    JsonLayout,
     Layout,
-    make_json,
     make_pattern,
 )
 from torchloom_api.torchserve.telemetry.log_plan import (
@@ -117,7 +117,7 @@ class _Reader:
             elif tag in _JSON:
                 if tag != "jsonlayout":
                     self.notes.append(f"<{_name_of(each)}> of {name!r}: one JSON object a line")
-                return make_json()
+                return JsonLayout()
             elif tag.endswith("layout"):
                 self.notes.append(f"<{_name_of(each)}> of {name!r} is not known: a plain pattern")
         return make_pattern(_PLAIN)

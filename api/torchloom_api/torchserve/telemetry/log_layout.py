@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from torchloom.errors import TorchLoomError
 
@@ -37,9 +38,24 @@ class LogEvent(msgspec.Struct, frozen=True, array_like=True, tag="line"):
     message: str
 
 
-Layout = Callable[[LogEvent], str]
+class Layout(Protocol):
+    """How events become lines."""
+
+    def __call__(self, event: LogEvent) -> str:
+        """Write one."""
+        ...
+
+    def write_all(self, event: LogEvent, messages: Sequence[str]) -> str:
+        """Write events that are alike but for their messages."""
+        ...
+
 
 _FIELD_NAMES: Final = LogEvent.__struct_fields__
+
+_MESSAGE: Final = _FIELD_NAMES.index("message")
+
+#: Stands for messages until they are known.
+_MARK: Final = "\x02"
 
 #: Gives all fields of an event, in their order.
 _fields_of: Final = attrgetter(*_FIELD_NAMES)
@@ -140,12 +156,15 @@ def make_pattern(pattern: str) -> Layout:
     """Make a layout of log4j's PatternLayout. Raises InvalidLayout for what is not known."""
     stamps: list[Stamp] = []
     places: list[int] = []
+    is_cut = False
 
     def convert(match: re.Match[str]) -> str:
         if match["percent"]:
             return "%%"
+        nonlocal is_cut
         word, rest = _split(match["word"], pattern)
         field = _FIELDS[word]
+        is_cut = is_cut or (field == "message" and bool(match["size"]))
         if field == "line":
             return f"\n{rest}"
         if field == "nothing":
@@ -159,29 +178,43 @@ def make_pattern(pattern: str) -> Layout:
         return f"%{match['size']}s{rest}"
 
     template = "".join(_convert_all(pattern, convert))
-    return _to_layout(template, places, stamps)
+    return _Pattern(template, places, stamps, is_cut=is_cut)
 
 
-def _to_layout(template: str, places: Sequence[int], stamps: Sequence[Stamp]) -> Layout:
-    """Fill a template with fields by their places; those from -1 down are stamps.
+class _Pattern:
+    """Fills a template with fields by their places; those from -1 down are stamps.
 
-    A layout is called many times for each request: the usual one, with a stamp, has a short way.
+    `is_cut`: messages are not written as they are, but to some length.
     """
-    if not places:
-        return lambda _: template % ()
-    pick = itemgetter(*(place % (len(stamps) + len(_FIELD_NAMES)) for place in places))
-    is_alone = len(places) == 1
 
-    def write(event: LogEvent) -> str:
-        fields = (*_fields_of(event), *(stamp.write(event.at) for stamp in reversed(stamps)))
-        found = pick(fields)
-        return template % ((found,) if is_alone else found)
+    def __init__(
+        self, template: str, places: Sequence[int], stamps: Sequence[Stamp], *, is_cut: bool
+    ) -> None:
+        self._template = template
+        self._stamps = list(reversed(stamps))
+        picked = [place % (len(stamps) + len(_FIELD_NAMES)) for place in places]
+        #: Whether what is around messages is the same for all that are alike otherwise.
+        self._has_frame = picked.count(_MESSAGE) == 1 and not is_cut
+        # Of one place alone, itemgetter would give no tuple.
+        self._pick: Callable[[Sequence[str]], tuple[str, ...]] = (
+            itemgetter(*picked)
+            if len(picked) > 1
+            else lambda fields: tuple(fields[place] for place in picked)
+        )
 
-    def write_one(event: LogEvent) -> str:
-        found = pick((*_fields_of(event), stamps[0].write(event.at)))
-        return template % ((found,) if is_alone else found)
+    def __call__(self, event: LogEvent) -> str:
+        stamps = [stamp.write(event.at) for stamp in self._stamps]
+        return self._template % self._pick((*_fields_of(event), *stamps))
 
-    return write_one if len(stamps) == 1 else write
+    def write_all(self, event: LogEvent, messages: Sequence[str]) -> str:
+        if not self._has_frame or len(messages) == 1:
+            return _write_each(self, event, messages)
+        head, _, tail = self(replace(event, message=_MARK)).partition(_MARK)
+        return "".join([f"{head}{message}{tail}" for message in messages])
+
+
+def _write_each(layout: Layout, event: LogEvent, messages: Sequence[str]) -> str:
+    return "".join([layout(replace(event, message=message)) for message in messages])
 
 
 def _convert_all(pattern: str, convert: Callable[[re.Match[str]], str]) -> list[str]:
@@ -201,13 +234,16 @@ def _split(word: str, pattern: str) -> tuple[str, str]:
     raise InvalidLayout(f"The pattern {pattern!r} has the conversion %{word}, which is not known.")
 
 
-def make_json() -> Layout:
-    """Make a layout of one JSON object a line."""
-    stamp = Stamp(_DATES["ISO8601"])
+class JsonLayout:
+    """One JSON object a line."""
 
-    def write(event: LogEvent) -> str:
+    def __init__(self) -> None:
+        self._stamp = Stamp(_DATES["ISO8601"])
+
+    def __call__(self, event: LogEvent) -> str:
+        """Write one."""
         value = {
-            "timestamp": stamp.write(event.at),
+            "timestamp": self._stamp.write(event.at),
             "level": event.level,
             "thread": event.thread,
             "logger": event.logger,
@@ -215,4 +251,6 @@ def make_json() -> Layout:
         }
         return json.dumps(value, ensure_ascii=False) + "\n"
 
-    return write
+    def write_all(self, event: LogEvent, messages: Sequence[str]) -> str:
+        """Write events that are alike but for their messages."""
+        return _write_each(self, event, messages)

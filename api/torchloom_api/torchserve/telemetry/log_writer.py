@@ -108,9 +108,13 @@ class LogWriter:
     def write(self, events: Sequence[AnyEvent], *, num_lost: int = 0) -> None:
         """Write events, each place's lines together, and tell how many were left out before."""
         for event in events:
-            for line in (event,) if isinstance(event, LogEvent) else event.lines():
-                for layout, place in self._route(line):
-                    place.lines.append(layout(line))
+            if isinstance(event, LogEvent):
+                for layout, place in self._route(event):
+                    place.lines.append(layout(event))
+                continue
+            alike, messages = event.to_event(), event.messages()
+            for layout, place in self._route(alike):
+                place.lines.append(layout.write_all(alike, messages))
         if num_lost:
             self._say(f"{num_lost} lines of the log came too fast, and are left out.")
         for place in self._places.values():

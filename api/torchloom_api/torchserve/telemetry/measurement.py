@@ -5,7 +5,7 @@ A prediction has several, and a workflow's run some for each of its nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,9 +24,11 @@ class Measurement(msgspec.Struct, frozen=True, array_like=True, tag="values"):
     at: float
     values: Sequence[Measured]
 
-    def lines(self) -> Iterator[LogEvent]:
+    def messages(self) -> list[str]:
         """Write the values as TorchServe's logs have them."""
         stamp = f"timestamp:{int(self.at)}"
-        for head, value, tail in self.values:
-            message = f"{head}{write_number(value)}{tail}{stamp}"
-            yield LogEvent(self.logger, "INFO", "main", self.at, message)
+        return [f"{head}{write_number(value)}{tail}{stamp}" for head, value, tail in self.values]
+
+    def to_event(self) -> LogEvent:
+        """Give what is the same for all messages."""
+        return LogEvent(self.logger, "INFO", "main", self.at, "")

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from torchloom_api.torchserve.telemetry.log_layout import (
     InvalidLayout,
+    JsonLayout,
+    Layout,
     LogEvent,
-    make_json,
     make_pattern,
 )
 
@@ -70,9 +72,26 @@ def test_writes_each_second_anew() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *map(
+            make_pattern, ("%d{ISO8601} - %m%n", "%m%n", "%m of %c: %m%n", "%-9m|%.3msg%n", "%p%n")
+        ),
+        JsonLayout(),
+    ],
+)
+def test_writes_messages_that_differ_as_if_each_came_alone(layout: Layout) -> None:
+    """Also such as a pattern could be taken to mean something by, and as JSON quotes."""
+    messages = ["one", 'two "%s" %d', "", "th\\ree"]
+    alone = [layout(replace(EVENT, message=message)) for message in messages]
+
+    assert layout.write_all(EVENT, messages) == "".join(alone)
+
+
 def test_writes_json() -> None:
     """One object, on one line."""
-    line = make_json()(EVENT)
+    line = JsonLayout()(EVENT)
 
     assert line.count("\n") == 1
     assert json.loads(line) == {

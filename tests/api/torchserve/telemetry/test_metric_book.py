@@ -38,8 +38,8 @@ class Book:
         )
 
     def _write(self, logger: str, values: Sequence[Measured]) -> None:
-        lines = Measurement(logger, 1795356890.293, values).lines()
-        self.lines += [(logger, line.message) for line in lines]
+        messages = Measurement(logger, 1795356890.293, values).messages()
+        self.lines += [(logger, message) for message in messages]
 
     def values(self, *names: str) -> dict[tuple[str, ...], float]:
         """Give what a reader of Prometheus' format makes of the page; it renames counters."""
