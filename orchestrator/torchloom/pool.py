@@ -46,7 +46,7 @@ class Pool:
     """One model version: its queue and its replicas.
 
     `_dispatch` alone hands tasks out: together those that are submitted in one turn of the event
-    loop, and at once when a replica has room.
+    loop, but where batches have one task; and at once when a replica has room.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class Pool:
     def submit(self, task: Task) -> None:
         """Take a task in. Raises QueueFull or NotServing; after that the task tells its end."""
         if self.is_draining:
-            message = f"Model {self.deployment.label!r} is being taken out of service."
+            message = f"Model {self.label!r} is being taken out of service."
             raise NotServing(message, retry_after_s=1.0)
         self.fleet.require_replicas()
         now = self._now()
@@ -230,7 +230,9 @@ class Pool:
         task.queued_at = now
         self._arrivals.observe(now)
         self._accepted += 1
-        self._ask_dispatch()
+        # Beside a batch of one, nothing goes that may come in the same turn.
+        is_whole = self.deployment.batching.max_size == 1
+        self._dispatch() if is_whole else self._ask_dispatch()
 
     async def submit_when_free(self, task: Task) -> None:
         """Take a task in, waiting in line for a place in the queue where there is none."""
@@ -259,8 +261,7 @@ class Pool:
     def _settle_queued(
         self, task: Task, error: TorchLoomError, state: TaskState = TaskState.CANCELLED
     ) -> None:
-        is_late = isinstance(error, DeadlineExceeded)
-        task.fail(error, TaskState.EXPIRED if is_late else state)
+        task.fail(error, TaskState.EXPIRED if isinstance(error, DeadlineExceeded) else state)
         self.queue.forget(task)
         self.on_settled(task)
 

@@ -17,6 +17,14 @@ class TimeLimits:
     def __init__(self) -> None:
         self._limits: set[_TimeLimit] = set()
         self._timer: asyncio.TimerHandle | None = None
+        #: Kept: asking for it costs a call of the system each time.
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that runs all tasks whose time is limited."""
+        self._loop = self._loop or asyncio.get_running_loop()
+        return self._loop
 
     def within(self, seconds: float) -> _TimeLimit:
         """Give a context in which the running task has so long; after that it raises TimeoutError.
@@ -43,11 +51,11 @@ class TimeLimits:
 
     def _set_timer(self, at: float) -> None:
         self.end()
-        self._timer = asyncio.get_running_loop().call_at(at, self._ring)
+        self._timer = self.loop.call_at(at, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         for limit in [each for each in self._limits if each.end_s <= now]:
             self._limits.remove(limit)
             limit.ring()
@@ -66,12 +74,13 @@ class _TimeLimit:
         self._is_over = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        loop = self._limits.loop
+        task = asyncio.current_task(loop)
         assert task is not None
         self._task = task
         self._num_cancelled = task.cancelling()
         #: When it is over, by the event loop's clock, in seconds.
-        self.end_s = asyncio.get_running_loop().time() + self._seconds
+        self.end_s = loop.time() + self._seconds
         self._limits.add(self)
         return self
 

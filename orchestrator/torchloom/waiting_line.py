@@ -37,6 +37,8 @@ class WaitingLine:
 
     def let_in(self) -> None:
         """Wake as many as there are places, and all if none will come."""
+        if not self._waiting:
+            return  # almost always
         places = self._places() - self._num_invited
         while self._waiting and (places > 0 or self._is_over()):
             turn, _ = self._waiting.popitem(last=False)
