@@ -27,8 +27,9 @@ from torchloom_api.torchserve.telemetry.measurement import Measured, Measurement
 #: How many events may wait.
 _MAX_WAITING: Final = 100_000
 
-#: Events that come within this time travel together, and how many do at most.
-_PAUSE_S: Final = 0.05
+#: Events that come within this time travel together, and how many do at most. Of a longer time
+#: there are so many that to send and to write them holds up requests.
+_PAUSE_S: Final = 0.01
 _MAX_BATCH: Final = 1000
 
 #: A process that ended is not started anew before this long.

@@ -20,6 +20,10 @@ from torchloom_api.torchserve.telemetry.log_plan import Appender, LogPlan
 from torchloom_api.torchserve.telemetry.rolling_file import RollingFile
 
 
+#: After so many events whoever waits for the core goes first. Linux lets a process finish its slice
+#: of 3 ms, however nice it is, which one request in a hundred had to wait for.
+_PORTION: Final = 16
+
 #: How many routes are remembered.
 _MAX_ROUTES: Final = 10_000
 
@@ -107,7 +111,9 @@ class LogWriter:
 
     def write(self, events: Sequence[AnyEvent], *, num_lost: int = 0) -> None:
         """Write events, each place's lines together, and tell how many were left out before."""
-        for event in events:
+        for number, event in enumerate(events):
+            if not number % _PORTION:
+                os.sched_yield()
             if isinstance(event, LogEvent):
                 for layout, place in self._route(event):
                     place.lines.append(layout(event))
