@@ -39,23 +39,24 @@ class Progress:
         """Move every node that is ready into flight; give them by name, sources before readers."""
         started = self._start_ready()
         newest = started
-        while not self._graph.sources.isdisjoint(newest):
+        while self._graph.sources and not self._graph.sources.isdisjoint(newest):
             newest = self._start_ready()
             started = [*started, *newest]
         return started
 
     def _start_ready(self) -> list[str]:
-        settled = self.done | self.skipped
-        ready = sorted(name for name in self.pending if self._is_ready(name, settled))
+        needs, settled = self._graph.needs, self.done | self.skipped
+        ready = sorted(
+            [name for name in self.pending if needs[name] <= settled or self._is_fed(name, settled)]
+        )
         self.pending.difference_update(ready)
         self.in_flight.update(ready)
         return ready
 
-    def _is_ready(self, name: str, settled: set[str]) -> bool:
-        open_needs = self._graph.needs[name] - settled
-        return not open_needs or (
-            open_needs == {self._graph.nodes[name].live} and open_needs <= self.in_flight
-        )
+    def _is_fed(self, name: str, settled: set[str]) -> bool:
+        """Tell whether all that a node still needs are the items of one that runs."""
+        live = self._graph.nodes[name].live
+        return live in self.in_flight and self._graph.needs[name] - settled == {live}
 
     def finish(self, name: str, outputs: Values) -> None:
         """Settle a node with its outputs; keep them only if someone will read them."""
