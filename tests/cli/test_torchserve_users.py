@@ -81,6 +81,26 @@ model_metrics:
 """
 
 
+#: Tells what it finds, and says more than it may of caches.
+LOOKING = """\
+import json
+
+
+class Looking:
+    def initialize(self, context):
+        self.initialized = True
+
+    def handle(self, data, context):
+        for index in range(len(data)):
+            context.set_response_header(index, "Cache-Control", "max-age=60")
+            context.set_response_header(index, "X-Own", "yes")
+        return [
+            {"kind": type(row["body"]).__name__, "length": len(row["body"]), "large": 2**70}
+            for row in data
+        ]
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """A server that is up, its folder, and its three ports."""
@@ -125,6 +145,27 @@ def deploy(
 
 
 Deploy = Callable[..., AbstractContextManager[Running]]
+
+
+def test_answers_clients_of_every_sort(tmp_path: Path, deploy: Deploy) -> None:
+    """One that offers HTTP/2 with a body, as Java's do; one that marks its JSON; large numbers."""
+    make_mar(tmp_path / "models", "looking", "looking.py", {"looking.py": LOOKING})
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMA"}
+    json_type = {"Content-Type": "application/json"}
+    with deploy("--models looking.mar", "default_workers_per_model=1") as running:
+        ask = running.inference.post
+        offered = [ask("/predictions/looking", content=b"x" * 5, headers=offer) for _ in range(2)]
+        parsed = ask("/predictions/looking", content=b"[1, 2]", headers=json_type)
+        marked = ask("/predictions/looking", content=b"\xef\xbb\xbf[]", headers=json_type)
+
+    large = 2**70
+    for answer in offered:
+        assert answer.json() == {"kind": "bytearray", "length": 5, "large": large}
+    assert parsed.json() == {"kind": "list", "length": 2, "large": large}
+    assert marked.json() == {"kind": "bytearray", "length": 5, "large": large}
+    fresh = "no-cache; no-store, must-revalidate, private"
+    assert parsed.headers.get_list("cache-control") == [fresh]
+    assert parsed.headers["x-own"] == "yes"
 
 
 def test_gives_handlers_the_metrics_of_their_file(tmp_path: Path, deploy: Deploy) -> None:

@@ -27,8 +27,13 @@ _EMPTY: Final[Mapping[int, bool]] = {204: False, 205: True, 304: False}
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
-#: What is said of the connection and of the length is not for handlers to say.
-_OURS: Final = frozenset({"content-length", "transfer-encoding", "connection", "x-request-id"})
+#: What is said of the connection, of the length and of caches is not for handlers to say.
+_OURS: Final = frozenset(
+    {
+        *("content-length", "transfer-encoding", "connection", "x-request-id"),
+        *(name.lower() for name, _ in FRESH),
+    }
+)
 
 
 class Reply:

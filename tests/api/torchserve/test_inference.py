@@ -225,6 +225,7 @@ async def test_sends_no_body_where_a_status_has_none(
         ("application/json", '{"a": [1]}', ["value", {"a": [1]}]),
         ("application/json; charset=utf-8", "3", ["value", 3]),
         ("application/json", "{no", ["bytes", "{no"]),
+        ("application/json", "\ufeff{}", ["bytes", "\ufeff{}"]),
         ("application/json", "1" * 30, ["bytes", "1" * 30]),
         ("application/json", '["' + "1" * 30 + '"]', ["value", ["1" * 30]]),
         ("application/json", "0.1234567890123456789012", ["value", 0.12345678901234568]),
