@@ -54,8 +54,10 @@ class Reply:
         """Send a whole answer."""
         body = b"" if answer.status in _EMPTY else answer.body
         length = [("content-length", str(len(body)))] if _EMPTY.get(answer.status, True) else []
-        headers = self._headers(answer, length)
         shortcut = self._shortcut
+        if shortcut is not None and length and not answer.is_bare:
+            shortcut.stay()
+        headers = self._headers(answer, length)
         if shortcut is not None and shortcut.answer(answer.status, answer.phrase, headers, body):
             self._exchange.status = answer.status
             return
