@@ -7,8 +7,11 @@ tells that its client has left.
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 from typing import ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from torchloom_api.connection import CONNECTION_KEY, Connection
@@ -52,6 +55,23 @@ class JoiningTransport:
         return self._transport.is_closing()
 
 
+class _Rest:
+    """Hears what comes behind a head that was heard already: of that, only that it is all."""
+
+    def __init__(self, protocol: HttpToolsProtocol) -> None:
+        self._protocol = protocol
+        self.is_in_head = True
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        hear: Callable[..., None] = getattr(self._protocol, name)
+
+        def tell(*heard: object) -> None:
+            if not self.is_in_head or name == "on_message_complete":
+                hear(*heard)
+
+        return tell
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Cuts a connection whose head does not come, or whose client does not take its answer.
 
@@ -63,6 +83,8 @@ class GuardedProtocol(HttpToolsProtocol):
     max_stall_s: ClassVar[float] = 60.0
 
     _is_in_head: bool = True
+    _received: bytes = b""
+    _behind: bytes = b""
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
 
@@ -81,9 +103,36 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what came. A head that came whole, as nearly all do, costs no timer."""
-        super().data_received(data)
+        while data:
+            self._received, self._behind = data, b""
+            super().data_received(data)
+            data = self._behind
         if self._is_in_head and self._head_timer is None:
             self._start_head_timer()
+
+    def on_message_complete(self) -> None:
+        """Note that all is there: of one that asks for another protocol, only the head is yet."""
+        if not self._is_upgrade():
+            super().on_message_complete()
+
+    def _is_upgrade(self) -> bool:
+        return bool(self.parser.should_upgrade()) and not self._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Go on in HTTP/1.1, as servers do that do not speak what a client would rather speak.
+
+        Clients offer HTTP/2 by this (Java's do unless told otherwise), and send their body all
+        the same, at which the parser has stopped: another goes on, at a head of the same length.
+        """
+        error = sys.exception()
+        assert isinstance(error, httptools.HttpParserUpgrade), "uvicorn calls it for no other"
+        framing = (b"content-length", b"transfer-encoding")
+        lines = [name + b": " + value for name, value in self.headers if name in framing]
+        rest = _Rest(self)
+        self.parser = httptools.HttpRequestParser(rest)
+        self.parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *lines, b"", b""]))
+        rest.is_in_head = False
+        self._behind = self._received[error.args[0] :]
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""

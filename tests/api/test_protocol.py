@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import uvicorn
 from api_fakes.turns import turns
 
@@ -14,9 +15,11 @@ from torchloom_api.protocol import JoiningTransport, guard
 from torchloom_api.server import Listener
 
 
-async def answer(scope: dict[str, object], _receive: object, send: object) -> None:
-    """Give a small answer, or one that no buffer holds."""
+async def answer(scope: dict[str, object], receive: object, send: object) -> None:
+    """Give a small answer, one that no buffer holds, or what was sent."""
     chunk = b"x" * 65_536 if scope["path"] == "/large" else b"small"
+    if scope["path"] == "/echo":
+        chunk = await _read_body(receive)
     count = 4096 if scope["path"] == "/large" else 1
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for number in range(count):
@@ -106,6 +109,60 @@ async def test_serves_a_client_that_reads() -> None:
 
         assert (await _read_to_the_end(reader)).count(b"x") >= 4096 * 65_536
         writer.close()
+
+
+@pytest.mark.parametrize("cut", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (b"content-length: 5\r\n\r\nalpha", b"alpha"),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nalpha\r\n0\r\n\r\n", b"alpha"),
+        (b"content-length: 0\r\n\r\n", b""),
+        (b"\r\n", b""),
+    ],
+)
+async def test_takes_the_body_of_a_client_that_offers_http2(
+    sent: tuple[bytes, bytes], cut: int
+) -> None:
+    """Java's clients do, and so does `curl --http2`; more requests follow on the connection."""
+    rest, body = sent
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    one = b"POST /echo HTTP/1.1\r\nhost: x\r\n" + offer + rest
+    last = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    data = one * 3 + last
+    async with listening() as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for start in range(0, len(data), cut):
+            writer.write(data[start : start + cut])
+            await writer.drain()
+        answers = await _read_to_the_end(reader)
+        writer.close()
+
+    assert answers.count(b"HTTP/1.1 200 OK") == 4
+    assert answers.count(body) >= 3
+    assert answers.endswith(b"small\r\n0\r\n\r\n")
+
+
+async def test_takes_many_offers_at_once() -> None:
+    """However many requests are sent at once that ask for another protocol."""
+    one = b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+    async with listening() as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(one * 800 + last)
+
+        assert (await _read_to_the_end(reader)).count(b"HTTP/1.1 200 OK") == 801
+        writer.close()
+
+
+async def _read_body(receive: object) -> bytes:
+    assert callable(receive)
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message["body"])
+        if not message["more_body"]:
+            return b"".join(parts)
 
 
 async def _read_to_the_end(reader: asyncio.StreamReader) -> bytes:

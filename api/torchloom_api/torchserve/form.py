@@ -102,7 +102,7 @@ def _decode(content: bytes, media_type: str) -> object:
     lower = media_type.lower()
     try:
         if "application/json" in lower:
-            value: object = json.loads(content)
+            value: object = json.loads(content.decode())  # UTF-8 alone, as in TorchServe
             return value if _can_travel(content, value) else content
         if lower.startswith("text/"):
             return content.decode()

@@ -29,18 +29,30 @@ _START: Final = b"HTTP/1.1 "
 class Shortcut:
     """What a request's head said, how that of its answer is to be written, and a short way."""
 
-    __slots__ = ("_cycle", "_names", "_phrase", "_transport", "headers")
+    __slots__ = ("_asks_to_stay", "_cycle", "_names", "_phrase", "_transport", "headers")
 
     def __init__(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self._names: Mapping[bytes, bytes] = {}
         self._phrase: bytes | None = None
         self._cycle: RequestResponseCycle | None = None
+        self._asks_to_stay = False
         self._transport: asyncio.Transport
 
-    def attach(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
-        """Learn what uvicorn keeps of the request, and the connection."""
+    def attach(
+        self, cycle: RequestResponseCycle, transport: asyncio.Transport, *, asks_to_stay: bool
+    ) -> None:
+        """Learn what uvicorn keeps of the request, the connection, and whether that is to stay."""
         self._cycle, self._transport = cycle, transport
+        self._asks_to_stay = asks_to_stay
+
+    def stay(self) -> None:
+        """Let the connection of a client of HTTP/1.0 stay that asks for it, as `ab -k` does.
+
+        To be called before an answer whose head tells its length, and that it stays.
+        """
+        if self._asks_to_stay and self._cycle is not None:
+            self._cycle.keep_alive = True
 
     @property
     def is_last(self) -> bool:
@@ -135,7 +147,9 @@ class SpelledProtocol(GuardedProtocol):
 
     def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
         """Give what writes an answer, where that does not take the short way."""
-        self._shortcut.attach(self.cycle, transport)
+        is_old = self.scope["http_version"] == "1.0"
+        asks_to_stay = is_old and bool(self.parser.should_keep_alive())
+        self._shortcut.attach(self.cycle, transport, asks_to_stay=asks_to_stay)
         return SpelledTransport(transport, self._shortcut)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - TorchServe has one for all

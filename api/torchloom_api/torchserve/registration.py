@@ -144,6 +144,8 @@ class Registration:
         self._held: dict[Served, Unpacked] = {}
         self._letting_go: set[asyncio.Future[None]] = set()
         catalog.on_drop = self._let_go
+        #: What `metrics_config` declares of handlers' metrics, for model files.
+        self.metrics: Sequence[Mapping[str, object]] = ()
 
     async def register(self, order: Order) -> Served:
         """Register. Returns when its workers are there, or are being started, as it is asked.
@@ -264,6 +266,8 @@ class Registration:
             }
         if order.handler:
             document["handler"] = order.handler
+        if self.metrics:
+            document["metrics"] = self.metrics
         if settings.sequence_headers != SequenceHeaders():
             document["sequence_headers"] = asdict(settings.sequence_headers)
         envelope = glance.manifest.envelope or settings.service_envelope

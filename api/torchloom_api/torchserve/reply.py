@@ -27,8 +27,13 @@ _EMPTY: Final[Mapping[int, bool]] = {204: False, 205: True, 304: False}
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
-#: What is said of the connection and of the length is not for handlers to say.
-_OURS: Final = frozenset({"content-length", "transfer-encoding", "connection", "x-request-id"})
+#: What is said of the connection, of the length and of caches is not for handlers to say.
+_OURS: Final = frozenset(
+    {
+        *("content-length", "transfer-encoding", "connection", "x-request-id"),
+        *(name.lower() for name, _ in FRESH),
+    }
+)
 
 
 class Reply:
@@ -49,8 +54,10 @@ class Reply:
         """Send a whole answer."""
         body = b"" if answer.status in _EMPTY else answer.body
         length = [("content-length", str(len(body)))] if _EMPTY.get(answer.status, True) else []
-        headers = self._headers(answer, length)
         shortcut = self._shortcut
+        if shortcut is not None and length and not answer.is_bare:
+            shortcut.stay()
+        headers = self._headers(answer, length)
         if shortcut is not None and shortcut.answer(answer.status, answer.phrase, headers, body):
             self._exchange.status = answer.status
             return

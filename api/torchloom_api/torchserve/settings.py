@@ -100,6 +100,8 @@ def read_settings(
     if named is not None and not (folder / named).is_file():
         raise CannotStart(f"--ts-config file not found: {named}")
     _require_file("--log-config", command_line.log_config, folder)
+    if named is None and not command_line.model_store:
+        raise CannotStart(_MISSING_STORE)  # a snapshot would know one, but is not asked for it
     restarted = None
     if named is None and command_line.has_snapshots:
         restarted = _find_newest(_snapshot_folder(log_location))
@@ -117,7 +119,7 @@ def read_settings(
     loads_all = any(part.strip().lower() == _ALL for part in wanted)
     return TorchServeSettings(
         config=config,
-        given=loaded.given,
+        given=_complete(loaded.given),
         model_store=model_store,
         workflow_store=workflow_store or model_store,
         log_location=log_location,
@@ -130,6 +132,12 @@ def read_settings(
         log_config=folder / command_line.log_config if command_line.log_config else None,
         warnings=loaded.warnings,
     )
+
+
+def _complete(given: Mapping[str, str]) -> Mapping[str, str]:
+    """Say what snapshots say in any case: where workflows are looked for."""
+    store = given.get("model_store")
+    return given if store is None else {"workflow_store": store, **given}
 
 
 def _load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -17,6 +18,10 @@ from torchloom_models.archive.context import CONTENT_TYPE, RequestProcessor
 _UNSUPPORTED: Final = "Unsupported model output data type."
 
 _UNAVAILABLE: Final = 503
+
+#: What travels is below it, and of how many digits it is seen what may not.
+_MAX_INT: Final = 1 << 63
+_LONG: Final = re.compile(rb"[0-9]{19}")
 
 
 def to_outputs(item: object, said: RequestProcessor) -> dict[str, object]:
@@ -60,8 +65,18 @@ def _encode(item: object) -> tuple[bytes, object]:
 def _plain(item: object, body: bytes) -> object:
     """Give an item as JSON has it: keys are text, and numbers are such that they travel."""
     if not isinstance(item, list | tuple | Mapping):
-        return item if not isinstance(item, int) or abs(item) < 1 << 63 else str(item)
+        return _shorten(item)
     try:
-        return msgspec.json.decode(body)
+        value: object = msgspec.json.decode(body)
     except msgspec.DecodeError:  # NaN and infinities, which msgspec does not read
-        return json.loads(body)
+        value = json.loads(body)
+    return _shorten(value) if _LONG.search(body) else value
+
+
+def _shorten(value: object) -> object:
+    """Write whole numbers as text that have no room in 64 bits."""
+    if isinstance(value, dict):
+        return {key: _shorten(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shorten(each) for each in value]
+    return str(value) if isinstance(value, int) and abs(value) >= _MAX_INT else value

@@ -23,6 +23,19 @@ _HEADER: Schema = {
     "$comment": "The name of a header: letters, digits, '_' and '-', 128 at most.",
 }
 
+#: In TorchServe, an entry of `model_metrics` in `metrics_config`.
+_METRIC: Schema = {
+    "type": "object",
+    "properties": {
+        "name": {**STRING, "minLength": 1},
+        "kind": {"type": "string", "enum": ["counter", "gauge", "histogram"]},
+        "unit": STRING,
+        "dimensions": {"type": "array", "items": {**STRING, "minLength": 1}},
+    },
+    "required": ["name", "kind", "unit", "dimensions"],
+    "additionalProperties": False,
+}
+
 _STATUS: Schema = {"type": "integer", "minimum": 100, "maximum": 599}
 
 PARAMS: Mapping[str, Schema] = {
@@ -87,6 +100,11 @@ FIELDS: Mapping[str, Schema] = {
         "description": "Other names of the headers that tell of sequences.",
     },
     "parallel": PARALLEL,
+    "metrics": {
+        "type": "array",
+        "items": _METRIC,
+        "description": "Metrics that its handler finds declared, as `context.metrics` has them.",
+    },
     "prediction_time": {
         **BOOLEAN,
         "default": False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -21,6 +21,7 @@ from torchloom_models.archive.context import Context
 from torchloom_models.archive.entry import Entry, find_entry
 from torchloom_models.archive.envelope import wrap
 from torchloom_models.archive.files import ArchiveFiles
+from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.prediction_time import timed
 from torchloom_models.archive.preparation import store_of
 from torchloom_models.archive.requirements import packages_of
@@ -86,15 +87,17 @@ def _open(
     place = _place_of(device, files.config)
     headers = SequenceHeaders.read(config)
     batching = Batching.read(files.config, stated=config.get("max_size"), headers=headers)
+    name = str(config.get("model_name", config.get("name", files.manifest.name)))
+    declared = cast("Sequence[Mapping[str, object]]", config.get("metrics", ()))
     context = Context(
-        str(config.get("model_name", config.get("name", files.manifest.name))),
+        name,
         str(files.folder),
         files.manifest.document,
         batching.size,
         int(place.partition(":")[2]) if place != "cpu" else None,
         _SERVER_VERSION,
         bool(config.get("limit_image_pixels", True)),
-        None,
+        MetricsCache(name, declared=declared),
         files.config,
     )
     context.name_sequence_headers(headers)

@@ -169,6 +169,23 @@ async def test_closes_the_connection_after_an_error(served: Served) -> None:
     assert answer.endswith(b"\r\n\r\nteapot")
 
 
+async def test_keeps_the_connection_of_an_old_client_that_asks_for_it(served: Served) -> None:
+    """HTTP/1.0 ends it otherwise, and so do an error and a stream: `ab -k` counts on it."""
+
+    def old(*lines: str) -> bytes:
+        head = ("POST /predictions/noop HTTP/1.0", "Content-Length: 0", *lines, "", "")
+        return "\r\n".join(head).encode()
+
+    stay = "Connection: Keep-Alive"
+    both = await served.raw(old(stay) + old())
+    assert both.count(b"HTTP/1.1 200 ") == 2
+    assert both.count(b"connection: keep-alive\r\n") == both.count(b"connection: close\r\n") == 1
+    for deed in ("do: stream 1", "do: raise", "do: status 418"):
+        answer = await served.raw(old(stay, deed) + old())
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert b"connection: close\r\n" in answer
+
+
 async def test_keeps_headers_of_a_handler_in_its_spelling(served: Served) -> None:
     """Not those that would cut the answer in two, nor those that are the server's to say."""
     answer = await served.raw(ask(b"", "/predictions/noop", "do: headers"))
@@ -225,6 +242,7 @@ async def test_sends_no_body_where_a_status_has_none(
         ("application/json", '{"a": [1]}', ["value", {"a": [1]}]),
         ("application/json; charset=utf-8", "3", ["value", 3]),
         ("application/json", "{no", ["bytes", "{no"]),
+        ("application/json", "\ufeff{}", ["bytes", "\ufeff{}"]),
         ("application/json", "1" * 30, ["bytes", "1" * 30]),
         ("application/json", '["' + "1" * 30 + '"]', ["value", ["1" * 30]]),
         ("application/json", "0.1234567890123456789012", ["value", 0.12345678901234568]),

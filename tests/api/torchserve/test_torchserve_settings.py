@@ -123,13 +123,15 @@ def test_restarts_from_the_newest_snapshot(folder: Path) -> None:
     """Without a file, and unless --ncs is given, the last state comes back."""
     (folder / "models" / "noop.mar").write_text("")
     _snapshot(folder)
-    settings = _read(folder)
+    settings = _read(folder, model_store="models")
     assert settings.restored is not None
     assert settings.restored.models["noop"]["1.0"].mar_name == "noop.mar"
     assert settings.config.job_queue_size == 7
     fresh = _read(folder, model_store="models", has_snapshots=False)
     assert fresh.restored is None
     assert fresh.config.job_queue_size == 100
+    with pytest.raises(CannotStart, match="Missing mandatory parameter --model-store"):
+        _read(folder)
 
 
 def test_takes_a_snapshot_as_its_file(folder: Path) -> None:
@@ -143,4 +145,4 @@ def test_does_not_restart_without_the_archives(folder: Path) -> None:
     """An archive that is gone ends the start, by name."""
     _snapshot(folder)
     with pytest.raises(InvalidSnapshot, match=r"noop\.mar"):
-        _read(folder)
+        _read(folder, model_store="models")

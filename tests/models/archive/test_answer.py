@@ -27,6 +27,7 @@ from torchloom_models.archive.context import RequestProcessor
         ([1, "\u00e4"], b'[\n  1,\n  "\\u00e4"\n]', [1, "\u00e4"]),
         ({1: (2, 3)}, b'{\n  "1": [\n    2,\n    3\n  ]\n}', {"1": [2, 3]}),
         (2**70, str(2**70).encode(), str(2**70)),
+        ({"a": [2**70, 1]}, b'{\n  "a": [\n    %d,\n    1\n  ]\n}' % 2**70, {"a": [str(2**70), 1]}),
     ],
 )
 def test_writes_what_torchserve_would(item: object, body: bytes, value: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from torchloom.sample import Sample
@@ -13,7 +15,14 @@ from torchloom_models.archive.metric import (
     MetricsCache,
     MetricTypes,
 )
-from torchloom_models.archive.metric_error import MetricsCacheKeyError, MetricsCacheValueError
+from torchloom_models.archive.metric_error import (
+    MetricsCacheIOError,
+    MetricsCacheKeyError,
+    MetricsCachePyYamlError,
+    MetricsCacheTypeError,
+    MetricsCacheValueError,
+)
+from torchloom_models.archive.ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 
 @pytest.fixture
@@ -45,6 +54,112 @@ def test_adds_the_model_and_its_level(metrics: MetricsCache) -> None:
         request_ids="r0,r1",
     )
     assert the(metrics).request_ids == "r1"
+
+
+def test_lets_a_handler_name_the_model_and_the_level(metrics: MetricsCache) -> None:
+    """What is given goes before what would be added."""
+    given = [Dimension("Level", "Host"), Dimension("ModelName", "other")]
+    metrics.add_counter("Rows", 1, dimensions=given)
+    plain = the(metrics).labels
+    metrics.add_error("Wrong", 1, dimensions=given)
+
+    assert plain == the(metrics).labels == {"Level": "Host", "ModelName": "other"}
+    assert len(given) == 2
+
+
+def test_knows_what_is_declared_from_the_start() -> None:
+    """By its own names of dimensions, which other names fill in their order."""
+    declared = [
+        {"name": "Rows", "kind": "counter", "unit": "count", "dimensions": ["model", "level"]},
+        {"name": "Size", "kind": "gauge", "unit": "MB", "dimensions": ["Level", "ModelName"]},
+    ]
+    metrics = MetricsCache("net", declared=declared)
+    metrics.get_metric("Rows").add_or_update(1, ["net", "Model"])
+    metrics.add_counter("Rows", 2)
+    metrics.add_size("Size", 3)
+    metrics.get_metric("HandlerTime", MetricTypes.GAUGE).add_or_update(4, ["net", "Model"])
+    found = [(each.unit, dict(each.labels), each.value) for each in metrics.log.take()]
+    own = {"model": "net", "level": "Model"}
+    named = {"Level": "Model", "ModelName": "net"}
+
+    assert found == [
+        ("Count", own, 1),
+        ("Count", own, 2),
+        ("Megabytes", named, 3),
+        ("Milliseconds", {"ModelName": "net", "Level": "Model"}, 4),
+    ]
+
+
+def test_leaves_out_what_a_declared_metric_has_no_room_for(
+    metrics: MetricsCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of one that nobody has declared, each value brings its dimensions."""
+    metrics.add_metric_to_cache("Calls", "count", ["Kind"])
+    metrics.add_counter("Calls", 1)
+    assert not metrics.log.take()
+    assert "has the dimensions ['Kind'], and 2 values were given" in caplog.text
+    metrics.add_counter("Rows", 1)
+    metrics.add_counter("Rows", 1, dimensions=[Dimension("Color", "red")])
+
+    assert [len(each.labels) for each in metrics.log.take()] == [2, 3]
+
+
+def test_leaves_out_what_is_no_number(
+    metrics: MetricsCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The prediction goes on; the log has the value."""
+    metrics.add_error("Wrong", "broken pipe")  # type: ignore[arg-type]  # as its documents say
+
+    assert not metrics.log.take()
+    assert "'broken pipe' of the metric 'Wrong' is no number" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("declaration", "fault"),
+    [
+        ((1, "ms"), "the name of a metric is a text"),
+        (("a", None), "the unit of 'a' is a text"),
+        (("a", "ms", "Kind"), "the dimensions of 'a' are a list"),
+        (("a", "ms", [], "gauge"), "the type of 'a' is one of MetricTypes"),
+    ],
+)
+def test_refuses_what_declares_nothing(
+    metrics: MetricsCache, declaration: tuple[object, ...], fault: str
+) -> None:
+    """Handlers catch it by TorchServe's name."""
+    with pytest.raises(MetricsCacheTypeError, match=f"(?i){fault}"):
+        metrics.add_metric_to_cache(*declaration)  # type: ignore[arg-type]  # handlers give any
+
+
+def test_reads_a_file_of_metrics(tmp_path: Path) -> None:
+    """For tests of handlers, which make a cache by themselves."""
+    file = tmp_path / "metrics.yaml"
+    file.write_text("model_metrics:\n  gauge:\n    - {name: Depth, unit: m, dimensions: [Place]}\n")
+    metrics = MetricsCacheYamlImpl(config_file_path=str(file))
+    metrics.initialize_cache()
+    metrics.get_metric("Depth", MetricTypes.GAUGE).add_or_update(2, ["here"])
+
+    assert the(metrics).labels == {"Place": "here"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("a: [", MetricsCachePyYamlError),
+        ("ts_metrics: {}", MetricsCacheKeyError),
+        ("model_metrics: {}", MetricsCacheValueError),
+        ("model_metrics: {meter: [{name: a, unit: m, dimensions: []}]}", MetricsCacheKeyError),
+        ("model_metrics: {gauge: [{name: a}]}", MetricsCacheKeyError),
+    ],
+)
+def test_tells_what_is_wrong_with_a_file(tmp_path: Path, text: str, error: type[Exception]) -> None:
+    """By the names that TorchServe has for it."""
+    file = tmp_path / "metrics.yaml"
+    file.write_text(text)
+    with pytest.raises(error):
+        MetricsCacheYamlImpl(config_file_path=file).initialize_cache()
+    with pytest.raises(MetricsCacheIOError):
+        MetricsCacheYamlImpl(config_file_path=tmp_path / "none")
 
 
 def test_has_a_unit_and_a_type_for_each_call(metrics: MetricsCache) -> None:
@@ -90,8 +205,8 @@ def test_declares_a_metric_once(metrics: MetricsCache) -> None:
     assert metrics.add_metric_to_cache("Calls", "count", ["Kind"]) is declared
     assert metrics.get_metric("Calls") is declared
     assert (the(metrics).labels, declared.unit) == ({"Kind": "plain"}, "Count")
-    declared.update(1, dimensions=[Dimension("Kind", "other")])
-    assert the(metrics).labels == {"Kind": "other"}
+    declared.update(1, dimensions=[Dimension("Sort", "other")])
+    assert the(metrics).labels == {"Sort": "other"}
     with pytest.raises(MetricsCacheKeyError, match="no gauge 'Calls'"):
         metrics.get_metric("Calls", MetricTypes.GAUGE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from torchloom.errors import TorchLoomError
 from torchloom_api.torchserve.archive_file import ArchiveFile
 from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.migration.note import Note
+from torchloom_api.torchserve.model_document import MAX_TIMEOUT_S
 from torchloom_api.torchserve.parallel import level_of, to_parallel, type_of
 from torchloom_api.torchserve.startup_model import StartupModel
 from torchloom_models.archive.sequence_headers import SequenceHeaders
@@ -23,8 +24,6 @@ _ENDINGS: Final = (".tar.gz", ".tgz", ".mar", ".model")
 #: Keys of model-config.yaml that have no place here → what there is in their stead.
 _LOST: Mapping[str, str] = MappingProxyType(
     {
-        "responseTimeout": "give nodes `timeout_s`, or requests `X-Request-Timeout`",
-        "startupTimeout": "a model that does not load fails by itself",
         "maxRetryTimeoutInSec": "workers are started again for as long as the server runs",
         "clientTimeoutInMills": "requests may say `X-Request-Timeout`",
         "useJobTicket": "`queue: {max_size: 1}` comes close",
@@ -48,6 +47,7 @@ _CARRIED: Final = frozenset(
     {
         *("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "deviceType", "deviceIds"),
         *("jobQueueSize", "parallelType", "parallelLevel", "torchrun"),
+        *("responseTimeout", "startupTimeout"),
     }
 )
 
@@ -103,11 +103,13 @@ def to_model_file(
     version: int,
     config: Config,
     told: StartupModel | None = None,
+    metrics: Sequence[Mapping[str, object]] = (),
 ) -> tuple[dict[str, object], list[Note]]:
     """Write the model file of an archive, and note what it cannot say.
 
     What the server was `told` of the model wins over the archive's own configuration where it does
-    in TorchServe: batches; workers are the archive's if it names any.
+    in TorchServe: batches; workers are the archive's if it names any. `metrics`: those of handlers
+    that `metrics_config` declares.
     """
     subject = facts.path.name
     handler = None if facts.has_manifest else config.default_service_handler
@@ -121,6 +123,7 @@ def to_model_file(
         "envelope": config.service_envelope if config.service_envelope in _ENVELOPES else None,
         "limit_image_pixels": None if config.limit_max_image_pixels else False,
         "sequence_headers": _to_sequence_headers(config),
+        "metrics": list(metrics) or None,
         "batching": _to_batching(facts.config, told),
         "parallel": to_parallel(facts.config, _to_gpus(facts.config)),
     }
@@ -165,6 +168,7 @@ def to_common_keys(
         "devices": _to_devices(facts.config),
         "replicas": bounds,
         "queue": _to_queue(facts.config, config),
+        **_to_timeouts(facts.config, config, told),
     }
     return keys, notes
 
@@ -230,6 +234,18 @@ def _to_batching(own: Mapping[str, object], told: StartupModel | None) -> dict[s
 def _to_queue(own: Mapping[str, object], config: Config) -> dict[str, object]:
     """Keep TorchServe's bound, also where it was not said: it is a tenth of ours."""
     return {"max_size": _count(own.get("jobQueueSize")) or config.job_queue_size}
+
+
+def _to_timeouts(
+    own: Mapping[str, object], config: Config, told: StartupModel | None
+) -> dict[str, object]:
+    """Keep TorchServe's bounds, also where they were not said: here there would be none."""
+    load_s = _count(own.get("startupTimeout")) or (told.startup_timeout if told else None)
+    step_s = _count(own.get("responseTimeout")) or (told.response_timeout if told else None)
+    return {
+        "load_timeout_s": min(load_s or config.default_startup_timeout, MAX_TIMEOUT_S),
+        "step_timeout_s": min(step_s or config.default_response_timeout, MAX_TIMEOUT_S),
+    }
 
 
 def _count(value: object) -> int | None:

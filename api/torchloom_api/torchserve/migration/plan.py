@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -30,6 +30,7 @@ from torchloom_api.torchserve.migration.workflow_file import to_node_model
 from torchloom_api.torchserve.settings import InitialModel
 from torchloom_api.torchserve.snapshot import Snapshot
 from torchloom_api.torchserve.startup_model import StartupModel, StartupModels
+from torchloom_api.torchserve.telemetry.metric_file import InvalidMetricsFile, read_metric_file
 from torchloom_api.torchserve.workflow.document import to_workflow_file
 from torchloom_api.torchserve.workflow.specification import Specification
 from torchloom_models.archive.packing import NAME_PATTERN
@@ -49,6 +50,8 @@ class Plan:
     unpacked: dict[PurePosixPath, Path] = field(default_factory=dict)
     #: Archives of models, likewise.
     models: dict[PurePosixPath, Path] = field(default_factory=dict)
+    #: Metrics of handlers that `metrics_config` declares.
+    metrics: Sequence[Mapping[str, object]] = ()
     notes: list[Note] = field(default_factory=list)
 
 
@@ -64,10 +67,23 @@ def make_plan(loaded: Loaded, *, model_store: Path, workflow_store: Path, target
     plan.documents[PurePosixPath("torchloom.yaml")] = settings
     plan.notes += notes
     told = _told(config)
+    plan.metrics = _find_metrics(config, plan.notes)
     _add_models(plan, config, told, _find_archives(config, told, model_store, plan.notes))
     for path in sorted(workflow_store.glob("*.war")):
         _add_workflow(plan, path, model_store=model_store, target=target)
     return plan
+
+
+def _find_metrics(config: Config, notes: list[Note]) -> Sequence[Mapping[str, object]]:
+    if config.metrics_config is None:
+        return ()
+    try:
+        table = read_metric_file(Path(config.metrics_config))
+    except InvalidMetricsFile as error:
+        message = f"no metrics are carried over: {error.message}"
+        notes.append(Note(subject="config.properties", message=message))
+        return ()
+    return [each.to_document() for each in table.model.values()]
 
 
 def _told(config: Config) -> StartupModels:
@@ -165,7 +181,9 @@ def _add_model(
         plan.notes.append(Note(subject=subject, message=f"left out: {error.message}"))
         return False
     if language is None or made is None:
-        file, notes = to_model_file(facts, name=name, version=version, config=config, told=told)
+        file, notes = to_model_file(
+            facts, name=name, version=version, config=config, told=told, metrics=plan.metrics
+        )
     else:
         common, notes = to_common_keys(facts, config=config, told=told, lost=LOST_BY_LANGUAGE)
         said = {key: value for key, value in common.items() if value is not None}

@@ -33,7 +33,8 @@ _ELSEWHERE = frozenset(
         *("model_store", "workflow_store", "load_models", "models", "model_snapshot"),
         *("default_workers_per_model", "job_queue_size", "limit_max_image_pixels"),
         *("default_service_handler", "service_envelope", "enable_envvars_config"),
-        "use_env_allowed_urls",
+        *("use_env_allowed_urls", "metrics_config", "install_py_dep_per_model"),
+        *("default_response_timeout", "default_startup_timeout"),
         *("ts_header_key_sequence_id", "ts_header_key_sequence_start"),
         "ts_header_key_sequence_end",
     }
@@ -45,7 +46,6 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "token_expiration_min": "keys of `api_keys` do not expire",
         "enable_model_api": "whoever has a key for management may register",
         "allowed_urls": "`sources` says where registered models may come from",
-        "install_py_dep_per_model": "say so to the server that runs archives",
         "metrics_mode": "metrics are always at /metrics",
     }
 )
@@ -66,6 +66,8 @@ def to_settings_file(
     if any(str(getattr(config, key)).startswith("https:") for key in _CARRIED):
         message = "https ends in front of TorchLoom: put a proxy with the certificate there."
         notes.append(Note(subject="config.properties", message=message))
+    if config.install_py_dep_per_model:
+        settings["install_requirements"] = True
     # What is no key, or means nothing, the configuration's own warnings name.
     for key in sorted(set(given) & set(READERS) - set(_CARRIED) - _ELSEWHERE):
         reason = _REASONS.get(key, "`torchloom serve` has no such setting")

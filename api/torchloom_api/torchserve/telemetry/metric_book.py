@@ -66,6 +66,17 @@ def _drop(value: float) -> None:
     """Take a value of what is declared nowhere."""
 
 
+def _pick(metric: Metric, names: Collection[str]) -> list[str]:
+    """Give the lines that are asked for below the two that tell what they are; or none at all."""
+    name = metric.declaration.name
+    if not any(name + end in names for end in _SUFFIXES):
+        return []
+    about, about_kind, *samples = metric.page()
+    if name not in names:
+        samples = [line for line in samples if line.partition("{")[0] in names]
+    return [about, about_kind, *samples] if samples else []
+
+
 class MetricBook:
     """Takes values, and shows or writes them.
 
@@ -160,13 +171,13 @@ class MetricBook:
             metric.forget((*values, self.hostname))
 
     def page(self, names: Collection[str] = ()) -> str:
-        """Write what the page shows: all of it, or what has one of these names."""
-        return "".join(
-            line
-            for metric in self._shown()
-            if not names or any(metric.declaration.name + end in names for end in _SUFFIXES)
-            for line in metric.page()
-        )
+        """Write what the page shows: all of it, or what has one of these names.
+
+        A name is that of a metric, or of some of a histogram's samples: `NAME_sum`.
+        """
+        if not names:
+            return "".join(line for metric in self._shown() for line in metric.page())
+        return "".join(line for metric in self._shown() for line in _pick(metric, names))
 
     def _shown(self) -> Iterator[Metric]:
         for name, metric in self._server.items():

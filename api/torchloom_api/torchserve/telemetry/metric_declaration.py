@@ -33,6 +33,11 @@ class MetricDeclaration:
     unit: str
     dimensions: tuple[str, ...]
 
+    def to_document(self) -> dict[str, object]:
+        """Write it as model files do: its handler gives no host's name."""
+        dimensions = [name for name in self.dimensions if name != HOSTNAME]
+        return {"name": self.name, "kind": self.kind, "unit": self.unit, "dimensions": dimensions}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricTable:

@@ -44,8 +44,12 @@ class Watch:
     async def over(self, frontend: Frontend) -> AsyncIterator[None]:
         """Watch a frontend, and write what its metrics port shows."""
         settings, feed = self._settings, self._feed
+        table = _read_table(settings.metrics_config)
+        if table is not DEFAULT:
+            declared = [each.to_document() for each in table.model.values()]
+            frontend.registration.metrics = declared
         book = MetricBook(
-            _read_table(settings.metrics_config),
+            table,
             mode=settings.metrics_mode,
             hostname=find_hostname(),
             write=_write_nowhere if feed is None else feed.measure,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,10 @@ _RATE_S: Final = 1 << 20
 
 #: A longer line is cut into several.
 _MAX_LINE: Final = 1 << 16
+
+
+#: Progress bars end their lines by \r alone; one that comes last may have its \n still to come.
+_END: Final = re.compile(rb"\r?\n|\r(?!\Z)")
 
 
 class _Stream:
@@ -103,7 +108,7 @@ class _Stream:
         if self._num_lost:
             self._write(f"({self._num_lost} bytes were printed too fast, and left out)")
             self._num_lost = 0
-        *lines, self._begun = (self._begun + data).split(b"\n")
+        *lines, self._begun = _END.split(self._begun + data)
         for line in lines:
             self._leave(line)
         while len(self._begun) > _MAX_LINE:

@@ -50,12 +50,13 @@ def test_carries_what_a_model_file_can_say(make_model: Make, archive_format: str
         "replicas": {"min": 2, "max": 4},
         "batching": {"max_size": 8, "max_wait_s": 0.05},
         "queue": {"max_size": 10},
+        "load_timeout_s": 120,
+        "step_timeout_s": 77,
     }
-    first, second, third = map(str, notes)
-    assert "`responseTimeout: 77` is not carried over" in first
-    assert "follows the load from 2 to 4" in second
-    assert "for that, write `replicas: 2`" in second
-    assert third.endswith("where its handler reads it: continuousBatching, handler.")
+    first, second = map(str, notes)
+    assert "follows the load from 2 to 4" in first
+    assert "for that, write `replicas: 2`" in first
+    assert second.endswith("where its handler reads it: continuousBatching, handler.")
 
 
 def test_carries_workers_of_several_processes(make_model: Make) -> None:
@@ -78,10 +79,12 @@ def test_carries_workers_of_several_processes(make_model: Make) -> None:
 
 
 def test_says_little_for_an_archive_that_says_little(make_model: Make) -> None:
-    """TorchServe's bound of the queue is kept: ours is another."""
+    """TorchServe's bounds of the queue and of times are kept: ours are others."""
     path = make_model("m")
     file, notes = to_model_file(ArchiveFacts.read(path), name="m", version=1, config=Config())
-    assert set(file) == {"name", "version", "kind", "source", "model_version", "queue"}
+    bounds = {"queue", "load_timeout_s", "step_timeout_s"}
+    assert set(file) == {"name", "version", "kind", "source", "model_version", *bounds}
+    assert (file["load_timeout_s"], file["step_timeout_s"]) == (120, 120)
     assert file["queue"] == {"max_size": 100}
     assert notes == []
 

@@ -153,6 +153,34 @@ def test_writes_settings_that_the_server_takes(store: Path) -> None:
     assert "geheim" not in notes
 
 
+def test_carries_what_the_server_was_told_of_all_models(make_model: Make, store: Path) -> None:
+    """Metrics of handlers, times, and whether packages are installed."""
+    make_model("a")
+    metrics = store.parent / "metrics.yaml"
+    metrics.write_text(
+        "ts_metrics: {}\nmodel_metrics:\n"
+        "  gauge:\n    - {name: Depth, unit: m, dimensions: [ModelName, Place]}\n"
+    )
+    text = (
+        f"metrics_config={metrics}\ninstall_py_dep_per_model=true\n"
+        "default_response_timeout=7\ndefault_startup_timeout=9\n"
+    )
+    plan = _plan(store, text)
+    file = plan.documents[PurePosixPath("models/a-1.yaml")]
+
+    assert (file["step_timeout_s"], file["load_timeout_s"]) == (7, 9)
+    assert file["metrics"] == [
+        {"name": "Depth", "kind": "gauge", "unit": "m", "dimensions": ["ModelName", "Place"]}
+    ]
+    assert parse_model(Document(data=dict(file)), base=store.parent)
+    assert plan.documents[PurePosixPath("torchloom.yaml")]["install_requirements"] is True
+    assert _notes(plan) == ""
+    metrics.write_text("model_metrics: []\n")
+    broken = _plan(store, text)
+    assert "metrics" not in broken.documents[PurePosixPath("models/a-1.yaml")]
+    assert "no metrics are carried over: The metrics_config" in _notes(broken)
+
+
 def test_says_where_https_ends(store: Path) -> None:
     """TorchLoom speaks plain HTTP behind a proxy."""
     assert "put a proxy with the certificate there" in _notes(
@@ -219,13 +247,14 @@ def test_makes_a_language_model_of_an_archive_for_vllm(make_model: Make, store: 
         "devices": ["cuda"],
         "replicas": {"min": 1, "max": 1},
         "queue": {"max_size": 100},
+        "load_timeout_s": 120,
+        "step_timeout_s": 77,
     }
     assert (Path(str(deployment.config["source"])) / "model.safetensors").is_file()
     notes = _notes(plan)
     assert "for 'llm', which was called 'llama3' below /predictions/llm" in notes
     assert "its adapter 'org/sql' is asked for by `model: llm:org-sql`" in notes
     assert "`vllm_engine_config.swap_space: 4` counts for nothing" in notes
-    assert "`responseTimeout: 77` is not carried over" in notes
     assert "its handler reads it" not in notes
 
 

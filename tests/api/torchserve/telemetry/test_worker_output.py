@@ -61,6 +61,18 @@ async def test_gives_lines_of_both_streams(heard: Heard) -> None:
     ]
 
 
+async def test_gives_each_state_of_a_progress_bar(heard: Heard) -> None:
+    """They end by a carriage return; one whose line feed is still to come ends one line."""
+    output = WorkerOutput(heard)
+    with output.open(DEPLOYMENT) as streams:
+        os.write(streams.stderr, b"\r 0%\r 50%\r")
+        await heard.until(lambda: len(heard.lines) == 2)
+        os.write(streams.stderr, b"\ndone\r\nlast\r")
+    await heard.until(lambda: len(heard.lines) == 5)
+
+    assert [line for *_, line in heard.lines] == ["", " 0%", " 50%", "done", "last"]
+
+
 async def test_keeps_reading_while_the_worker_lives(heard: Heard) -> None:
     """The worker has descriptors of its own."""
     output = WorkerOutput(heard)
