@@ -26,7 +26,7 @@ def importing() -> Iterator[None]:
     """Look for garbage less often while modules are imported, and never again at what they made.
 
     Next to none of it is garbage, and to make sure took an eighth of the import of torch. For a
-    process that does nothing else meanwhile.
+    process that does not serve yet.
     """
     usual = gc.get_threshold()
     rare = (max(_YOUNGEST_OF_IMPORTS, usual[0]), *usual[1:])
