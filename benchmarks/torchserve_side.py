@@ -110,6 +110,8 @@ class Side:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TS_")}
+        # What pip installs has its bytecode; what is run out of a clone gets it at its first start.
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)
         binaries = f"{Path(self._command[0]).parent}{os.pathsep}{kept.get('PATH', '')}"
         return {
             **kept,

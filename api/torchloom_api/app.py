@@ -1,9 +1,6 @@
-"""The composition root: puts core, packages, routes and documents together. Opens no socket."""
+"""The application: puts routes and documents together over a Service. Opens no socket."""
 
 from __future__ import annotations
-
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from litestar import Litestar, Request, Response, Router
 from litestar.datastructures import State
@@ -11,58 +8,16 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 
 from torchloom.errors import nearest
-from torchloom.executor import Executor
-from torchloom.memory import Memory
-from torchloom.orchestrator import Orchestrator
-from torchloom.pool import OnProgress
-from torchloom.store import Store
-from torchloom_api.adapter_shelf import AdapterShelf
-from torchloom_api.budget import find_budgets
 from torchloom_api.document_page import create_assets_router, create_openapi_config
 from torchloom_api.exchange import GONE, ClientGone
-from torchloom_api.key_ring import KeyRing
 from torchloom_api.kserve import routes as kserve
 from torchloom_api.kserve.predict_routes import post_verb
-from torchloom_api.machine import find_memories
 from torchloom_api.native import adapters, devices, health, models, runs, workflows
 from torchloom_api.native.access import guard_route
 from torchloom_api.native.request import to_exchange
 from torchloom_api.openai import routes as openai
-from torchloom_api.reader import Reader
 from torchloom_api.refusal import to_refusal
-from torchloom_api.registrar import Registrar
-from torchloom_api.restoration import Restoration
 from torchloom_api.service import Service
-from torchloom_api.settings import Settings
-
-
-@asynccontextmanager
-async def open_service(
-    settings: Settings,
-    *,
-    keys: KeyRing | None = None,
-    reader: Reader | None = None,
-    executor: Executor | None = None,
-    on_progress: OnProgress | None = None,
-) -> AsyncIterator[Service]:
-    """Make the parts of a server; at the end every run is cancelled and every worker ended."""
-    budgets = find_budgets(await find_memories(), settings.memory)
-    memory = Memory(budgets, can_evict=settings.evict)
-    orchestrator = Orchestrator(
-        executor=executor, history_size=settings.history_size, memory=memory
-    )
-    reader = reader or Reader(settings)
-    store = Store(settings.store_folder)
-    registrar = Registrar(orchestrator, store, reader, on_progress=on_progress)
-    async with orchestrator:
-        yield Service(
-            settings=settings,
-            keys=keys or KeyRing(),
-            orchestrator=orchestrator,
-            registrar=registrar,
-            restoration=Restoration(orchestrator, store, reader, registrar),
-            adapters=AdapterShelf(orchestrator, store, read_source=reader.read_source),
-        )
 
 
 def create_app(service: Service) -> Litestar:

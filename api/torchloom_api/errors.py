@@ -6,13 +6,15 @@ import logging
 import math
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from litestar.exceptions import HTTPException
 
 from torchloom.errors import Fault, TorchLoomError
 
+
+if TYPE_CHECKING:
+    from litestar.exceptions import HTTPException
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         if isinstance(error, TorchLoomError):
             return _from_ours(error, instance)
+        from litestar.exceptions import HTTPException  # noqa: PLC0415 - the whole framework: late
+
         if (
             isinstance(error, HTTPException)
             and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, cast
-
-from litestar.types import HTTPScope, Message, Receive, Send
+from typing import TYPE_CHECKING, Final, cast
 
 from torchloom.random_id import new_id
 from torchloom_api.connection import CONNECTION_KEY, Connection
 from torchloom_api.tracing import Trace
 
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope, Message, Receive, Send
 
 #: What an id from a client may look like; anything else is replaced.
 _REQUEST_ID: Final = re.compile(rb"^[A-Za-z0-9._:/+=@-]{1,128}$")

@@ -1,17 +1,11 @@
-"""Server: listeners, signals, and the order in which things start and end. Knows no route.
-
-SIGTERM or SIGINT drains: what was accepted is finished within the grace, new work is refused. A
-second signal ends the process at once.
-"""
+"""Server: listeners, and the order in which things start and end. Knows no route."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -20,24 +14,21 @@ import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
-from torchloom import garbage
 from torchloom.pool import OnProgress
-from torchloom_api.app import create_app, open_service
+from torchloom_api.app import create_app
+from torchloom_api.binding import BACKLOG, bind
 from torchloom_api.edge import Edge
 from torchloom_api.key_ring import KeyRing
+from torchloom_api.lifetime import begin, loading, signalled
 from torchloom_api.protocol import guard
-from torchloom_api.service import Service
-from torchloom_api.settings import Address, InvalidSettings, Settings
+from torchloom_api.service import Service, open_service
+from torchloom_api.settings import Address, Settings
 
 
 _log = logging.getLogger(__name__)
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-
 #: Seconds that an idle connection is kept open.
 _KEEP_ALIVE_S: Final = 75
-
-BACKLOG: Final = 2048
 
 #: Is told the URL of each scope once its listener is bound, and again (ready) once all serves.
 OnUrls = Callable[[Mapping[str, str]], None]
@@ -82,6 +73,7 @@ async def serve(
     with signalled() as stop, _bound(settings) as sockets:
         async with (
             open_service(settings, keys=keys, on_progress=on_progress) as service,
+            loading(service.start(files)) as starting,
             _listening(service, sockets),
             _listening_for_grpc(service) as grpc_urls,
         ):
@@ -89,7 +81,7 @@ async def serve(
             urls = {**_to_urls(settings, sockets), **grpc_urls}
             if on_bound is not None:
                 on_bound(urls)
-            if await begin(service.start(files), stop):
+            if await begin(starting, stop):
                 if on_ready is not None:
                     on_ready(urls)
                 await stop.wait()
@@ -105,68 +97,17 @@ def _tell_open(settings: Settings, keys: KeyRing) -> None:
         _log.warning("%s: other machines reach it, and no key is asked for", ", ".join(places))
 
 
-async def begin(start: Coroutine[object, object, None], stop: asyncio.Event) -> bool:
-    """Load everything; False where a signal came first. Raises what keeps a file from serving."""
-    starting = asyncio.create_task(start)
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait({starting})
-        return False
-    starting.result()
-    garbage.set_aside()
-    garbage.look_less_often()
-    return True
-
-
-@contextmanager
-def signalled() -> Iterator[asyncio.Event]:
-    """Give an event that the first signal sets; the second ends the process."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
-            # Workers are told by the kernel when this process is gone.
-            os._exit(128 + number)
-        stop.set()
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
-    try:
-        yield stop
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-
-
 @contextmanager
 def _bound(settings: Settings) -> Iterator[dict[Address, socket.socket]]:
     """Bind every address, before anything is loaded."""
     sockets: dict[Address, socket.socket] = {}
     try:
         for address in settings.listeners:
-            sockets[address] = _bind(address)
+            sockets[address] = bind(address)
         yield sockets
     finally:
         for bound in sockets.values():
             bound.close()
-
-
-def _bind(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address.host, address.port))
-        bound.listen(BACKLOG)  # or another process might, as long as nobody does
-    except OSError as error:
-        bound.close()
-        message = f"Cannot listen on {address}: {error.strerror or error}."
-        raise InvalidSettings(message) from error
-    return bound
 
 
 @asynccontextmanager

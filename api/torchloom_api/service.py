@@ -1,20 +1,28 @@
-"""Service: what every route works with. Knows no route; `app.py` puts it together."""
+"""Service: what every route works with, made of core and packages. Knows no route and no socket."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from torchloom.errors import NotServing
+from torchloom.executor import Executor
+from torchloom.memory import Memory
 from torchloom.orchestrator import Orchestrator
+from torchloom.pool import OnProgress
+from torchloom.store import Store
 from torchloom_api.adapter_shelf import AdapterShelf
+from torchloom_api.budget import find_budgets
 from torchloom_api.input import InputChecks
 from torchloom_api.key_ring import KeyRing
 from torchloom_api.kserve.interface_table import InterfaceTable
+from torchloom_api.machine import find_memories
 from torchloom_api.metrics import MetricsPage, RequestMeter
+from torchloom_api.reader import Reader
 from torchloom_api.registrar import Registrar
 from torchloom_api.restoration import Restoration
 from torchloom_api.settings import Settings
@@ -76,3 +84,32 @@ class Service:
         if broken:
             message = f"Not everything that is registered serves: {'; '.join(broken)}"
             raise NotServing(message, retry_after_s=5.0)
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings,
+    *,
+    keys: KeyRing | None = None,
+    reader: Reader | None = None,
+    executor: Executor | None = None,
+    on_progress: OnProgress | None = None,
+) -> AsyncIterator[Service]:
+    """Make the parts of a server; at the end every run is cancelled and every worker ended."""
+    budgets = find_budgets(await find_memories(), settings.memory)
+    memory = Memory(budgets, can_evict=settings.evict)
+    orchestrator = Orchestrator(
+        executor=executor, history_size=settings.history_size, memory=memory
+    )
+    reader = reader or Reader(settings)
+    store = Store(settings.store_folder)
+    registrar = Registrar(orchestrator, store, reader, on_progress=on_progress)
+    async with orchestrator:
+        yield Service(
+            settings=settings,
+            keys=keys or KeyRing(),
+            orchestrator=orchestrator,
+            registrar=registrar,
+            restoration=Restoration(orchestrator, store, reader, registrar),
+            adapters=AdapterShelf(orchestrator, store, read_source=reader.read_source),
+        )

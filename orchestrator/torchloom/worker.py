@@ -97,7 +97,8 @@ def open_engine(
     try:
         if frame.prepare and not _claim(frame, channel, report):
             return None
-        factory = import_factory(frame.factory)
+        with garbage.importing() if has_own_process else contextlib.nullcontext():
+            factory = import_factory(frame.factory)
         engine = wrap(factory(frame.config, Device.parse(frame.device), report))
         if has_own_process:
             garbage.set_aside()

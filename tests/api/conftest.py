@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from torchloom_api.app import create_app, open_service
+from torchloom_api.app import create_app
 from torchloom_api.edge import Edge
-from torchloom_api.service import Service
+from torchloom_api.service import Service, open_service
 from torchloom_api.settings import Settings
 
 

@@ -12,8 +12,7 @@ from api_fakes.documents import Register
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from torchloom_api.app import open_service
-from torchloom_api.service import Service
+from torchloom_api.service import Service, open_service
 from torchloom_api.settings import Settings
 
 

@@ -11,8 +11,7 @@ from api_fakes.double import DoubleReader
 from torchloom.errors import InvalidModel, ModelLoadError, NotServing
 from torchloom.policy import ReplicaPolicy
 from torchloom.traffic import Shadow
-from torchloom_api.app import open_service
-from torchloom_api.service import Service
+from torchloom_api.service import Service, open_service
 from torchloom_api.settings import Settings
 
 

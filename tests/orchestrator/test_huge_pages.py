@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 import platform
+import queue
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +123,14 @@ def test_does_nothing_where_the_system_does_not_tell(
     monkeypatch.setattr(huge_pages, "_MAPS", maps)
     monkeypatch.setattr(huge_pages, "_PAGEMAP", tmp_path / "pagemap")
     assert gather() == 0
+
+
+def test_gathers_in_a_thread_that_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it: neither who asks for it, nor the end of the process."""
+    seen: queue.Queue[threading.Thread] = queue.Queue()
+    monkeypatch.setattr(huge_pages, "gather", lambda: seen.put(threading.current_thread()))
+    huge_pages.gather_beside(delay_s=0)
+    thread = seen.get(timeout=60)
+
+    assert thread is not threading.current_thread()
+    assert thread.daemon

@@ -13,7 +13,7 @@ from torchloom_api.cli.failure import Failure
 from torchloom_api.cli.interrupt import interruptible
 from torchloom_api.cli.screen import error_screen, screen
 from torchloom_api.torchserve.dev.server import dev_settings, serve_dev
-from torchloom_api.torchserve.door import Port
+from torchloom_api.torchserve.listen import Port
 from torchloom_models.archive.workbench import NamedFiles, Workbench
 from torchloom_models.archive.workbench_finding import find_workbench
 

@@ -11,7 +11,6 @@ import msgspec
 
 from torchloom.graph import Graph
 from torchloom.signature import Schema
-from torchloom_api.app import open_service
 from torchloom_api.cli.failure import Failure
 from torchloom_api.cli.loading import LoadingBoard
 from torchloom_api.cli.run_event import RunEvent
@@ -19,6 +18,7 @@ from torchloom_api.cli.shelf import Shelf
 from torchloom_api.input import InputCheck
 from torchloom_api.media import to_json
 from torchloom_api.registrar import Registrar
+from torchloom_api.service import open_service
 from torchloom_api.settings import Settings
 
 

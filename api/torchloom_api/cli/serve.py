@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from torchloom import garbage
 from torchloom_api.cli.loading import LoadingBoard
 from torchloom_api.cli.screen import error_screen, screen
 
@@ -86,9 +87,10 @@ def serve_command(
     Prints the addresses once every model is loaded, compiled and warmed up. Ctrl-C, or SIGTERM,
     lets accepted work finish; a second one ends at once.
     """
-    from torchloom_api.key_file import load_keys  # noqa: PLC0415 - not needed for --help
-    from torchloom_api.server import run_server  # noqa: PLC0415 - the server is slow to import
-    from torchloom_api.settings import read_pairs  # noqa: PLC0415 - not needed for --help
+    with garbage.importing():
+        from torchloom_api.key_file import load_keys  # noqa: PLC0415 - not needed for --help
+        from torchloom_api.server import run_server  # noqa: PLC0415 - the server is slow to import
+        from torchloom_api.settings import read_pairs  # noqa: PLC0415 - not needed for --help
 
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     budgets = read_pairs(",".join(memory)) if memory else None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from torchloom import garbage
 from torchloom_api.cli.parser_command import make_command
 
 
 def main(words: Sequence[str], prog: str) -> int:
     """Start or stop a server as the words say. Gives the exit code."""
     arguments = _make_parser(prog).parse_args(words)
-    from torchloom_api.cli.torchserve_job import carry_out  # noqa: PLC0415 - not needed for --help
+    with garbage.importing():
+        from torchloom_api.cli.torchserve_job import carry_out  # noqa: PLC0415 - not for --help
 
     return carry_out(words, arguments)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -24,6 +24,7 @@ from torchloom_api.torchserve.frontend_error import (
     resource_not_found,
     to_frontend_error,
 )
+from torchloom_api.torchserve.listen import PORTS, Port
 from torchloom_api.torchserve.open_api import (
     inference_document,
     management_document,
@@ -37,11 +38,6 @@ from torchloom_api.torchserve.token_file import TokenKind
 
 
 _log = logging.getLogger(__name__)
-
-Port = Literal["inference", "management", "metrics"]
-
-#: The ports, in the order in which one that is several at once looks for a route.
-PORTS: Final[Sequence[Port]] = ("inference", "management", "metrics")
 
 _FINDERS: Final[Mapping[Port, Callable[[Frontend, Request], Route | None]]] = {
     "inference": inference.find_route,

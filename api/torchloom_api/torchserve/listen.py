@@ -7,18 +7,21 @@ one port.
 from __future__ import annotations
 
 import socket
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
-from torchloom_api.server import BACKLOG
-from torchloom_api.settings import Address, InvalidSettings
-from torchloom_api.torchserve.door import PORTS, Port
+from torchloom_api.binding import bind
+from torchloom_api.settings import Address
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 
+
+Port = Literal["inference", "management", "metrics"]
+
+#: The ports, in the order in which one that is several at once looks for a route.
+PORTS: Final[Sequence[Port]] = ("inference", "management", "metrics")
 
 _UNIX: Final = "unix:"
 _HTTP: Final = "http://"
@@ -49,24 +52,7 @@ class Place:
 
     def bind(self) -> socket.socket:
         """Bind it. Raises InvalidSettings."""
-        is_path = isinstance(self.at, Path)
-        family = socket.AF_UNIX if is_path else socket.AF_INET
-        if isinstance(self.at, Address) and ":" in self.at.host:
-            family = socket.AF_INET6
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            if isinstance(self.at, Path):
-                _clear(self.at)
-                bound.bind(str(self.at))
-            else:
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                bound.bind((self.at.host, self.at.port))
-            bound.listen(BACKLOG)  # or another process might, as long as nobody does
-        except OSError as error:
-            bound.close()
-            message = f"Cannot listen on {self.at}: {error.strerror or error}."
-            raise InvalidSettings(message) from error
-        return bound
+        return bind(self.at)
 
     def url(self, bound: socket.socket) -> str:
         """Write where it answers, with the port that was really bound."""
@@ -74,12 +60,6 @@ class Place:
             return f"{_UNIX}{self.at}"
         scheme = _HTTPS if self.is_tls else _HTTP
         return f"{scheme}{Address(self.at.host, bound.getsockname()[1])}"
-
-
-def _clear(path: Path) -> None:
-    """Remove the socket that a server has left behind; anything else is in the way."""
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        path.unlink()
 
 
 def places(settings: FrontendSettings) -> dict[Place, frozenset[Port]]:

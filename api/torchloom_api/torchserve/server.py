@@ -1,6 +1,7 @@
 """serve_torchserve: TorchServe's three ports and the native API, in one process, over one registry.
 
-Opens the ports, loads what is to be there from the start, and ends as the native server does.
+Binds the ports, begins to load what is to be there from the start, answers, and ends as the native
+server does. Imports no web framework: workers are started before that.
 """
 
 from __future__ import annotations
@@ -8,41 +9,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import uvloop
 
+from torchloom import garbage
 from torchloom.device import Device
 from torchloom.executor import Executor
 from torchloom.pool import OnProgress
-from torchloom_api.app import create_app, open_service
-from torchloom_api.edge import Edge
 from torchloom_api.key_ring import KeyRing
+from torchloom_api.lifetime import begin, loading, signalled
 from torchloom_api.machine import find_memories
 from torchloom_api.reader import Reader
 from torchloom_api.registrar import first_error
-from torchloom_api.server import Listener, begin, signalled, to_config
-from torchloom_api.service import Service
+from torchloom_api.service import Service, open_service
 from torchloom_api.settings import Settings
 from torchloom_api.torchserve.catalog import Catalog
-from torchloom_api.torchserve.door import Door, Port
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.gate import Gate, TokenRing
-from torchloom_api.torchserve.grpc.listener import listen
 from torchloom_api.torchserve.identity import Identity, read_identity
-from torchloom_api.torchserve.listen import Place, bound, places
+from torchloom_api.torchserve.listen import Place, Port, bound, places
 from torchloom_api.torchserve.opening import to_frontend_settings
-from torchloom_api.torchserve.protocol import guard_spelled
 from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
 from torchloom_api.torchserve.startup import load_startup_models
 from torchloom_api.torchserve.telemetry.watch import open_watch
-from torchloom_api.torchserve.tls_listener import HttpsOnly, TlsListener
 from torchloom_api.torchserve.token_file import TokenFile
 from torchloom_api.torchserve.workflow.registration import WorkflowRegistration
 
@@ -51,11 +47,14 @@ _log = logging.getLogger(__name__)
 
 _MINUTE_S: Final = 60.0
 
-#: Is told the frontend: to watch it before the first request, or when no more are taken.
+#: Is told the frontend, when no more requests are taken.
 OnFrontend = Callable[[Frontend], None]
 
 #: Is told where each port answers, once all that is to be there from the start serves.
 OnReady = Callable[[Frontend, Mapping[Port, str]], None]
+
+#: Makes what reads the documents of models.
+MakeReader = Callable[[Settings], Reader]
 
 
 def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
@@ -83,14 +82,11 @@ def run_torchserve(
     settings: FrontendSettings,
     *,
     on_progress: OnProgress | None = None,
-    on_open: OnFrontend | None = None,
     on_ready: OnReady | None = None,
     on_end: OnFrontend | None = None,
 ) -> None:
     """Serve until a signal. Raises InvalidSettings for what keeps the server from starting."""
-    serving = serve_torchserve(
-        settings, on_progress=on_progress, on_open=on_open, on_ready=on_ready, on_end=on_end
-    )
+    serving = serve_torchserve(settings, on_progress=on_progress, on_ready=on_ready, on_end=on_end)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serving)
 
@@ -99,15 +95,21 @@ async def serve_torchserve(
     settings: FrontendSettings,
     *,
     on_progress: OnProgress | None = None,
-    on_open: OnFrontend | None = None,
     on_ready: OnReady | None = None,
     on_end: OnFrontend | None = None,
 ) -> None:
-    """Serve until a signal, on the running event loop."""
+    """Serve until a signal, on the running event loop.
+
+    Workers are started before what answers on the ports is even imported: they take longer.
+    """
     with signalled() as stop:
-        async with open_frontend(settings, on_progress=on_progress, on_open=on_open) as opened:
-            frontend, urls = opened
-            if await begin(start(frontend), stop):
+        async with (
+            _open_parts(settings, on_progress=on_progress) as parts,
+            loading(start(parts.frontend)) as starting,
+            _answering(parts) as urls,
+        ):
+            frontend = parts.frontend
+            if await begin(starting, stop):
                 if on_ready is not None:
                     on_ready(frontend, urls)
                 await stop.wait()
@@ -128,16 +130,39 @@ async def start(frontend: Frontend) -> None:
 async def open_frontend(
     settings: FrontendSettings,
     *,
-    make_reader: Callable[[Settings], Reader] = Reader,
+    make_reader: MakeReader = Reader,
     executor: Executor | None = None,
     has_grpc: bool = True,
-    on_progress: OnProgress | None = None,
-    on_open: OnFrontend | None = None,
 ) -> AsyncIterator[tuple[Frontend, Mapping[Port, str]]]:
     """Answer on every port; nothing is loaded yet. At the end, all is ended and closed.
 
     `executor`: what starts workers, where the logs do not decide it.
     """
+    async with (
+        _open_parts(settings, make_reader=make_reader, executor=executor) as parts,
+        _answering(parts, has_grpc=has_grpc) as urls,
+    ):
+        yield parts.frontend, urls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What answers on the ports works with. `identity`: who it is, where a port speaks TLS."""
+
+    frontend: Frontend
+    sockets: Mapping[Place, socket.socket]
+    identity: Identity | None
+
+
+@asynccontextmanager
+async def _open_parts(
+    settings: FrontendSettings,
+    *,
+    make_reader: MakeReader = Reader,
+    executor: Executor | None = None,
+    on_progress: OnProgress | None = None,
+) -> AsyncIterator[_Parts]:
+    """Bind every port, open the logs, and watch what will happen. At the end, all is ended."""
     settings.check()
     tokens = None
     if not settings.disable_token_authorization:
@@ -147,7 +172,6 @@ async def open_frontend(
     native = native_settings(settings)
     try:
         identity = await asyncio.to_thread(_find_identity, settings)
-        context = None if identity is None else identity.to_context()
         with bound(settings) as sockets, open_watch(settings) as watch:
             async with open_service(
                 native,
@@ -157,14 +181,8 @@ async def open_frontend(
                 on_progress=on_progress,
             ) as service:
                 frontend = await _make_frontend(settings, service, tokens)
-                if on_open is not None:
-                    on_open(frontend)
-                async with (
-                    watch.over(frontend),
-                    _listening(frontend, sockets, context),
-                    _listening_for_grpc(frontend, identity) if has_grpc else nullcontext(),
-                ):
-                    yield frontend, _urls(settings, sockets)
+                async with watch.over(frontend):
+                    yield _Parts(frontend=frontend, sockets=sockets, identity=identity)
                 await frontend.workflows.close()
                 await frontend.registration.close()
     except ExceptionGroup as group:
@@ -173,6 +191,22 @@ async def open_frontend(
     finally:
         if tokens is not None:
             tokens.remove()
+
+
+@asynccontextmanager
+async def _answering(parts: _Parts, *, has_grpc: bool = True) -> AsyncIterator[Mapping[Port, str]]:
+    """Answer on every port; gives where."""
+    answering = await asyncio.to_thread(_find_answering)
+    frontend, sockets = parts.frontend, parts.sockets
+    async with answering(frontend, sockets, parts.identity, has_grpc=has_grpc):
+        yield _urls(frontend.settings, sockets)
+
+
+def _find_answering() -> Callable[..., AbstractAsyncContextManager[None]]:
+    with garbage.importing():
+        from torchloom_api.torchserve.ports import answering  # noqa: PLC0415 - see there
+
+    return answering
 
 
 def _find_identity(settings: FrontendSettings) -> Identity | None:
@@ -221,52 +255,6 @@ async def _find_gpus(most: int | None) -> list[int]:
     devices = [Device.parse(view.device) for view in await find_memories()]
     numbers = [int(each.unit or 0) for each in devices if each.kind == "cuda"]
     return numbers if most is None else numbers[:most]
-
-
-@asynccontextmanager
-async def _listening(
-    frontend: Frontend, sockets: Mapping[Place, socket.socket], context: ssl.SSLContext | None
-) -> AsyncIterator[None]:
-    service = frontend.service
-    app = create_app(service)
-    native = service.settings
-    protocol = guard_spelled(max_header_s=native.max_header_s, max_stall_s=native.max_stall_s)
-    listeners: dict[asyncio.Task[None], Listener] = {}
-
-    def listen(place: Place, door: Door) -> Listener:
-        config = to_config(door, native, protocol=protocol, has_date=False)
-        if not place.is_tls:
-            return Listener(config)
-        assert context is not None, "where a place speaks TLS there is one"
-        refusing = HttpsOnly(frontend.extra_headers)
-        plain = to_config(refusing, native, protocol=protocol, has_date=False)
-        return TlsListener(config, plain, context)
-
-    async with app.lifespan():
-        for place, ports in places(frontend.settings).items():
-            scopes = _scopes(ports, is_model_api=frontend.settings.enable_model_api)
-            door = Door(frontend, Edge(service, app, scopes), ports)
-            listener = listen(place, door)
-            listeners[asyncio.create_task(listener.serve([sockets[place]]))] = listener
-        try:
-            yield
-        finally:
-            for listener in listeners.values():
-                listener.should_exit = True
-            await asyncio.gather(*listeners)
-
-
-@asynccontextmanager
-async def _listening_for_grpc(frontend: Frontend, identity: Identity | None) -> AsyncIterator[None]:
-    named = identity if frontend.settings.enable_grpc_ssl else None
-    async with listen(frontend, named) as addresses:
-        frontend.grpc_addresses.update({scope: str(at) for scope, at in addresses.items()})
-        yield
-
-
-def _scopes(ports: frozenset[Port], *, is_model_api: bool) -> frozenset[str]:
-    """Give the native API's scopes on a place: none to register where TorchServe has none."""
-    return frozenset(port for port in ports if port != "management" or is_model_api)
 
 
 def _urls(settings: FrontendSettings, sockets: Mapping[Place, socket.socket]) -> dict[Port, str]:

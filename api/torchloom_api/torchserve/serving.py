@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import Final
 
+from torchloom import garbage
 from torchloom.errors import TorchLoomError
 from torchloom_api.torchserve.settings import TorchServeSettings
 
@@ -28,4 +29,6 @@ def serve_torchserve(settings: TorchServeSettings, *, on_ready: Callable[[], Non
             "TorchServe's HTTP API is not built yet: this command line, its configuration and its "
             "snapshots are. Use `torchloom migrate`, and `torchloom serve` for what it writes."
         )
-    importlib.import_module(_SERVER).run(settings, on_ready)
+    with garbage.importing():
+        server = importlib.import_module(_SERVER)
+    server.run(settings, on_ready)

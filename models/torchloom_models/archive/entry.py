@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Final, Protocol, TypeVar, cast
 
+from torchloom import garbage
 from torchloom.errors import InvalidModel, ModelLoadError, TorchLoomError
 from torchloom_models.archive.context import Context
 from torchloom_models.archive.failure import OUT_OF_RESOURCES, is_out_of_memory, name_error
@@ -59,7 +60,8 @@ def find_entry(folder: Path, handler: str, context: Context) -> Entry:
     """
     file, _, function = handler.partition(":")
     name = PurePosixPath(file).name.removesuffix(".py")
-    module = _import(folder, name, handler)
+    with garbage.importing():
+        module = _import(folder, name, handler)
     entry = getattr(module, function or "handle", None)
     if function and not callable(entry):
         message = f"The handler {handler!r}: there is no function {function!r} in {name!r}."

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from torchloom_api.torchserve.door import Port
 from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.listen import Port
 
 
 ANY = "http://127.0.0.1:0"

@@ -12,8 +12,7 @@ from api_fakes.double import DoubleReader
 
 from torchloom.store import Store
 from torchloom_api import adapter_shelf
-from torchloom_api.app import open_service
-from torchloom_api.service import Service
+from torchloom_api.service import Service, open_service
 from torchloom_api.settings import Settings
 
 

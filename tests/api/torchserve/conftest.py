@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from torchloom_api.settings import Address
-from torchloom_api.torchserve.door import Port
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings, GrpcPort
+from torchloom_api.torchserve.listen import Port
 from torchloom_api.torchserve.server import open_frontend, start
 
 

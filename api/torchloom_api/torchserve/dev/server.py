@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from torchloom.executor import LocalExecutor
-from torchloom_api.server import signalled
+from torchloom_api.lifetime import signalled
 from torchloom_api.torchserve.dev.reader import AuthorReader
 from torchloom_api.torchserve.dev.session import Session, Tell
 from torchloom_api.torchserve.dev.terminal import Terminal
-from torchloom_api.torchserve.door import Port
 from torchloom_api.torchserve.frontend import Answered
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.listen import Port
 from torchloom_api.torchserve.server import open_frontend
 from torchloom_models.archive.workbench import Workbench
 

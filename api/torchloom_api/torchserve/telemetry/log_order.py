@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torchloom_api.torchserve.telemetry.log4j import read_log_config
 from torchloom_api.torchserve.telemetry.log_plan import LogPlan, default_plan
 
 
@@ -35,5 +34,9 @@ class LogOrder:
 
     def _whole_plan(self) -> tuple[LogPlan, list[str]]:
         if self.config is not None:
+            from torchloom_api.torchserve.telemetry.log4j import (  # noqa: PLC0415 - few have such a file
+                read_log_config,
+            )
+
             return read_log_config(Path(self.config))
         return default_plan(Path(self.logs), Path(self.metrics)), []
