@@ -85,6 +85,29 @@ def handle(data, context):
     return ["said"]
 """
 
+#: Ends its process as a file beside the model store says at the load, or as a request does.
+DOOMED = """\
+import os
+import signal
+from pathlib import Path
+
+
+def handle(data, context):
+    if data is None:
+        file = Path({deed!r})
+        end(file.read_text() if file.exists() else "")
+        return None
+    end(bytes(data[0]["body"]).decode())
+    return ["alive"] * len(data)
+
+
+def end(how):
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit":
+        os._exit(3)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
@@ -202,6 +225,29 @@ def test_leaves_nothing_of_an_archive_that_does_not_load(running: Running) -> No
         answer = running.management.post("/models?url=bad.mar&initial_workers=1")
         assert answer.json()["message"] == "Failed to start workers for model bad version: 1.0"
     assert running.management.get("/models/bad").status_code == 404
+
+
+def test_says_507_of_workers_that_are_killed_as_for_want_of_memory(running: Running) -> None:
+    """As they load, and again and again with one request; what ends by itself is 500 there."""
+    deed = running.folder / "load"
+    code = DOOMED.format(deed=str(deed))
+    make_mar(running.folder / "models", "doomed", "doomed.py", {"doomed.py": code})
+    statuses = []
+    for how in ("kill", "exit"):
+        deed.write_text(how)
+        answer = running.management.post("/models?url=doomed.mar&initial_workers=1")
+        assert answer.json()["message"] == "Failed to start workers for model doomed version: 1.0"
+        statuses.append(answer.status_code)
+    deed.unlink()
+    registered = running.management.post("/models?url=doomed.mar&initial_workers=1")
+    assert registered.status_code == 200, registered.text
+    for how in ("kill", "exit"):
+        answer = running.inference.post("/predictions/doomed", content=how.encode())
+        assert answer.json()["message"] == "Worker died."
+        statuses.append(answer.status_code)
+
+    assert statuses == [507, 500, 507, 500]
+    assert running.management.delete("/models/doomed").status_code == 200
 
 
 def test_writes_what_handlers_print_and_measure(running: Running) -> None:
