@@ -286,6 +286,26 @@ def test_writes_what_handlers_print_and_measure(running: Running) -> None:
     assert "MODEL_LOG - printed hello" in (logs / "ts_log.log").read_text()
 
 
+def test_tells_how_long_every_worker_took_to_load(running: Running) -> None:
+    """Those that are gone at once, too: removed, or dead of what they were asked."""
+    code = DOOMED.format(deed=str(running.folder / "nothing"))
+    make_mar(running.folder / "models", "brief", "brief.py", {"brief.py": code})
+    for body in (None, "exit"):
+        assert running.management.post("/models?url=brief.mar&initial_workers=1").is_success
+        if body is not None:
+            running.inference.post("/predictions/brief", content=body.encode())
+            assert running.inference.post("/predictions/brief", content=b"hi").is_success
+        assert running.management.delete("/models/brief").is_success
+    make_mar(running.folder / "models", "last", "last.py", {"last.py": code})
+    assert running.management.post("/models?url=last.mar&initial_workers=1").is_success
+    log = _wait_for(running.folder / "logs" / "ts_metrics.log", "-last_1.0,")
+    running.management.delete("/models/last")
+
+    told = re.findall(r"WorkerLoadTime\.Milliseconds:\d+\.0\|#WorkerName:(W-\d+-brief_1\.0),", log)
+    assert len(told) == 5  # one, and one that was started again three times
+    assert len(set(told)) == 2
+
+
 def test_lives_with_a_handler_that_prints_without_end(running: Running) -> None:
     """It answers, and the log is bounded."""
     before = (running.folder / "logs" / "model_log.log").stat().st_size
