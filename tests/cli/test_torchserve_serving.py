@@ -336,3 +336,45 @@ def test_ends_when_it_is_told_to(running: Running) -> None:
     assert names[-1].endswith("-shutdown.cfg")
     assert "talker" in (running.folder / "logs" / "config" / names[-1]).read_text("latin-1")
     assert not (running.folder / "key_file.json").exists()
+
+
+#: Does not load as long as a file is there.
+MOODY = """\
+from pathlib import Path
+
+
+def handle(data, context):
+    if data is None and Path({file!r}).exists():
+        raise OSError("the weights are not there yet")
+    return None if data is None else ["here"] * len(data)
+"""
+
+
+def test_tries_models_of_the_start_again(
+    tmp_path: Path, configure: Configure, start: Start
+) -> None:
+    """Until they load, or somebody registers them; `/ping` is unhealthy until none is absent."""
+    store, file = tmp_path / "models", tmp_path / "broken"
+    store.mkdir()
+    file.touch()
+    code = MOODY.format(file=str(file))
+    make_mar(store, "moody", "moody.py", {"moody.py": code})
+    ports = configure(tmp_path, "default_workers_per_model=1")
+    words = "--model-store models --models moody.mar absent.mar --disable-token-auth --ncs"
+    with (
+        start(tmp_path, f"{words} --enable-model-api"),
+        httpx.Client(base_url=f"http://127.0.0.1:{ports[0]}", timeout=60) as inference,
+        httpx.Client(base_url=f"http://127.0.0.1:{ports[1]}", timeout=60) as management,
+    ):
+        assert inference.post("/predictions/moody").status_code in {404, 503}
+        file.unlink()
+        for _ in range(6000):
+            if inference.post("/predictions/moody", content=b"hi").text == "here":
+                break
+            time.sleep(0.01)
+        assert inference.post("/predictions/moody", content=b"hi").text == "here"
+        assert inference.get("/ping").status_code == 500
+        make_mar(store, "absent", "absent.py", {"absent.py": code})
+        registered = management.post("/models?url=absent.mar&initial_workers=1")
+        assert registered.status_code == 200, registered.text
+        assert inference.get("/ping").status_code == 200

@@ -40,7 +40,7 @@ from torchloom_api.torchserve.protocol import guard_spelled
 from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
-from torchloom_api.torchserve.startup import load_startup_models
+from torchloom_api.torchserve.startup import load_startup_models, retry_startup_models
 from torchloom_api.torchserve.telemetry.watch import open_watch
 from torchloom_api.torchserve.tls_listener import HttpsOnly, TlsListener
 from torchloom_api.torchserve.token_file import TokenFile
@@ -110,7 +110,10 @@ async def serve_torchserve(
             if await begin(start(frontend), stop):
                 if on_ready is not None:
                     on_ready(frontend, urls)
+                retrying = asyncio.create_task(retry_startup_models(frontend))
                 await stop.wait()
+                retrying.cancel()
+                await asyncio.wait([retrying])
                 if on_end is not None:
                     on_end(frontend)
             await frontend.service.orchestrator.drain(settings.grace_s)
