@@ -133,18 +133,17 @@ def is_called(stage: Stage) -> Iterator[str]:
     name = "called"
     stage.write(name, config={**_ONE, "jobQueueSize": 1, "responseTimeout": 3})
     yield f"registered: {stage.register(name)}"
-    for deed in ("exit:1", "exit:137", "memory:", "raise:no luck", "hold:never"):
-        yield f"asked {deed}: {stage.call(name, deed)}"
-        yield f"asked next: {stage.call(name)}"
-    begun = len(stage.notes(name, "batches"))
     held = stage.call_later(name, "hold:go")
-    stage.wait_for_batches(name, begun + 1)
+    stage.wait_for_batches(name, 1)
     waiting = stage.call_later(name)
     stage.wait_for_queue(name, 1)
     yield f"beyond the queue: {stage.call(name)}"
     stage.release(name, "go")
     yield f"held: {held.result()}"
     yield f"waited: {waiting.result()}"
+    for deed in ("exit:1", "exit:137", "memory:", "raise:no luck", "hold:never"):
+        yield f"asked {deed}: {stage.call(name, deed)}"
+        yield f"asked next: {stage.call(name)}"
     yield f"removed: {stage.remove(name)}"
     yield f"asked: {stage.call(name)}"
 
