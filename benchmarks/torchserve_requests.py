@@ -97,6 +97,14 @@ FIRST = (
     Request(port="management", method="PUT", path="/models/idle?min_worker=0&synchronous=true"),
 )
 
+#: Paths that describe a model, or what else there is, by OPTIONS.
+_DESCRIBED = """\
+/predictions/probe/1.0 /predictions/probe/9.9 /predictions /explanations/probe
+/explanations/probe/9.9 /invocations?model_name=probe /invocations?model_name=none /invocations
+/models/probe/invoke /models/none/invoke /probe/predict /probe/9.9/predict
+/v1/models/probe:predict /v1/models/none:predict /v2/models/probe/infer /wfpredict/none /ping
+"""
+
 #: Section 1.1: the inference port.
 INFERENCE = (
     _ask("/", "OPTIONS"),
@@ -114,6 +122,7 @@ INFERENCE = (
     _ask("/predictions/idle/1.0", "POST"),
     _ask("/predictions/probe", "OPTIONS"),
     _ask("/predictions/none", "OPTIONS"),
+    *(_ask(path, "OPTIONS") for path in _DESCRIBED.split()),
     _ask("/predictions/probe", "GET"),
     _ask("/predictions/probe", "PUT", b"x", Content_Type="text/plain"),
     _ask("/predictions/probe", "DELETE"),

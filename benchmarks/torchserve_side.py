@@ -34,10 +34,10 @@ class Side:
     """One running server. `ready_s` is how long the start took until `path` was answered by 200.
 
     Tokens and snapshots are off and the model API is on unless `words` are given; `properties` are
-    added to `config.properties`.
+    added to `config.properties`. With `scheme` https, ports speak TLS.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a server may be told
         self,
         command: Sequence[str],
         folder: Path,
@@ -48,6 +48,7 @@ class Side:
         body: object = 1,
         words: Sequence[str] = ("--ncs", "--disable-token-auth", "--enable-model-api"),
         properties: Mapping[str, object] | None = None,
+        scheme: str = "http",
     ) -> None:
         self._command = command
         self._store, self._models, self._words = store, models, words
@@ -56,7 +57,7 @@ class Side:
         self.folder = folder
         ports = [free_port() for _ in range(5)]
         self.urls = {
-            name: f"http://127.0.0.1:{port}"
+            name: f"{scheme}://127.0.0.1:{port}"
             for name, port in zip(("inference", "management", "metrics"), ports, strict=False)
         }
         #: Those of inference and management, over gRPC.

@@ -11,7 +11,6 @@ import logging
 import os
 import queue
 import re
-import signal
 import socket
 import sys
 import threading
@@ -23,6 +22,7 @@ from torchloom.channel import Hangup
 from torchloom.cores import Cores
 from torchloom.deployment import Deployment
 from torchloom.device import Device
+from torchloom.ending import name_exit
 from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
 from torchloom.worker import Worker, open_engine
@@ -186,13 +186,7 @@ class ProcessLink(asyncio.Protocol):
         if self._exit_timer is not None:
             self._exit_timer.cancel()
         self._transport.close()
-        self._on_end(_name_exit(code))
-
-
-def _name_exit(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    return f"signal {signal.Signals(-code).name}"
+        self._on_end(name_exit(code))
 
 
 #: What a worker's environment holds unless ours says otherwise.

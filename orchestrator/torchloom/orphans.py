@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from torchloom.ending import to_death
 from torchloom.errors import WorkerDied
 from torchloom.task import Task
 
@@ -21,4 +22,4 @@ def count_death(tasks: Iterable[Task], whose: str, how: str) -> Iterator[tuple[T
         task.deaths += 1
         if task.chunks_sent or task.deaths >= MAX_DEATHS:
             cause = "after it had begun to answer" if task.chunks_sent else "again and again"
-            yield task, WorkerDied(f"The worker of {whose!r} ended ({how}) {cause}.")
+            yield task, to_death(whose, how, cause)

@@ -14,6 +14,7 @@ from torchloom.backoff import Backoff
 from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
+from torchloom.ending import to_load_error
 from torchloom.engine import Occupancy, Room
 from torchloom.errors import InvalidInput, ModelLoadError, NotServing, TorchLoomError, WorkerDied
 from torchloom.executor import Executor, Link
@@ -223,8 +224,7 @@ class Replica:
         if self.state is ReplicaState.STOPPED:
             return
         label = self.deployment.label
-        if self.error is None:
-            self.error = ModelLoadError(f"The worker of model {label!r} ended: {how}.")
+        self.error = self.error or to_load_error(label, how)
         _log.error("%r: the worker ended: %s.", self, how)
         if self._has_served and self.state is not ReplicaState.DRAINING:
             self._move(ReplicaState.WAITING)

@@ -85,6 +85,29 @@ def handle(data, context):
     return ["said"]
 """
 
+#: Ends its process as a file beside the model store says at the load, or as a request does.
+DOOMED = """\
+import os
+import signal
+from pathlib import Path
+
+
+def handle(data, context):
+    if data is None:
+        file = Path({deed!r})
+        end(file.read_text() if file.exists() else "")
+        return None
+    end(bytes(data[0]["body"]).decode())
+    return ["alive"] * len(data)
+
+
+def end(how):
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit":
+        os._exit(3)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
@@ -204,6 +227,29 @@ def test_leaves_nothing_of_an_archive_that_does_not_load(running: Running) -> No
     assert running.management.get("/models/bad").status_code == 404
 
 
+def test_says_507_of_workers_that_are_killed_as_for_want_of_memory(running: Running) -> None:
+    """As they load, and again and again with one request; what ends by itself is 500 there."""
+    deed = running.folder / "load"
+    code = DOOMED.format(deed=str(deed))
+    make_mar(running.folder / "models", "doomed", "doomed.py", {"doomed.py": code})
+    statuses = []
+    for how in ("kill", "exit"):
+        deed.write_text(how)
+        answer = running.management.post("/models?url=doomed.mar&initial_workers=1")
+        assert answer.json()["message"] == "Failed to start workers for model doomed version: 1.0"
+        statuses.append(answer.status_code)
+    deed.unlink()
+    registered = running.management.post("/models?url=doomed.mar&initial_workers=1")
+    assert registered.status_code == 200, registered.text
+    for how in ("kill", "exit"):
+        answer = running.inference.post("/predictions/doomed", content=how.encode())
+        assert answer.json()["message"] == "Worker died."
+        statuses.append(answer.status_code)
+
+    assert statuses == [507, 500, 507, 500]
+    assert running.management.delete("/models/doomed").status_code == 200
+
+
 def test_writes_what_handlers_print_and_measure(running: Running) -> None:
     """To the files and in the forms of TorchServe, while nobody reads its standard output."""
     make_mar(running.folder / "models", "loud", "loud.py", {"loud.py": LOUD})
@@ -240,6 +286,26 @@ def test_writes_what_handlers_print_and_measure(running: Running) -> None:
     assert "MODEL_LOG - printed hello" in (logs / "ts_log.log").read_text()
 
 
+def test_tells_how_long_every_worker_took_to_load(running: Running) -> None:
+    """Those that are gone at once, too: removed, or dead of what they were asked."""
+    code = DOOMED.format(deed=str(running.folder / "nothing"))
+    make_mar(running.folder / "models", "brief", "brief.py", {"brief.py": code})
+    for body in (None, "exit"):
+        assert running.management.post("/models?url=brief.mar&initial_workers=1").is_success
+        if body is not None:
+            running.inference.post("/predictions/brief", content=body.encode())
+            assert running.inference.post("/predictions/brief", content=b"hi").is_success
+        assert running.management.delete("/models/brief").is_success
+    make_mar(running.folder / "models", "last", "last.py", {"last.py": code})
+    assert running.management.post("/models?url=last.mar&initial_workers=1").is_success
+    log = _wait_for(running.folder / "logs" / "ts_metrics.log", "-last_1.0,")
+    running.management.delete("/models/last")
+
+    told = re.findall(r"WorkerLoadTime\.Milliseconds:\d+\.0\|#WorkerName:(W-\d+-brief_1\.0),", log)
+    assert len(told) == 5  # one, and one that was started again three times
+    assert len(set(told)) == 2
+
+
 def test_lives_with_a_handler_that_prints_without_end(running: Running) -> None:
     """It answers, and the log is bounded."""
     before = (running.folder / "logs" / "model_log.log").stat().st_size
@@ -270,3 +336,45 @@ def test_ends_when_it_is_told_to(running: Running) -> None:
     assert names[-1].endswith("-shutdown.cfg")
     assert "talker" in (running.folder / "logs" / "config" / names[-1]).read_text("latin-1")
     assert not (running.folder / "key_file.json").exists()
+
+
+#: Does not load as long as a file is there.
+MOODY = """\
+from pathlib import Path
+
+
+def handle(data, context):
+    if data is None and Path({file!r}).exists():
+        raise OSError("the weights are not there yet")
+    return None if data is None else ["here"] * len(data)
+"""
+
+
+def test_tries_models_of_the_start_again(
+    tmp_path: Path, configure: Configure, start: Start
+) -> None:
+    """Until they load, or somebody registers them; `/ping` is unhealthy until none is absent."""
+    store, file = tmp_path / "models", tmp_path / "broken"
+    store.mkdir()
+    file.touch()
+    code = MOODY.format(file=str(file))
+    make_mar(store, "moody", "moody.py", {"moody.py": code})
+    ports = configure(tmp_path, "default_workers_per_model=1")
+    words = "--model-store models --models moody.mar absent.mar --disable-token-auth --ncs"
+    with (
+        start(tmp_path, f"{words} --enable-model-api"),
+        httpx.Client(base_url=f"http://127.0.0.1:{ports[0]}", timeout=60) as inference,
+        httpx.Client(base_url=f"http://127.0.0.1:{ports[1]}", timeout=60) as management,
+    ):
+        assert inference.post("/predictions/moody").status_code in {404, 503}
+        file.unlink()
+        for _ in range(6000):
+            if inference.post("/predictions/moody", content=b"hi").text == "here":
+                break
+            time.sleep(0.01)
+        assert inference.post("/predictions/moody", content=b"hi").text == "here"
+        assert inference.get("/ping").status_code == 500
+        make_mar(store, "absent", "absent.py", {"absent.py": code})
+        registered = management.post("/models?url=absent.mar&initial_workers=1")
+        assert registered.status_code == 200, registered.text
+        assert inference.get("/ping").status_code == 200

@@ -19,3 +19,4 @@ async def test_gives_those_that_are_not_to_run_again() -> None:
         "The worker of 'echo@1' ended (exit code 3) after it had begun to answer.",
         "The worker of 'echo@1' ended (exit code 3) again and again.",
     ]
+    assert {error.status for error in lost.values()} == {503}

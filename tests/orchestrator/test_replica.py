@@ -198,9 +198,10 @@ async def test_raises_how_its_worker_ended_while_loading(loading: _Bench) -> Non
     """Where a worker dies without a word, how it died is the reason."""
     starting = asyncio.ensure_future(loading.replica.start())
     await until(lambda: bool(loading.executor.links))
-    loading.link.end("signal SIGKILL")
-    with pytest.raises(ModelLoadError, match=r"worker of model 'echo@1' ended: signal SIGKILL\."):
+    loading.link.end("exit code 3")
+    with pytest.raises(ModelLoadError, match=r"model 'echo@1' ended: exit code 3\.") as raised:
         await starting
+    assert raised.value.status == 500
     assert len(loading.executor.links) == 1
 
 

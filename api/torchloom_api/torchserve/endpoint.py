@@ -22,10 +22,11 @@ from torchloom_api.openai.served_model import ModelCard, ModelCards
 from torchloom_api.openai.terms import Terms
 from torchloom_api.openai.text import answer_chat, answer_completion
 from torchloom_api.service import SERVING, Service
-from torchloom_api.torchserve.answer import JSON, Answer
+from torchloom_api.torchserve.answer import JSON, Answer, json_answer
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import FrontendError, internal
+from torchloom_api.torchserve.open_api import prediction_document
 from torchloom_api.torchserve.passage import Passage
 from torchloom_api.torchserve.plain_writing import write_plainly
 from torchloom_api.torchserve.prediction import (
@@ -57,9 +58,14 @@ _FIRST_OURS: Final = 500
 async def ask_model(
     frontend: Frontend, request: Request, reply: Reply, call: Call
 ) -> Answer | None:
-    """Ask a model. Gives the answer, or None where it was sent. Raises FrontendError."""
+    """Ask a model, or describe it by OPTIONS: on whichever path it is asked.
+
+    Gives the answer, or None where it was sent. Raises FrontendError.
+    """
     call = _without_version(frontend, call)
     served = frontend.catalog.find(call.model, call.version)
+    if request.method == "OPTIONS":
+        return json_answer(prediction_document(served.name))
     if served.language is None:
         return await predict(frontend, request, reply, call)
     with Told(frontend, served, call, request.id) as outcome:

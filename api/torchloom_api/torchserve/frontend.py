@@ -76,8 +76,8 @@ class Frontend:
     gate: Gate
     registration: Registration
     workflows: WorkflowRegistration
-    #: Names of models that were to be served from the start, and are not.
-    failed_at_startup: set[str] = field(default_factory=set)
+    #: What was to be served from the start and is not: its file, and the status of why not.
+    failed_at_startup: dict[str, int] = field(default_factory=dict)
     on_answered: list[Callable[[Answered], None]] = field(default_factory=list)
     on_called: list[Callable[[Called], None]] = field(default_factory=list)
     #: Are told of a request's predictions together.

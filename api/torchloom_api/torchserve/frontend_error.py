@@ -80,6 +80,8 @@ def unavailable(message: str) -> FrontendError:
     return FrontendError(503, "ServiceUnavailableException", message)
 
 
+_NO_MEMORY: Final = 507
+
 #: Where nothing more is known of an error than its class, the first that fits: status and type.
 _KINDS: Final[Sequence[tuple[type[TorchLoomError], int, str]]] = (
     (UnknownModel, 404, "ModelNotFoundException"),
@@ -87,7 +89,7 @@ _KINDS: Final[Sequence[tuple[type[TorchLoomError], int, str]]] = (
     (InvalidInput, 400, "BadRequestException"),
     (Conflict, 409, "ConflictStatusException"),
     (QueueFull, 503, "ServiceUnavailableException"),
-    (OutOfMemory, 507, "InternalServerException"),
+    (OutOfMemory, _NO_MEMORY, "InternalServerException"),
 )
 
 
@@ -96,7 +98,7 @@ def to_frontend_error(error: Exception, request_id: str) -> FrontendError:
     if isinstance(error, FrontendError):
         return error
     if isinstance(error, WorkerDied | DeadlineExceeded):
-        return internal("Worker died.")
+        return internal("Worker died.", _NO_MEMORY if error.status == _NO_MEMORY else 500)
     if isinstance(error, TaskFailed):
         return _from_handler(error)
     if isinstance(error, TorchLoomError):

@@ -1,7 +1,7 @@
 """Identity: the private key and the certificates by which a server proves who it is.
 
-From PEM files, or from a PKCS12 keystore, which the program `openssl` opens; where nothing is
-named, `openssl` makes one that nobody vouches for. Opens no port.
+From PEM files, or from a keystore: of Java's own kind, or PKCS12, which the program `openssl`
+opens. Where nothing is named, `openssl` makes one that nobody vouches for. Opens no port.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 
 from torchloom_api.settings import InvalidSettings
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.java_keystore import MAGIC, BadKeystore, JavaKeystore
 
 
 #: Under this name `openssl` is told a password: an argument could be read by anybody.
@@ -98,13 +99,14 @@ def _read_keystore(path: Path, settings: FrontendSettings) -> Identity:
     if not path.is_file():
         message = f"The property 'keystore': there is no file {str(path)!r}."
         raise InvalidSettings(message)
-    if settings.keystore_type != "PKCS12":
-        message = (
-            f"The keystore {str(path)!r} is of Java's own kind. Make a PKCS12 one of it: "
-            f"`keytool -importkeystore -srckeystore {path} -destkeystore {path.stem}.p12 "
-            "-deststoretype pkcs12`, and set keystore and keystore_type=PKCS12."
-        )
-        raise InvalidSettings(message)
+    try:
+        content = path.read_bytes()
+        if content.startswith(MAGIC):  # whatever keystore_type calls it: Java looks, too
+            read = JavaKeystore.read(content, settings.keystore_pass)
+            return Identity(key=read.key, chain=read.chain)
+    except (OSError, BadKeystore) as error:
+        message = f"Cannot open the keystore {str(path)!r} with keystore_pass: {error}"
+        raise InvalidSettings(message) from error
     opening = ["pkcs12", "-in", str(path), "-nodes", "-passin", f"env:{_PASSWORD}"]
     failure = f"Cannot open the keystore {str(path)!r} with keystore_pass"
     password = settings.keystore_pass

@@ -11,7 +11,6 @@ from torchloom_api.torchserve.endpoint import ask_model
 from torchloom_api.torchserve.form import read_form
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import bad_request
-from torchloom_api.torchserve.open_api import prediction_document
 from torchloom_api.torchserve.prediction import Call
 from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request
@@ -36,7 +35,7 @@ def find_route(frontend: Frontend, request: Request) -> Route | None:
         is_open = frontend.settings.ping_without_token
         return Route(pattern="/ping", answer=ping, tokens=() if is_open else _TOKENS)
     found = (
-        _find_prediction(request.method, segments)
+        _find_prediction(segments)
         or find_prediction(segments)
         or _find_protocol(frontend, segments)
     )
@@ -50,11 +49,9 @@ async def ping(frontend: Frontend, request: Request, reply: Reply) -> Answer:  #
     return status_answer("Unhealthy", 500)
 
 
-def _find_prediction(method: str, segments: Sequence[str]) -> tuple[str, Answering] | None:
+def _find_prediction(segments: Sequence[str]) -> tuple[str, Answering] | None:
     """Know the paths that ask a model: this is TorchServe's order."""
     match list(segments):
-        case ["predictions" | "explanations", model, *_] if method == "OPTIONS":
-            return "/predictions/{model}", partial(_describe, model=model)
         case ["predictions" | "explanations" as verb, model, *rest]:
             return f"/{verb}/{{model}}", partial(_ask, call=_to_call(verb, model, rest))
     return _find_legacy(segments)
@@ -143,8 +140,3 @@ def _named_in_form(request: Request) -> str | None:
 
 async def _answer(frontend: Frontend, request: Request, reply: Reply, *, answer: Answer) -> Answer:  # noqa: ARG001 - the routes' face
     return answer
-
-
-async def _describe(frontend: Frontend, request: Request, reply: Reply, *, model: str) -> Answer:  # noqa: ARG001 - the routes' face
-    frontend.catalog.find(model)
-    return json_answer(prediction_document(model))

@@ -87,6 +87,12 @@ class Order:
     is_function: bool = False
     is_alone: bool = False
 
+    @property
+    def label(self) -> str:
+        """Name it, as far as it is known before the archive is read."""
+        named = self.name or self.url
+        return named if self.version is None else f"{named}@{self.version}"
+
     @classmethod
     def of(cls, parameters: Parameters) -> Order:
         """Read it. Raises FrontendError for what cannot be."""

@@ -37,7 +37,7 @@ from torchloom_api.torchserve.opening import to_frontend_settings
 from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
-from torchloom_api.torchserve.startup import load_startup_models
+from torchloom_api.torchserve.startup import load_startup_models, retry_startup_models
 from torchloom_api.torchserve.telemetry.watch import open_watch
 from torchloom_api.torchserve.token_file import TokenFile
 from torchloom_api.torchserve.workflow.registration import WorkflowRegistration
@@ -112,7 +112,10 @@ async def serve_torchserve(
             if await begin(starting, stop):
                 if on_ready is not None:
                     on_ready(frontend, urls)
+                retrying = asyncio.create_task(retry_startup_models(frontend))
                 await stop.wait()
+                retrying.cancel()
+                await asyncio.wait([retrying])
                 if on_end is not None:
                     on_end(frontend)
             await frontend.service.orchestrator.drain(settings.grace_s)

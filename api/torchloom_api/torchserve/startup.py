@@ -1,4 +1,4 @@
-"""Startup: the models that are served from the start. One that fails is told; the others serve.
+"""Startup: the models that are served from the start. One that fails is told, and tried again.
 
 Knows which files of the model store are meant, and nothing of how they are registered.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Final
 
 from torchloom_api.settings import InvalidSettings
@@ -22,6 +23,14 @@ _log = logging.getLogger(__name__)
 
 _ALL: Final = "all"
 _ENDINGS: Final = (".mar", ".model", ".tar.gz")
+
+#: A status from which on a failure is the server's or the worker's: it may come right by itself.
+_OURS: Final = 500
+
+_CONFLICT: Final = 409
+
+#: How long is waited before a model is tried again.
+_WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
 
 async def load_startup_models(frontend: Frontend) -> None:
@@ -40,12 +49,36 @@ async def load_startup_models(frontend: Frontend) -> None:
                 frontend.catalog.set_default(found[0])
 
 
+async def retry_startup_models(frontend: Frontend) -> None:
+    """Load what has failed at the start again, later each time, until it serves.
+
+    What somebody registers meanwhile is let be, and so is what no waiting can mend.
+    """
+    async with asyncio.TaskGroup() as group:
+        for order in _orders(frontend):
+            group.create_task(_retry(frontend, order))
+
+
+async def _retry(frontend: Frontend, order: Order) -> None:
+    label, waits_s = order.label, chain(_WAITS_S, repeat(_WAITS_S[-1]))
+    failed = frontend.failed_at_startup
+    while failed.get(label, 0) >= _OURS:
+        await asyncio.sleep(next(waits_s))
+        if label not in failed:
+            return  # somebody has registered it
+        await _load(frontend, order)
+        if failed.get(label) == _CONFLICT:
+            failed.pop(label)  # so it is there
+
+
 async def _load(frontend: Frontend, order: Order) -> None:
     try:
         await frontend.registration.register(order)
     except FrontendError as error:
         _log.error("Failed to load model: %s: %s", order.url, error.message)
-        frontend.failed_at_startup.add(order.url)
+        frontend.failed_at_startup[order.label] = error.status
+    else:
+        frontend.failed_at_startup.pop(order.label, None)
 
 
 def _orders(frontend: Frontend) -> Iterator[Order]:

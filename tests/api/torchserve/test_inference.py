@@ -615,6 +615,38 @@ async def test_describes_itself(served: Served) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/predictions/noop/1.0",
+        "/invocations",
+        "/invocations?model_name=noop",
+        "/models/noop/invoke",
+        "/noop/predict",
+        "/v1/models/noop:predict",
+        "/v2/models/noop/infer",
+    ],
+)
+async def test_describes_a_model_on_every_path_that_asks_it(served: Served, path: str) -> None:
+    """By OPTIONS, and its handler is not asked; what is not there is 404, versions too."""
+    described = await served.inference.options(path)
+    unknown = await served.inference.options(path.replace("noop", "none"))
+    asked = await served.inference.post(path, content=b"hi")
+
+    assert described.json()["info"]["title"] == "RESTful API for: noop"
+    assert described.headers["content-type"] == "application/json"
+    assert unknown.status_code == (404 if "noop" in path else 200)
+    assert "openapi" not in asked.text
+
+
+async def test_describes_no_version_that_is_not_there(served: Served) -> None:
+    """Whatever there is under the model's name."""
+    answer = await served.inference.options("/predictions/noop/9.9")
+
+    assert answer.status_code == 404
+    assert answer.json()["message"] == "Model version: 9.9 does not exist for model: noop"
+
+
 async def test_speaks_the_open_inference_protocol_where_it_is_on(serve: Serve) -> None:
     """With its misspelled key, which is on the wire."""
     served = await serve(ts_open_inference_protocol=True)

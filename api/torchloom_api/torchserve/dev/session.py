@@ -167,12 +167,12 @@ class Session:
             self._served = await self._frontend.registration.register(order)
         except (ArchiverError, TorchLoomError, FrontendError, OSError) as error:
             self._fault = _say(error)
-            self._frontend.failed_at_startup.add(name)
+            self._frontend.failed_at_startup[name] = 500
             self._on_end()
             self._tell(f"{self._fault} Requests are answered with 503 until a save mends it.")
             return
         self._fault = None
-        self._frontend.failed_at_startup.discard(name)
+        self._frontend.failed_at_startup.pop(name, None)
         self._tell(f"Loaded in {time.perf_counter() - began:.1f} s.")
 
     def _lay_out(self) -> Path:

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 _HOST: Final = ("Host",)
 
-#: How often workers are looked at, for how long they took to load.
+#: How often it is looked for workers that are gone; those that come are told of.
 _LOOK_S: Final = 1.0
 
 #: First digit of a status → the metric that counts it; every other status is a fault.

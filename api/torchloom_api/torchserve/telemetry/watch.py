@@ -13,6 +13,7 @@ from torchloom.deployment import Deployment
 from torchloom.executor import Executor, LocalExecutor
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.telemetry.heard_executor import HeardExecutor
 from torchloom_api.torchserve.telemetry.log_feed import LogFeed
 from torchloom_api.torchserve.telemetry.log_order import LogOrder
 from torchloom_api.torchserve.telemetry.measurement import Measured
@@ -38,7 +39,8 @@ class Watch:
         self._output = None if feed is None else WorkerOutput(self._on_line)
         streams = None if self._output is None else self._output.open
         hidden = settings.blacklist_env_vars
-        self.executor: Executor = LocalExecutor(open_streams=streams, hidden=hidden)
+        starting = LocalExecutor(open_streams=streams, hidden=hidden)
+        self.executor: Executor = HeardExecutor(starting, self._on_loaded)
 
     @asynccontextmanager
     async def over(self, frontend: Frontend) -> AsyncIterator[None]:
@@ -88,6 +90,10 @@ class Watch:
         """Read no more of what workers print."""
         if self._output is not None:
             self._output.close()
+
+    def _on_loaded(self) -> None:
+        if self._telemetry is not None:
+            self._telemetry.look()
 
     def _on_line(self, deployment: Deployment, pid: int, stream: StreamName, line: str) -> None:
         if self._telemetry is not None:

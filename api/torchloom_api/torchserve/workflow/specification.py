@@ -145,7 +145,8 @@ class Specification:
             workers=self._setting(name, "max-workers") if is_model else 1,
             batch_size=max(self._setting(name, "batch-size"), 1) if is_model else 1,
             max_batch_delay_ms=self._setting(name, "max-batch-delay") if is_model else 0,
-            attempts=max(self._setting(name, "retry-attempts"), 1),
+            attempts=max(self._setting(name, "retry-attempts"), 0)
+            + 1,  # it counts those after the first
             timeout_s=self._setting(name, "timeout-ms") / 1000,
         )
         if is_model:

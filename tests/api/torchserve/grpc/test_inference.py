@@ -26,7 +26,7 @@ _FAILED = "org.pytorch.serve.http.InternalServerException"
 async def test_tells_its_health_in_the_words_of_http(client: Client, served: Served) -> None:
     """The document is HTTP's, without the line's end."""
     healthy = await client.call("Ping", empty_pb2.Empty())
-    served.frontend.failed_at_startup.add("gone.mar")
+    served.frontend.failed_at_startup["gone.mar"] = 500
     unhealthy = await client.call("Ping", empty_pb2.Empty())
 
     assert healthy.health == '{\n  "status": "Healthy"\n}'

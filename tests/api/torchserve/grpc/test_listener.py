@@ -132,7 +132,7 @@ async def test_tells_the_health_of_the_server(serve: Serve) -> None:
         names = ["", ASKED.full_name]
         requests = [health_pb2.HealthCheckRequest(service=name) for name in names]
         healthy = [(await stub.Check(request)).status for request in requests]
-        served.frontend.failed_at_startup.add("broken.mar")
+        served.frontend.failed_at_startup["broken.mar"] = 500
         after = (await stub.Check(requests[0])).status
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(health_pb2.HealthCheckRequest(service=MANAGED.full_name))

@@ -39,7 +39,7 @@ def test_writes_a_workflow_that_passes_the_checks(make_war: MakeWar) -> None:
         "m2": {"body": "{{ pre.body }}"},
         "agg": {"m1": "{{ m1.body }}", "m2": "{{ m2.body }}"},
     }
-    assert (nodes["m1"]["timeout_s"], nodes["m1"]["retry"]) == (5.0, {"attempts": 3})
+    assert (nodes["m1"]["timeout_s"], nodes["m1"]["retry"]) == (5.0, {"attempts": 4})
     assert file["outputs"] == {"agg": "{{ agg.value }}"}
     assert set(build(file).nodes) == {"pre", "m1", "m2", "agg"}
 
@@ -70,7 +70,7 @@ def test_adds_the_bytes_of_leaves(make_war: MakeWar) -> None:
 
 def test_gives_no_limit_where_there_is_none(make_war: MakeWar) -> None:
     """One attempt is what a node has anyway, and a time of 0 is none."""
-    text = "models: {timeout-ms: 0}\ndag: {start: []}\n"
+    text = "models: {timeout-ms: 0, retry-attempts: 0}\ndag: {start: []}\n"
     nodes = to_workflow_file(Specification.read(make_war("w", text)))["nodes"]
     assert isinstance(nodes, dict)
 

@@ -176,8 +176,8 @@ async def test_lets_a_node_choose_no_status(line: Served) -> None:
 
 
 async def test_tries_again(served: Served, make_war: MakeWar) -> None:
-    """As often as the specification says, in all."""
-    make_war("r", "models: {retry-attempts: 3, m: {url: noop.mar}}\ndag: {m: []}\n")
+    """As often as the specification says, after the first."""
+    make_war("r", "models: {retry-attempts: 2, m: {url: noop.mar}}\ndag: {m: []}\n")
     await register(served, "r")
     answer = await served.inference.post("/wfpredict/r", headers={"do": "raise"})
 

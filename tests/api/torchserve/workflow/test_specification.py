@@ -19,7 +19,7 @@ def test_reads_models_and_functions(make_war: MakeWar) -> None:
     assert dict(specification.dag) == {"pre": ["m1", "m2"], "m1": ["agg"], "m2": ["agg"]}
     own = specification.node("m2")
     assert (own.url, own.handler, own.workers) == ("b.mar", None, 2)
-    assert (own.batch_size, own.max_batch_delay_ms, own.attempts, own.timeout_s) == (4, 200, 3, 5.0)
+    assert (own.batch_size, own.max_batch_delay_ms, own.attempts, own.timeout_s) == (4, 200, 4, 5.0)
     function = specification.node("pre")
     assert (function.url, function.handler, function.model_name) == (
         None,
@@ -34,7 +34,15 @@ def test_has_torchserves_defaults(make_war: MakeWar) -> None:
     node = Specification.read(make_war("w", "models: {m: {url: a}}\ndag: {m: []}\n")).node("m")
 
     assert (node.workers, node.batch_size, node.max_batch_delay_ms) == (1, 1, 50)
-    assert (node.attempts, node.timeout_s) == (1, 10.0)
+    assert (node.attempts, node.timeout_s) == (2, 10.0)
+
+
+@pytest.mark.parametrize(("said", "tries"), [(0, 1), (1, 2), (3, 4)])
+def test_counts_retries_after_the_first_try(make_war: MakeWar, said: int, tries: int) -> None:
+    """As TorchServe does, whose `retry-attempts: 1` is two tries."""
+    text = f"models: {{retry-attempts: {said}, m: {{url: a}}}}\ndag: {{m: []}}\n"
+
+    assert Specification.read(make_war("w", text)).node("m").attempts == tries
 
 
 def test_reads_a_node_that_nothing_follows(make_war: MakeWar) -> None:

@@ -1,0 +1,33 @@
+"""HeardExecutor: starts workers by another executor, and tells when one has loaded its model.
+
+Nobody has to look for them, and one that is gone at once is not missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torchloom.deployment import Deployment
+from torchloom.device import Device
+from torchloom.executor import Executor, Link, OnEnd, OnFrame
+from torchloom.wire import AnyFrame, Ready
+
+
+class HeardExecutor:
+    """Calls `on_loaded` once a worker is ready, and whoever has started it knows that."""
+
+    def __init__(self, executor: Executor, on_loaded: Callable[[], None]) -> None:
+        self._executor = executor
+        self._on_loaded = on_loaded
+
+    async def start(
+        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+    ) -> Link:
+        """Start a worker. Raises what the other executor raises."""
+
+        def hear(frame: AnyFrame) -> None:
+            on_frame(frame)
+            if isinstance(frame, Ready):
+                self._on_loaded()
+
+        return await self._executor.start(deployment, device, hear, on_end)
