@@ -32,7 +32,15 @@ def encode_batch(batch: LogBatch) -> bytes:
     try:
         data = _encoder.encode(batch)
     except UnicodeEncodeError:
-        sound = [replace(event, message=_sound(event.message)) for event in batch.events]
+        sound = [
+            replace(
+                each,
+                logger=_sound(each.logger),
+                thread=_sound(each.thread),
+                message=_sound(each.message),
+            )
+            for each in batch.events
+        ]
         data = _encoder.encode(LogBatch(batch.num_lost, sound))
     return _LENGTH.pack(len(data)) + data
 
