@@ -688,3 +688,22 @@ async def test_tells_those_who_watch(served: Served) -> None:
     assert (one.is_native, native.is_native) == (False, True)
     assert (native.uri, native.status, native.client[:10]) == ("/api/models?x=1", 200, "127.0.0.1:")
     assert (two.model, two.version, two.status) == ("noop", None, 503)
+
+
+async def test_tells_those_who_watch_of_streams_that_break_off(served: Served) -> None:
+    """They have begun, with their status: the access log has a line of each."""
+    answered: list[Answered] = []
+    served.frontend.on_answered.append(answered.append)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await served.inference.get("/predictions/noop", headers={"do": "break 1"})
+    async with served.inference.stream(
+        "GET", "/predictions/noop?left", headers={"do": "endless"}
+    ) as answer:
+        async for _ in answer.aiter_raw():
+            break
+    await turns(lambda: len(answered) == 2)
+
+    assert [(each.uri, each.status) for each in answered] == [
+        ("/predictions/noop", 200),
+        ("/predictions/noop?left", 200),
+    ]
