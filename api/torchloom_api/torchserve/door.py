@@ -141,7 +141,7 @@ class Door:
         except RequestTooLarge:
             await reply.send(Answer(status=413, is_bare=True))
             return
-        except Exception as error:  # noqa: BLE001 - the one place where any error becomes an answer
+        except Exception as error:
             if exchange.has_begun:
                 self._tell(exchange.scope, exchange.status, time.perf_counter() - started)
             if isinstance(error, ClientGone):
