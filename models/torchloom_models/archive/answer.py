@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -17,6 +17,11 @@ from torchloom_models.archive.context import CONTENT_TYPE, RequestProcessor
 _UNSUPPORTED: Final = "Unsupported model output data type."
 
 _UNAVAILABLE: Final = 503
+
+#: JSON that may hold an integer that is too large, or half of a character.
+_ODD: Final = re.compile(rb"[0-9]{19}|\\u[dD][89a-fA-F]")
+_TOO_LARGE: Final = 1 << 63
+_MAX_DIGITS: Final = 20
 
 
 def to_outputs(item: object, said: RequestProcessor) -> dict[str, object]:
@@ -43,7 +48,7 @@ def _encode(item: object) -> tuple[bytes, object]:
     if isinstance(item, bytes | bytearray | memoryview):
         return bytes(item), None
     if isinstance(item, str):
-        return item.encode("utf-8", "surrogatepass"), item
+        return item.encode("utf-8", "surrogatepass"), str.__str__(item)  # nothing of a subclass
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(item, torch.Tensor):
         stream = io.BytesIO()
@@ -54,14 +59,21 @@ def _encode(item: object) -> tuple[bytes, object]:
     except (TypeError, ValueError, RecursionError) as error:
         cause = f"{type(error).__name__}: {error}"
         raise HandlerFailed(_UNSUPPORTED, cause=cause, status=_UNAVAILABLE) from error
-    return body, _plain(item, body)
+    return body, _plain(body)
 
 
-def _plain(item: object, body: bytes) -> object:
-    """Give an item as JSON has it: keys are text, and numbers are such that they travel."""
-    if not isinstance(item, list | tuple | Mapping):
-        return item if not isinstance(item, int) or abs(item) < 1 << 63 else str(item)
+def _plain(body: bytes) -> object:
+    """Give what JSON says, with such numbers and texts as travel."""
+    if _ODD.search(body):
+        value = json.loads(body, parse_int=_to_number)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:  # NaN and infinities, which msgspec does not read
         return json.loads(body)
+
+
+def _to_number(digits: str) -> int | str:
+    """Read an integer; one that is too large stays text."""
+    number = int(digits) if len(digits) <= _MAX_DIGITS else _TOO_LARGE
+    return number if abs(number) < _TOO_LARGE else digits
