@@ -209,10 +209,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _give_up_last(self) -> None:
         """Answer no request whose body is broken, unless that has begun."""
-        waiting = [cycle for cycle, _ in self.pipeline]
-        if self.cycle in waiting:
+        if self.cycle is not self._answered:
+            assert self._answered is not None, "it waits behind that one"
             self.pipeline.popleft()
-            self.cycle = waiting[1] if waiting[1:] else self._answered
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._answered
         elif not self.cycle.response_started:
             self._close_garbled()
             self.cycle.disconnected = True
