@@ -7,14 +7,21 @@ tells that its client has left.
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from torchloom_api.body_parser import body_parser, has_body
 from torchloom_api.connection import CONNECTION_KEY, Connection
+
+
+#: As much as may come of a head, or of trailers, before it is whole. A body does not count.
+_MAX_IDLE_BYTES: Final = 256 << 10
+
+#: What begins an answer after which the real one is yet to come.
+_INTERIM: Final = b"HTTP/1.1 1"
 
 
 class JoiningTransport:
@@ -31,7 +38,7 @@ class JoiningTransport:
 
     def write(self, data: bytes) -> None:
         """Send."""
-        if not self._has_begun:
+        if not self._has_begun and not data.startswith(_INTERIM):
             self._has_begun = True
             self._head = data
             asyncio.get_running_loop().call_soon(self._flush)
@@ -55,105 +62,167 @@ class JoiningTransport:
         return self._transport.is_closing()
 
 
-class _Rest:
-    """Hears what comes behind a head that was heard already: of that, only that it is all."""
-
-    def __init__(self, protocol: HttpToolsProtocol) -> None:
-        self._protocol = protocol
-        self.is_in_head = True
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        hear: Callable[..., None] = getattr(self._protocol, name)
-
-        def tell(*heard: object) -> None:
-            if not self.is_in_head or name == "on_message_complete":
-                hear(*heard)
-
-        return tell
-
-
 class GuardedProtocol(HttpToolsProtocol):
-    """Cuts a connection whose head does not come, or whose client does not take its answer.
+    """Cuts a connection whose request does not come, or whose client does not take its answer.
 
-    Buffers stay bounded all the while: uvicorn stops its application at the high-water mark.
+    Buffers stay bounded all the while: uvicorn stops its application at the high-water mark, and a
+    head or trailers without end are refused. Requests that came before something that is none are
+    answered first. No protocol is upgraded to.
     """
 
-    #: Seconds for the head of a request, and seconds in which a client must take a full buffer.
+    #: Seconds for the head of a request, and seconds in which a client must take a full buffer, or
+    #: send the rest of a body that has been answered already.
     max_header_s: ClassVar[float] = 10.0
     max_stall_s: ClassVar[float] = 60.0
 
     _is_in_head: bool = True
-    _received: bytes = b""
-    _behind: bytes = b""
-    _head_timer: asyncio.TimerHandle | None = None
+    _is_in_message: bool = False
+    #: How many bytes have come since the last that were of any use.
+    _num_idle_bytes: int = 0
+    #: What came was no HTTP: nothing is read any more.
+    _is_garbled: bool = False
+    #: The request that is being answered, or was answered last.
+    _answered: RequestResponseCycle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Begin to wait for the first head."""
         super().connection_made(transport)
         self._connection = Connection(self.flow.resume_reading)
-        self._start_head_timer()
+        self._start_read_timer(self.max_header_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
-        self._stop_head_timer()
+        """Wait for nothing any more. Of several requests, uvicorn tells the last alone."""
+        self._stop_read_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
+        cycle = self._answered
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
         self._connection.lose()
 
     def data_received(self, data: bytes) -> None:
         """Take in what came. A head that came whole, as nearly all do, costs no timer."""
-        while data:
-            self._received, self._behind = data, b""
-            super().data_received(data)
-            data = self._behind
-        if self._is_in_head and self._head_timer is None:
-            self._start_head_timer()
+        self._unset_keepalive_if_required()
+        if self._is_garbled:
+            return
+        self._num_idle_bytes += len(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._refuse("Invalid HTTP request received.")
+            return
+        if self._num_idle_bytes > _MAX_IDLE_BYTES:
+            self._refuse("The head of the request is too large.")
+        elif self._is_in_head and self._read_timer is None and not self._is_answering:
+            self._start_read_timer(self.max_header_s)
 
-    def on_message_complete(self) -> None:
-        """Note that all is there: of one that asks for another protocol, only the head is yet."""
-        if not self._is_upgrade():
-            super().on_message_complete()
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                self._decline_upgrade()
+            else:
+                return
 
-    def _is_upgrade(self) -> bool:
-        return bool(self.parser.should_upgrade()) and not self._should_upgrade()
+    def _decline_upgrade(self) -> None:
+        """Go on in HTTP/1.1: what the parser takes for another protocol is a body, or a request."""
+        headers = self.scope["headers"]
+        if has_body(headers):
+            self._is_in_message = self.cycle.more_body = True
+            self.cycle.message_event.clear()
+            self.parser = body_parser(self, headers)
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Go on in HTTP/1.1, as servers do that do not speak what a client would rather speak.
-
-        Clients offer HTTP/2 by this (Java's do unless told otherwise), and send their body all
-        the same, at which the parser has stopped: another goes on, at a head of the same length.
-        """
-        error = sys.exception()
-        assert isinstance(error, httptools.HttpParserUpgrade), "uvicorn calls it for no other"
-        framing = (b"content-length", b"transfer-encoding")
-        lines = [name + b": " + value for name, value in self.headers if name in framing]
-        rest = _Rest(self)
-        self.parser = httptools.HttpRequestParser(rest)
-        self.parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *lines, b"", b""]))
-        rest.is_in_head = False
-        self._behind = self._received[error.args[0] :]
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""
-        self._is_in_head = True
+        self._is_in_head = self._is_in_message = True
         super().on_message_begin()
         self.scope[CONNECTION_KEY] = self._connection  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_headers_complete(self) -> None:
-        """Note that the head is there."""
-        self._is_in_head = False
-        if self._head_timer is not None:
-            self._stop_head_timer()
+        """Note that the head is there. One whose URL is none raises, and is not."""
         super().on_headers_complete()
+        self._is_in_head = False
+        self._num_idle_bytes = 0
+        if self._read_timer is not None:
+            self._stop_read_timer()
+        self.headers = []  # trailers, if any come: they are no headers of the request
         # The answer's task has not begun yet.
         if self.cycle is not None and self.cycle.scope is self.scope:
             between = self._stand_between(self.cycle.transport)
             self.cycle.transport = between  # type: ignore[assignment]  # as much as is used
 
+    def on_body(self, body: bytes) -> None:
+        """Note that a part of the body is there."""
+        self._num_idle_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the request is there."""
+        self._is_in_message = False
+        self._num_idle_bytes = 0
+        if self._read_timer is not None:
+            self._stop_read_timer()
+        super().on_message_complete()
+
     def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
         """Give what writes an answer."""
         return JoiningTransport(transport)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Go on with what has come meanwhile: another request, a part of one, or what is none."""
+        super().on_response_complete()
+        if self._is_answering or self.transport.is_closing():
+            return
+        if self._is_garbled:
+            self.loop.call_soon(self._close_garbled)  # the last of the answer may still wait
+        elif not self._is_in_message:
+            return
+        elif self.expect_100_continue and not self._is_in_head:
+            # Whether a body follows, or another request, only its client knows.
+            self.loop.call_soon(self.transport.close)
+        elif self._read_timer is None:
+            self._start_read_timer(self.max_header_s if self._is_in_head else self.max_stall_s)
+
+    def _refuse(self, message: str) -> None:
+        """Answer what is no request, once those are answered that came whole before it."""
+        self.logger.warning(message)
+        self._is_garbled = True
+        self._refusal = message
+        if self._is_in_message and not self._is_in_head:
+            self._give_up_last()
+        elif not self._is_answering:
+            self._close_garbled()
+
+    def _give_up_last(self) -> None:
+        """Answer no request whose body is broken, unless that has begun."""
+        if self.cycle is not self._answered:
+            assert self._answered is not None, "it waits behind that one"
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._answered
+        elif not self.cycle.response_started:
+            self._close_garbled()
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        else:
+            self.transport.close()
+
+    def _close_garbled(self) -> None:
+        if not self.transport.is_closing():
+            self.send_400_response(self._refusal)
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that reads more slowly than we write."""
@@ -166,13 +235,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_stall_timer()
         super().resume_writing()
 
-    def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.max_header_s, self.transport.abort)
+    def _start_read_timer(self, limit_s: float) -> None:
+        self._read_timer = self.loop.call_later(limit_s, self.transport.abort)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
     def _stop_stall_timer(self) -> None:
         if self._stall_timer is not None:

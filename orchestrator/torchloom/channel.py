@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterable
@@ -33,14 +34,20 @@ class Channel(Protocol):
 
 
 class SocketChannel:
-    """A Channel over a connected stream socket."""
+    """A Channel over a connected stream socket.
+
+    It is the process's that made it. A model's code may fork, and come back from its call twice:
+    the child ends then, for it would answer, and take what is sent, in its parent's place.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
+        self._owner = os.getpid()
         self._connection = connection
         self._reader = FrameReader()
 
     def receive(self, *, wait: bool, timeout_s: float | None = None) -> list[AnyFrame]:
         """Give the frames that have come; with `wait`, at least one, unless the time is over."""
+        self._end_child()
         frames: list[AnyFrame] = []
         if wait and timeout_s is not None:
             wait = self._wait_readable(timeout_s)
@@ -56,6 +63,10 @@ class SocketChannel:
             frames.extend(self._reader.feed(data))
         return frames
 
+    def _end_child(self) -> None:
+        if os.getpid() != self._owner:
+            os._exit(0)  # and takes nothing apart that is its parent's, too
+
     def _wait_readable(self, timeout_s: float) -> bool:
         poll = select.poll()  # select.select looks at no descriptor beyond 1024
         poll.register(self._connection, select.POLLIN)
@@ -63,6 +74,7 @@ class SocketChannel:
 
     def send(self, frame: Frame) -> None:
         """Send a frame whole."""
+        self._end_child()
         data = encode(frame)
         try:
             self._connection.sendall(data)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -15,11 +17,21 @@ from torchloom_api.protocol import JoiningTransport, guard
 from torchloom_api.server import Listener
 
 
-async def answer(scope: dict[str, object], receive: object, send: object) -> None:
-    """Give a small answer, one that no buffer holds, or what was sent."""
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: `/wait` takes this long, in seconds: longer than the limits of those who count on it.
+_WAIT_S = 0.1
+
+#: The paths whose clients have left.
+left: list[str] = []
+
+
+async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Give a small answer, or one that no buffer holds."""
     chunk = b"x" * 65_536 if scope["path"] == "/large" else b"small"
-    if scope["path"] == "/echo":
-        chunk = await _read_body(receive)
     count = 4096 if scope["path"] == "/large" else 1
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for number in range(count):
@@ -27,11 +39,33 @@ async def answer(scope: dict[str, object], receive: object, send: object) -> Non
         await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read a request to its end and give it back; or first wait, or read nothing of it."""
+    body = b""
+    if scope["path"] == "/wait":
+        await asyncio.sleep(_WAIT_S)
+    is_complete = scope["path"] == "/unread"
+    while not is_complete:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            left.append(scope["path"])
+            return
+        body += message["body"]
+        is_complete = not message["more_body"]
+    names = b",".join(name for name, _ in scope["headers"])
+    text = b"<%s %s %s>" % (scope["path"].encode(), names, body)
+    start = [(b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": start})
+    if scope["path"] == "/leave" and (await receive())["type"] == "http.disconnect":
+        left.append(scope["path"])
+    await send({"type": "http.response.body", "body": text, "more_body": False})
+
+
 @asynccontextmanager
-async def listening(**limits: float) -> AsyncIterator[tuple[int, Listener]]:
+async def listening(app: App = answer, **limits: float) -> AsyncIterator[tuple[int, Listener]]:
     """Serve on a free port with some limits; give the port and the listener."""
     protocol = guard(**{"max_header_s": 60.0, "max_stall_s": 60.0, **limits})
-    config = uvicorn.Config(answer, http=protocol, lifespan="off", ws="none", log_config=None)
+    config = uvicorn.Config(app, http=protocol, lifespan="off", ws="none", log_config=None)
     listener = Listener(config)
     with socket.create_server(("127.0.0.1", 0)) as bound:
         task = asyncio.create_task(listener.serve([bound]))
@@ -82,7 +116,7 @@ async def test_keeps_an_idle_connection_between_requests() -> None:
             await reader.readuntil(b"0\r\n\r\n")
             (connection,) = listener.server_state.connections
 
-            assert connection._head_timer is None
+            assert connection._read_timer is None
         writer.close()
 
 
@@ -111,36 +145,175 @@ async def test_serves_a_client_that_reads() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("cut", [1, 7, 10_000])
+def post(path: str, body: bytes = b"", *lines: str) -> bytes:
+    """Write a request."""
+    head = [f"POST {path} HTTP/1.1", f"content-length: {len(body)}", *lines, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+async def exchange(port: int, data: bytes, *more: bytes) -> bytes:
+    """Send bytes at once, and more after each answer; give all answers to the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    answers = b""
+    for each in more:
+        answers += await reader.readuntil(b">")
+        writer.write(each)
+    answers += await _read_to_the_end(reader)
+    writer.close()
+    return answers
+
+
+def told(answers: bytes) -> list[bytes]:
+    """Give status and body of each answer, in order."""
+    return [
+        status + body
+        for status, body in re.findall(rb"HTTP/1.1 (\d+).*?(?:<(\S+)|\Z)", answers, re.DOTALL)
+    ]
+
+
 @pytest.mark.parametrize(
-    "sent",
+    "garbage",
     [
-        (b"content-length: 5\r\n\r\nalpha", b"alpha"),
-        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nalpha\r\n0\r\n\r\n", b"alpha"),
-        (b"content-length: 0\r\n\r\n", b""),
-        (b"\r\n", b""),
+        b"NONSENSE\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"POST /broken HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnone\r\n",
     ],
 )
-async def test_takes_the_body_of_a_client_that_offers_http2(
-    sent: tuple[bytes, bytes], cut: int
-) -> None:
-    """Java's clients do, and so does `curl --http2`; more requests follow on the connection."""
-    rest, body = sent
-    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-    one = b"POST /echo HTTP/1.1\r\nhost: x\r\n" + offer + rest
-    last = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    data = one * 3 + last
-    async with listening() as (port, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for start in range(0, len(data), cut):
-            writer.write(data[start : start + cut])
-            await writer.drain()
-        answers = await _read_to_the_end(reader)
-        writer.close()
+async def test_answers_what_came_before_garbage(garbage: bytes) -> None:
+    """Requests that came whole have their answers, in their order; then the garbage has its own."""
+    async with listening(echo) as (port, _):
+        behind_one = await exchange(port, post("/wait") + garbage)
+        behind_two = await exchange(port, post("/wait") + post("/second") + garbage)
 
-    assert answers.count(b"HTTP/1.1 200 OK") == 4
-    assert answers.count(body) >= 3
-    assert answers.endswith(b"small\r\n0\r\n\r\n")
+    assert told(behind_one) == [b"200/wait", b"400"]
+    assert told(behind_two) == [b"200/wait", b"200/second", b"400"]
+
+
+async def test_answers_garbage_once() -> None:
+    """A request whose body is broken is no request; one that is answered has its answer."""
+    broken = b" HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnone\r\n"
+    async with listening(echo) as (port, _):
+        read = await exchange(port, b"POST /read" + broken)
+        unread = b"POST /unread HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+        answered = await exchange(port, unread, b"none\r\n")
+
+    assert told(read) == [b"400"]
+    assert told(answered) == [b"200/unread"]
+
+
+async def test_cuts_no_request_for_a_slow_one_before_it() -> None:
+    """Half of a head waits behind a request that is answered: its time begins after that."""
+    async with listening(echo, max_header_s=_WAIT_S / 4) as (port, _):
+        answers = await exchange(port, post("/wait") + b"POST /half HTTP/1.1\r\n")
+
+    assert told(answers) == [b"200/wait"]
+
+
+async def test_cuts_a_client_that_does_not_end_a_body_that_is_answered() -> None:
+    """Nobody reads it any more, so that nobody else would notice."""
+    request = b"POST /unread HTTP/1.1\r\ncontent-length: 1000\r\n\r\n"
+    async with listening(echo, max_stall_s=0.05) as (port, _):
+        answers = await exchange(port, request, b"a")
+
+    assert told(answers) == [b"200/unread"]
+
+
+async def test_closes_after_an_answer_to_a_client_that_waits_for_leave() -> None:
+    """It may send its body all the same, or another request: nobody could tell which it is."""
+    lines = ("content-length: 4", "expect: 100-continue")
+    request = "\r\n".join(["POST /unread HTTP/1.1", *lines, "", ""]).encode()
+    async with listening(echo) as (port, _):
+        answers = await exchange(port, request, post("/next"))
+
+    assert told(answers) == [b"200/unread"]
+
+
+async def test_reads_on_after_a_body_that_was_answered_before_it_came() -> None:
+    """What follows it is the next request."""
+    request = b"POST /unread HTTP/1.1\r\ncontent-length: 4\r\n\r\nab"
+    async with listening(echo) as (port, _):
+        answers = await exchange(port, request, b"cd" + post("/next", b"", "connection: close"))
+
+    assert told(answers) == [b"200/unread", b"200/next"]
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"some-header: some value\r\n"),
+        (b"GET / HTTP/1.1\r\nsome-header: ", b"a value without an end "),
+        (b"GET /", b"a-path-without-an-end-"),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"trailer: value\r\n"),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;", b"extension-"),
+    ],
+)
+async def test_refuses_what_has_no_end(start: bytes, piece: bytes) -> None:
+    """Heads and trailers are held in memory: they have a limit, whatever time they take."""
+    async with listening(echo) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(start)
+        reading = asyncio.create_task(_read_to_the_end(reader))
+        for _ in range(100):
+            writer.write(piece * 2000)
+            await asyncio.wait([reading], timeout=0)
+            try:
+                await writer.drain()
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("it took all that came")
+        assert b"200" not in await reading
+
+
+async def test_takes_a_large_head() -> None:
+    """As large as others would take, in pieces."""
+    head = b"POST /large HTTP/1.1\r\n" + b"a: %s\r\n" % (b"x" * 200_000)
+    async with listening(echo) as (port, _):
+        answers = await exchange(port, head + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+
+    assert told(answers) == [b"200/large"]
+
+
+async def test_takes_no_trailer_for_a_header() -> None:
+    """What comes after the body is not what the head has said."""
+    request = (
+        b"POST /it HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        b"3;extension=1\r\nabc\r\n0\r\nauthorization: Bearer x\r\n\r\n"
+    )
+    async with listening(echo) as (port, _):
+        answers = await exchange(port, request)
+
+    assert answers.endswith(b"</it transfer-encoding,connection abc>")
+
+
+@pytest.mark.parametrize("framing", ["content-length", "chunked"])
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_reads_the_body_of_a_request_that_asks_for_another_protocol(
+    framing: str, *, in_pieces: bool
+) -> None:
+    """Java's client asks for HTTP/2 with its first request, whose body is HTTP/1.1 all the same."""
+    lines = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABk")
+    request = post("/java", b"GET /in/the/body HTTP/1.1\r\n\r\n", *lines)
+    if framing == "chunked":
+        request = request.replace(b"content-length: 29", b"transfer-encoding: chunked")
+        request = request.replace(b"\r\n\r\nGET", b"\r\n\r\n1d\r\nGET", 1) + b"\r\n0\r\n\r\n"
+    last = post("/last", b"", "connection: close")
+    async with listening(echo) as (port, _):
+        first, rest = post("/first") + request, post("/next", b"", *lines) + last
+        if in_pieces:
+            middle = first.index(b"GET")
+            answers = await exchange(port, first[:middle], first[middle:] + rest)
+        else:
+            answers = await exchange(port, first + rest)
+
+    bodies = re.findall(rb"<(\S+) \S+ (.*?)>", answers, re.DOTALL)
+    assert bodies == [
+        (b"/first", b""),
+        (b"/java", b"GET /in/the/body HTTP/1.1\r\n\r\n"),
+        (b"/next", b""),
+        (b"/last", b""),
+    ]
 
 
 async def test_takes_many_offers_at_once() -> None:
@@ -148,21 +321,22 @@ async def test_takes_many_offers_at_once() -> None:
     one = b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     last = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
     async with listening() as (port, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(one * 800 + last)
+        answers = await exchange(port, one * 800 + last)
 
-        assert (await _read_to_the_end(reader)).count(b"HTTP/1.1 200 OK") == 801
+    assert answers.count(b"HTTP/1.1 200 OK") == 801
+
+
+async def test_tells_the_request_in_hand_that_its_client_has_left() -> None:
+    """Not only the last of those that came together."""
+    left.clear()
+    async with listening(echo) as (port, _):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post("/leave") + post("/second"))
+        await writer.drain()
         writer.close()
+        await turns(lambda: left)
 
-
-async def _read_body(receive: object) -> bytes:
-    assert callable(receive)
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message["body"])
-        if not message["more_body"]:
-            return b"".join(parts)
+    assert left == ["/leave"]
 
 
 async def _read_to_the_end(reader: asyncio.StreamReader) -> bytes:

@@ -158,6 +158,22 @@ def test_tells_what_initialize_raises(dev: Any, folder: Path) -> None:
     assert "JSONDecodeError" in answer.json()["message"]
 
 
+def test_breaks_a_load_off_that_hangs(dev: Any, folder: Path, tmp_path: Path) -> None:
+    """A save is what is loaded next, and the worker that hangs is ended."""
+    place = tmp_path / "loading"
+    begin = "def initialize(self, context):\n"
+    hang = f"        open({str(place)!r}, 'w').close()\n        time.sleep(1000)\n"
+    _write(folder, {"handler.py": HANDLER.replace(begin, begin + hang)})
+    _wait_for(place)
+    _write(folder, {"handler.py": HANDLER.replace('"code": 1', '"code": 99')})
+
+    assert dev.ask().json()["code"] == 99
+    (model,) = dev.client.get("/models/handler").json()
+    (worker,) = model["workers"]
+    children = psutil.Process(dev.process.pid).children()
+    assert [child.pid for child in children] == [worker["pid"]]
+
+
 def test_tells_where_a_request_failed(dev: Any, folder: Path) -> None:
     """By the last of the handler's lines; the trace begins at its first, and not with ours."""
     answer = dev.ask("fail")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Iterable
 
 import pytest
@@ -54,6 +56,37 @@ def test_takes_a_broken_connection_for_a_hang_up(
     ours.close()
     with pytest.raises(Hangup):
         channel.receive(wait=False)
+
+
+_FORK = """
+import os, socket, sys
+from torchloom.channel import SocketChannel
+from torchloom.wire import Cancel
+
+channel = SocketChannel(socket.socket(fileno=int(sys.argv[1])))
+child = os.fork()
+if child or sys.argv[2] == "send":
+    channel.send(Cancel([1 if child else 2]))
+else:
+    channel.receive(wait=True)
+if not child:
+    os._exit(7)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("what", ["send", "receive"])
+def test_is_not_for_those_who_are_forked_off(what: str) -> None:
+    """A model's code that comes back twice from its call answers once."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            command = [sys.executable, "-c", _FORK, str(theirs.fileno()), what]
+            worker = subprocess.run(command, pass_fds=[theirs.fileno()], check=False)
+        frames = SocketChannel(ours).receive(wait=True)
+
+    assert worker.returncode == 0
+    assert frames == [Cancel([1])]
 
 
 def test_looks_at_sockets_of_any_number() -> None:

@@ -134,12 +134,14 @@ class Door:
             if self._frontend.before is not None:
                 await self._frontend.before(request)
             answer = await route.answer(self._frontend, request, reply)
-        except ClientGone:
-            raise
         except RequestTooLarge:
             await reply.send(Answer(status=413, is_bare=True))
             return
-        except Exception as error:  # noqa: BLE001 - the one place where any error becomes an answer
+        except Exception as error:
+            if exchange.has_begun:
+                self._tell(exchange.scope, exchange.status, time.perf_counter() - started)
+            if isinstance(error, ClientGone):
+                raise
             answer = self._refuse(exchange, error)
         if answer is not None:
             await reply.send(answer)

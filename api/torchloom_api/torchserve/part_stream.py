@@ -11,23 +11,25 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from torchloom.event_log import EventLog
+from torchloom.errors import TaskFailed
 from torchloom_api.torchserve.answer import STREAM_NEXT, Answer
 from torchloom_api.torchserve.frontend_error import FrontendError
 from torchloom_api.torchserve.handler_answer import to_answer, to_body, to_part
+from torchloom_api.torchserve.part_queue import PartQueue
 from torchloom_api.torchserve.reply import Reply
 
 
-_PART: Final = "part"
+_TOO_SLOW: Final = "The client reads its answer too slowly: too much of it waits."
 
 
 class PartStream:
     """Takes parts at once, and has a task send them, as fast as the client reads.
 
-    `on_failure` is told what keeps the first one from being sent: no answer has begun then.
+    `on_failure` is told what keeps the first one from being sent (no answer has begun then), and
+    that too much waits.
     """
 
-    __slots__ = ("_log", "_max_bytes", "_on_failure", "_reply", "_task")
+    __slots__ = ("_max_bytes", "_on_failure", "_queue", "_reply", "_task")
 
     def __init__(
         self, reply: Reply, max_bytes: int, on_failure: Callable[[Exception], None]
@@ -35,25 +37,28 @@ class PartStream:
         self._reply = reply
         self._max_bytes = max_bytes
         self._on_failure = on_failure
-        self._log: EventLog | None = None
+        self._queue: PartQueue | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def has_any(self) -> bool:
         """Tell whether a part has come."""
-        return self._log is not None
+        return self._queue is not None
 
     def add(self, chunk: Mapping[str, object]) -> None:
         """Take a chunk, which is a part; never blocks."""
-        if self._log is None:
-            self._log = EventLog()
-            self._task = asyncio.get_running_loop().create_task(self._send(self._log))
-        self._log.add(_PART, to_part(chunk))
+        if self._queue is None:
+            self._queue = PartQueue()
+            self._task = asyncio.get_running_loop().create_task(self._send(self._queue))
+        if self._queue.is_full:
+            self._on_failure(TaskFailed(_TOO_SLOW))
+        else:
+            self._queue.put(to_part(chunk))
 
     async def flush(self) -> None:
         """Wait until all that was taken is sent."""
-        if self._log is not None and self._task is not None:
-            self._log.close()
+        if self._queue is not None and self._task is not None:
+            self._queue.close()
             await self._task
 
     async def end(self, outputs: Mapping[str, object]) -> None:
@@ -67,10 +72,9 @@ class PartStream:
         if task is not None and not task.cancel() and not task.cancelled():
             task.exception()  # seen, also where nobody has waited for it
 
-    async def _send(self, log: EventLog) -> None:
+    async def _send(self, queue: PartQueue) -> None:
         has_begun = False
-        async for event in log.follow():
-            outputs = event.data
+        async for outputs in queue.parts():
             if has_begun:
                 await self._reply.write(to_body(outputs))
                 continue

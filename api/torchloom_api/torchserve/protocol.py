@@ -56,8 +56,12 @@ class Shortcut:
 
     @property
     def is_last(self) -> bool:
-        """Tell whether the connection ends with the answer, whatever that says."""
-        return self._cycle is not None and not self._cycle.keep_alive
+        """Tell whether the connection ends with the answer, whatever that says.
+
+        A client that was never given leave to send its body may send it, or another request.
+        """
+        cycle = self._cycle
+        return cycle is not None and (not cycle.keep_alive or cycle.waiting_for_100_continue)
 
     def take_body(self) -> bytes | None:
         """Give the body, once, if all of it is there. None: it is to be awaited."""
@@ -138,15 +142,17 @@ class SpelledProtocol(GuardedProtocol):
         """Begin a head."""
         super().on_message_begin()
         self._shortcut = Shortcut()
+        self._spelled = self._shortcut.headers
         self.scope[SHORTCUT_KEY] = self._shortcut  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header as it was written."""
-        self._shortcut.headers.append((name, value))
+        self._spelled.append((name, value))
         super().on_header(name, value)
 
     def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
         """Give what writes an answer, where that does not take the short way."""
+        self._spelled = []  # trailers, if any come
         is_old = self.scope["http_version"] == "1.0"
         asks_to_stay = is_old and bool(self.parser.should_keep_alive())
         self._shortcut.attach(self.cycle, transport, asks_to_stay=asks_to_stay)

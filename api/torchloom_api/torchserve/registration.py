@@ -71,7 +71,8 @@ class Order:
     """What a registration asks for. What is None is the archive's to say.
 
     `found`: where the archive lies, if that is known. `workflow`, `is_function`: see `Served`.
-    `is_alone`: it has one worker, without hurry, whatever it says: somebody sits at its terminal.
+    `is_alone`: it has one worker, without hurry, whatever it says: somebody sits at its terminal,
+    and a call that is cancelled gives it up.
     """
 
     url: str
@@ -170,7 +171,7 @@ class Registration:
         self._loading.add(loading)
         loading.add_done_callback(self._end)
         if order.is_synchronous or not served.limits.min_workers:
-            await asyncio.shield(loading)
+            await (loading if order.is_alone else asyncio.shield(loading))
         return served
 
     async def close(self) -> None:

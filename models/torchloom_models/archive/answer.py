@@ -6,7 +6,6 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -19,9 +18,10 @@ _UNSUPPORTED: Final = "Unsupported model output data type."
 
 _UNAVAILABLE: Final = 503
 
-#: What travels is below it, and of how many digits it is seen what may not.
-_MAX_INT: Final = 1 << 63
-_LONG: Final = re.compile(rb"[0-9]{19}")
+#: JSON that may hold an integer that is too large, or half of a character.
+_ODD: Final = re.compile(rb"[0-9]{19}|\\u[dD][89a-fA-F]")
+_TOO_LARGE: Final = 1 << 63
+_MAX_DIGITS: Final = 20
 
 
 def to_outputs(item: object, said: RequestProcessor) -> dict[str, object]:
@@ -48,7 +48,7 @@ def _encode(item: object) -> tuple[bytes, object]:
     if isinstance(item, bytes | bytearray | memoryview):
         return bytes(item), None
     if isinstance(item, str):
-        return item.encode("utf-8", "surrogatepass"), item
+        return item.encode("utf-8", "surrogatepass"), str.__str__(item)  # nothing of a subclass
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(item, torch.Tensor):
         stream = io.BytesIO()
@@ -59,24 +59,21 @@ def _encode(item: object) -> tuple[bytes, object]:
     except (TypeError, ValueError, RecursionError) as error:
         cause = f"{type(error).__name__}: {error}"
         raise HandlerFailed(_UNSUPPORTED, cause=cause, status=_UNAVAILABLE) from error
-    return body, _plain(item, body)
+    return body, _plain(body)
 
 
-def _plain(item: object, body: bytes) -> object:
-    """Give an item as JSON has it: keys are text, and numbers are such that they travel."""
-    if not isinstance(item, list | tuple | Mapping):
-        return _shorten(item)
+def _plain(body: bytes) -> object:
+    """Give what JSON says, with such numbers and texts as travel."""
+    if _ODD.search(body):
+        value = json.loads(body, parse_int=_to_number)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     try:
-        value: object = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except msgspec.DecodeError:  # NaN and infinities, which msgspec does not read
-        value = json.loads(body)
-    return _shorten(value) if _LONG.search(body) else value
+        return json.loads(body)
 
 
-def _shorten(value: object) -> object:
-    """Write whole numbers as text that have no room in 64 bits."""
-    if isinstance(value, dict):
-        return {key: _shorten(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_shorten(each) for each in value]
-    return str(value) if isinstance(value, int) and abs(value) >= _MAX_INT else value
+def _to_number(digits: str) -> int | str:
+    """Read an integer; one that is too large stays text."""
+    number = int(digits) if len(digits) <= _MAX_DIGITS else _TOO_LARGE
+    return number if abs(number) < _TOO_LARGE else digits

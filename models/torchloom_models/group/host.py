@@ -6,6 +6,7 @@ Knows no engine and no torchrun: whoever starts the processes tells them the hos
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import shutil
@@ -26,6 +27,34 @@ RANK: Final = struct.Struct("<I")
 
 _RECEIVE_BYTES: Final = 1 << 16
 
+#: What the names of its folders begin with.
+_PREFIX: Final = "torchloom-group-"
+
+
+def _make_folder() -> tuple[Path, int]:
+    """Make a folder, and claim it for as long as this process lives: give it, and the claim."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with contextlib.suppress(FileNotFoundError):  # somebody took it for left behind
+            claim = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):  # a file system without locks, for nobody
+                fcntl.flock(claim, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, claim
+            os.close(claim)
+
+
+def _remove_left_behind() -> None:
+    """Remove folders whose process was killed before all of its own were there."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # it is another user's, or somebody's who lives
+            claim = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(claim)
+
 
 class Host:
     """Waits for `size` processes, and gives each its connections.
@@ -37,7 +66,8 @@ class Host:
     def __init__(self, link: socket.socket, size: int) -> None:
         self._link = link
         self._size = size
-        self._folder = Path(tempfile.mkdtemp(prefix="torchloom-group-"))
+        _remove_left_behind()
+        self._folder, self._claim = _make_folder()
         self.address = str(self._folder / "host")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.address)

@@ -123,6 +123,23 @@ async def test_asks_a_client_that_waits_for_leave_to_go_on(served: Served) -> No
     assert answer.startswith(b"HTTP/1.1 200 well\r\n")
 
 
+async def test_gives_leave_before_it_answers(served: Served) -> None:
+    """Also to a client that has not waited for it, and whose answer is there at once."""
+    answer = await served.raw(ask(b"1234", "/ping", "Expect: 100-continue"))
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"100", b"200"]
+
+
+async def test_closes_where_it_has_given_no_leave(serve: Serve) -> None:
+    """The body may come all the same: nobody could tell it from the next request."""
+    served = await serve(max_request_size=3)
+    request = ask(b"", "/ping", "Expect: 100-continue").replace(b"close", b"keep-alive")
+    answer = await served.raw(request.replace(b"Length: 0", b"Length: 4"))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer
+
+
 async def test_takes_a_body_that_comes_in_pieces(served: Served) -> None:
     """What is not there with its head is waited for."""
     request = ask(b"x" * 200_000, "/predictions/noop", "do: phrase well")
@@ -202,6 +219,15 @@ async def test_tells_handlers_headers_as_the_client_spelled_them(served: Served)
     answer = await served.raw(ask(b"", "/predictions/noop", "X-MiXed: One"))
 
     assert b'"X-MiXed": "One"' in answer
+
+
+async def test_tells_handlers_no_trailer(served: Served) -> None:
+    """What comes after a body is no header of the request."""
+    head = b"POST /predictions/noop HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close"
+    answer = await served.raw(head + b"\r\n\r\n2\r\nhi\r\n0\r\nX-Late: yes\r\n\r\n")
+
+    assert b"200" in answer
+    assert b"X-Late" not in answer
 
 
 @pytest.mark.parametrize(
@@ -712,3 +738,22 @@ async def test_tells_those_who_watch(served: Served) -> None:
     assert (one.is_native, native.is_native) == (False, True)
     assert (native.uri, native.status, native.client[:10]) == ("/api/models?x=1", 200, "127.0.0.1:")
     assert (two.model, two.version, two.status) == ("noop", None, 503)
+
+
+async def test_tells_those_who_watch_of_streams_that_break_off(served: Served) -> None:
+    """They have begun, with their status: the access log has a line of each."""
+    answered: list[Answered] = []
+    served.frontend.on_answered.append(answered.append)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await served.inference.get("/predictions/noop", headers={"do": "break 1"})
+    async with served.inference.stream(
+        "GET", "/predictions/noop?left", headers={"do": "endless"}
+    ) as answer:
+        async for _ in answer.aiter_raw():
+            break
+    await turns(lambda: len(answered) == 2)
+
+    assert [(each.uri, each.status) for each in answered] == [
+        ("/predictions/noop", 200),
+        ("/predictions/noop?left", 200),
+    ]

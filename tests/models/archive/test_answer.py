@@ -6,6 +6,7 @@ import io
 import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -35,6 +36,41 @@ def test_writes_what_torchserve_would(item: object, body: bytes, value: object) 
     outputs = to_outputs(item, RequestProcessor({}))
 
     assert (outputs["body"], outputs["value"]) == (body, value)
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+class _Count(int):
+    pass
+
+
+class _Share(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("item", "value"),
+    [
+        (_Text("a"), "a"),
+        (_Count(3), 3),
+        (_Share(0.5), 0.5),
+        ([_Text("a"), {"n": _Count(3)}], ["a", {"n": 3}]),
+        (
+            {"large": [2**100, -(2**63)], "small": 2**62},
+            {"large": [str(2**100), str(-(2**63))], "small": 2**62},
+        ),
+        (10**2000, str(10**2000)),
+        ({"half": "a\ud800", "whole": "\U0001f600"}, {"half": "a?", "whole": "\U0001f600"}),
+    ],
+)
+def test_gives_a_value_that_travels(item: object, value: object) -> None:
+    """Whatever is written as JSON reaches the server: TorchServe answers all of these."""
+    outputs = to_outputs(item, RequestProcessor({}))
+
+    assert outputs["value"] == value
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(outputs))["value"] == value
 
 
 def test_writes_numbers_that_json_has_not() -> None:

@@ -95,10 +95,9 @@ class Session:
             raise unavailable(f"{self._fault} Mend it, save, and ask again.")
 
     async def settle(self) -> None:
-        """Look at the files, and load them if they have changed."""
+        """Look at the files, and load them until what is loaded is what lies there."""
         async with self._lock:
-            look = await self._look_steadily()
-            if look != self._look and not self._is_closed:
+            while (look := await self._look_steadily()) != self._look and not self._is_closed:
                 await self._load(look)
 
     async def close(self) -> None:
@@ -164,16 +163,37 @@ class Session:
                 is_at_startup=True,
                 is_alone=True,
             )
-            self._served = await self._frontend.registration.register(order)
+            self._served = await self._register(order)
         except (ArchiverError, TorchLoomError, FrontendError, OSError) as error:
             self._fault = _say(error)
             self._frontend.failed_at_startup[name] = 500
             self._on_end()
             self._tell(f"{self._fault} Requests are answered with 503 until a save mends it.")
             return
+        if self._served is None:
+            self._on_end()
+            return
         self._fault = None
         self._frontend.failed_at_startup.pop(name, None)
         self._tell(f"Loaded in {time.perf_counter() - began:.1f} s.")
+
+    async def _register(self, order: Order) -> Served | None:
+        """Register; None where files change meanwhile: it is given up then, for it may hang."""
+        loading = asyncio.ensure_future(self._frontend.registration.register(order))
+        changing = asyncio.create_task(self._wait_change())
+        try:
+            await asyncio.wait({loading, changing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loading.cancel()
+            changing.cancel()
+            await asyncio.wait({loading, changing})
+        return None if loading.cancelled() else loading.result()
+
+    async def _wait_change(self) -> None:
+        while True:
+            if await self._look_once() != self._look:
+                return
+            await asyncio.sleep(max(_PAUSE_S, self._look_s / _SHARE))
 
     def _lay_out(self) -> Path:
         """Lay the files out in a folder that is new; those of the last load are of no use."""

@@ -5,11 +5,11 @@ Nobody has to look for them, and one that is gone at once is not missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
-from torchloom.executor import Executor, Link, OnEnd, OnFrame
+from torchloom.executor import Executor, Link, OnEnd, OnFrames
 from torchloom.wire import AnyFrame, Ready
 
 
@@ -21,13 +21,20 @@ class HeardExecutor:
         self._on_loaded = on_loaded
 
     async def start(
-        self, deployment: Deployment, device: Device, on_frame: OnFrame, on_end: OnEnd
+        self, deployment: Deployment, device: Device, on_frames: OnFrames, on_end: OnEnd
     ) -> Link:
         """Start a worker. Raises what the other executor raises."""
+        has_loaded = False
 
-        def hear(frame: AnyFrame) -> None:
-            on_frame(frame)
-            if isinstance(frame, Ready):
+        def hear(frames: Iterable[AnyFrame]) -> None:
+            nonlocal has_loaded
+            if has_loaded:
+                on_frames(frames)
+                return
+            together = list(frames)
+            on_frames(together)
+            if any(isinstance(frame, Ready) for frame in together):
+                has_loaded = True
                 self._on_loaded()
 
         return await self._executor.start(deployment, device, hear, on_end)

@@ -44,7 +44,8 @@ def encode_batch(batch: LogBatch) -> bytes:
 
 def _to_sound(event: AnyEvent) -> AnyEvent:
     if isinstance(event, LogEvent):
-        return replace(event, message=_sound(event.message))
+        texts = {name: _sound(getattr(event, name)) for name in ("logger", "thread", "message")}
+        return replace(event, **texts)
     values = [(_sound(head), value, _sound(tail)) for head, value, tail in event.values]
     return replace(event, values=values)
 

@@ -7,6 +7,7 @@ left out, and counted. Knows no form of a line and no file.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -22,10 +23,12 @@ from torchloom_api.torchserve.telemetry.log_batch import AnyEvent, LogBatch, enc
 from torchloom_api.torchserve.telemetry.log_layout import Level, LogEvent
 from torchloom_api.torchserve.telemetry.log_order import LogOrder
 from torchloom_api.torchserve.telemetry.measurement import Measured, Measurement
+from torchloom_api.torchserve.telemetry.notice import tell_operator
 
 
-#: How many events may wait.
+#: How many events may wait, and how much text they may hold together.
 _MAX_WAITING: Final = 100_000
+_MAX_WAITING_CHARACTERS: Final = 64 << 20
 
 #: Events that come within this time travel together, and how many do at most. Of a longer time
 #: there are so many that to send and to write them holds up requests.
@@ -35,8 +38,11 @@ _MAX_BATCH: Final = 1000
 #: A process that ended is not started anew before this long.
 _RETRY_S: Final = 5.0
 
-#: At the end the process has this long to write what there is.
+#: At the end the process has this long to take what there is, and so long again to write it.
 _END_S: Final = 10.0
+
+#: Then it is killed. One that waits for a disk that is gone is not waited for.
+_KILL_S: Final = 1.0
 
 #: `-P`: what lies in the folder where the server was started is no module of ours.
 _PROCESS: Final = (sys.executable, "-P", "-m", "torchloom_api.torchserve.telemetry.log_process")
@@ -50,19 +56,25 @@ class LogFeed:
         self._order = order
         self._pause_s = pause_s
         self._waiting: deque[AnyEvent] = deque()
+        #: Approximate: several threads count.
+        self._num_characters = 0
         self._wake = threading.Event()
         #: Whether the thread has been woken, which asking the Event would tell more slowly.
         self._has_work = False
         self._is_ending = False
+        #: Whether nothing is sent any more: the process does not take it.
+        self._is_given_up = False
         self._process: subprocess.Popen[bytes]
         self._started_at = 0.0
         self._thread = threading.Thread(target=self._run, name="log-feed", daemon=True)
 
     def put(self, event: AnyEvent) -> None:
         """Take an event; never blocks."""
-        if len(self._waiting) >= _MAX_WAITING:
+        is_full = self._num_characters >= _MAX_WAITING_CHARACTERS
+        if is_full or len(self._waiting) >= _MAX_WAITING:
             self.num_lost += 1
             return
+        self._num_characters += event.size
         self._waiting.append(event)
         if not self._has_work:
             self._has_work = True
@@ -90,10 +102,14 @@ class LogFeed:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Have all that there is written."""
+        """Have all that there is written, unless that cannot be done in time."""
         self._is_ending = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(_END_S)
+        if self._thread.is_alive():
+            self._is_given_up = True
+            self._process.kill()
+            self._thread.join(_KILL_S)
         self._end()
 
     def _start(self) -> None:
@@ -105,7 +121,8 @@ class LogFeed:
 
     def _run(self) -> None:
         while not self._is_ending:
-            self._wake.wait()
+            # What is left over could not be sent: a process that takes it is not there yet.
+            self._wake.wait(_RETRY_S if self._waiting else None)
             if not self._is_ending:
                 time.sleep(self._pause_s)
             self._wake.clear()
@@ -114,23 +131,31 @@ class LogFeed:
         self._feed()
 
     def _feed(self) -> None:
-        """Send what waits now, and how much was left out."""
+        """Send what waits now, and how much was left out; keep what nobody takes."""
         while self._waiting or self.num_lost:
             events = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
             lost, self.num_lost = self.num_lost, 0
             if not self._send(encode_batch(LogBatch(lost, events))):
-                self.num_lost += lost + len(events)
+                self.num_lost += lost
+                self._waiting.extendleft(reversed(events))
                 return
+            self._num_characters -= sum(event.size for event in events)
+        self._num_characters = 0
 
     def _send(self, data: bytes) -> bool:
         """Send whole batches; tell whether the process took them, or one in its place."""
         if self._write(data):
             return True
-        if time.monotonic() < self._started_at + _RETRY_S:
+        rests = not self._is_ending and time.monotonic() < self._started_at + _RETRY_S
+        if rests or self._is_given_up:
             return False
         self._end()
-        sys.stderr.write("WARNING - The process that writes the logs has ended. Another starts.\n")
-        self._start()
+        tell_operator("The process that writes the logs has ended. Another starts.")
+        try:
+            self._start()
+        except OSError as error:
+            tell_operator(f"It cannot be started: {error}. That is tried again.")
+            return False
         return self._write(data)
 
     def _write(self, data: bytes) -> bool:
@@ -151,4 +176,5 @@ class LogFeed:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KILL_S)

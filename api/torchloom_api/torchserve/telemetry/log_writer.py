@@ -17,6 +17,7 @@ from typing import Final, Protocol, Self
 from torchloom_api.torchserve.telemetry.log_batch import AnyEvent
 from torchloom_api.torchserve.telemetry.log_layout import Layout, Level, LogEvent
 from torchloom_api.torchserve.telemetry.log_plan import Appender, LogPlan
+from torchloom_api.torchserve.telemetry.notice import tell_operator
 from torchloom_api.torchserve.telemetry.rolling_file import RollingFile
 
 
@@ -122,7 +123,7 @@ class LogWriter:
             for layout, place in self._route(alike):
                 place.lines.append(layout.write_all(alike, messages))
         if num_lost:
-            self._say(f"{num_lost} lines of the log came too fast, and are left out.")
+            tell_operator(f"{num_lost} lines of the log came too fast, and are left out.")
         for place in self._places.values():
             if place.lines:
                 lines, place.lines = place.lines, []
@@ -140,7 +141,9 @@ class LogWriter:
             place.rests_until = time.monotonic() + _RETRY_S
             if not place.is_told:
                 place.is_told = True
-                self._say(f"The log {place.name} cannot be written: {error}. It is tried again.")
+                tell_operator(
+                    f"The log {place.name} cannot be written: {error}. It is tried again."
+                )
         else:
             place.is_told = False
 
@@ -153,11 +156,6 @@ class LogWriter:
             if len(self._routes) < _MAX_ROUTES:
                 self._routes[key] = found
         return found
-
-    def _say(self, text: str) -> None:
-        """Tell the operator what the logs themselves cannot be told."""
-        sys.stderr.write(f"WARNING - {text}\n")
-        sys.stderr.flush()
 
 
 def _make_places(appenders: Mapping[str, Appender]) -> dict[str, _Place]:

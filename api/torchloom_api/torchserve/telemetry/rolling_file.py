@@ -74,7 +74,8 @@ class RollingFile:
             self._let_go()
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            # A pipe that nobody reads is not waited for: it cannot be written then.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
             self._file = os.open(self.path, flags, 0o644)
         return self._file
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +30,19 @@ def wait_until(is_it: Callable[[], bool]) -> None:
 def to_order(folder: Path, *, is_on_console: bool = False) -> LogOrder:
     """Order TorchServe's own files."""
     return LogOrder(logs=str(folder), metrics=str(folder / "metrics"), is_on_console=is_on_console)
+
+
+def log_processes() -> list[psutil.Process]:
+    """Give the processes that write logs for this one."""
+    children = psutil.Process().children()
+    return [each for each in children if "log_process" in " ".join(each.cmdline())]
+
+
+def killed() -> None:
+    """Kill the process that writes the logs."""
+    (process,) = log_processes()
+    process.kill()
+    process.wait()
 
 
 def test_writes_all_that_it_was_given(tmp_path: Path) -> None:
@@ -72,6 +87,7 @@ def test_writes_what_no_text_can_hold(tmp_path: Path) -> None:
     """A file's name may have half a surrogate in it; the line is there, and those beside it."""
     with LogFeed(to_order(tmp_path), pause_s=0.0) as feed:
         feed.log("ACCESS_LOG", "name \udc80")
+        feed.log("MODEL_LOG", "said", thread="W-9000-\ud800_1.0-stdout")
         feed.log("ACCESS_LOG", "näme")
     lines = (tmp_path / "access_log.log").read_text("utf-8").splitlines()
 
@@ -102,16 +118,81 @@ def test_starts_another_process_for_one_that_was_killed(
         feed.log("ACCESS_LOG", "before")
         path = tmp_path / "access_log.log"
         wait_until(lambda: path.exists() and "before" in path.read_text())
-        for child in psutil.Process().children():
-            if "log_process" in " ".join(child.cmdline()):
-                child.kill()
-                child.wait()
+        killed()
         feed.log("ACCESS_LOG", "after")
 
     assert [line.rpartition(" ")[2] for line in path.read_text().splitlines()] == [
         *("before", "after")
     ]
     assert "writes the logs has ended" in capfd.readouterr().err
+
+
+def test_keeps_what_comes_until_another_process_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another is not started at once: nothing is lost meanwhile, also if nothing more comes."""
+    monkeypatch.setattr(log_feed_module, "_RETRY_S", 0.5)
+    path = tmp_path / "access_log.log"
+    with LogFeed(to_order(tmp_path), pause_s=0.0) as feed:
+        killed()
+        for number in range(3000):
+            feed.log("ACCESS_LOG", str(number))
+        wait_until(lambda: path.exists() and path.read_text().count("\n") == 3000)
+
+    lines = path.read_text().splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == [str(n) for n in range(3000)]
+
+
+def test_writes_what_came_before_the_end_although_its_process_was_killed(tmp_path: Path) -> None:
+    """At the end another one is started at once."""
+    with LogFeed(to_order(tmp_path), pause_s=0.0) as feed:
+        killed()
+        feed.log("ACCESS_LOG", "last")
+
+    assert "last" in (tmp_path / "access_log.log").read_text()
+
+
+def test_goes_on_where_the_operator_hears_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever read standard error may have left."""
+    monkeypatch.setattr(log_feed_module, "_RETRY_S", 0.0)
+    reading, writing = os.pipe()
+    os.close(reading)
+    path = tmp_path / "access_log.log"
+    with os.fdopen(writing, "w", buffering=1) as nobody:
+        monkeypatch.setattr(sys, "stderr", nobody)
+        with LogFeed(to_order(tmp_path), pause_s=0.0) as feed:
+            killed()
+            feed.log("ACCESS_LOG", "after")
+            wait_until(lambda: path.exists() and "after" in path.read_text())
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            nobody.close()
+
+
+def test_ends_although_its_process_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be stopped, or its disk may hang: the server ends nevertheless, and so does it."""
+    monkeypatch.setattr(log_feed_module, "_END_S", 0.2)
+    with LogFeed(to_order(tmp_path), pause_s=0.0) as feed:
+        (process,) = log_processes()
+        process.suspend()
+        for _ in range(100):
+            feed.log("ACCESS_LOG", "x" * 10_000)
+
+    assert not process.is_running()
+
+
+def test_holds_no_more_text_than_it_may(tmp_path: Path) -> None:
+    """Few lines may be long ones."""
+    feed = LogFeed(to_order(tmp_path))
+    line = "x" * (1 << 20)
+    for _ in range(100):
+        feed.log("ACCESS_LOG", line)
+
+    assert feed.num_lost == 100 - 64
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -121,9 +202,8 @@ def test_signals_of_the_group_lose_no_line(tmp_path: Path, number: signal.Signal
         feed.log("ACCESS_LOG", "before")
         path = tmp_path / "access_log.log"
         wait_until(lambda: path.exists() and "before" in path.read_text())
-        for child in psutil.Process().children():
-            if "log_process" in " ".join(child.cmdline()):
-                child.send_signal(number)
+        for each in log_processes():
+            each.send_signal(number)
         feed.log("ACCESS_LOG", "after")
 
     assert path.read_text().count("\n") == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from torchloom_api.torchserve.telemetry import log_writer as log_writer_module
 from torchloom_api.torchserve.telemetry.log_layout import LogEvent, make_pattern
 from torchloom_api.torchserve.telemetry.log_plan import (
     Appender,
@@ -59,6 +60,25 @@ def test_serves_without_files_that_cannot_be_written(
     assert len(said) == 2
     assert "metrics.log cannot be written: [Errno 17] File exists" in said[0]
     assert (tmp_path / "ts_log.log").read_text().count("a.b:1.0") == 3
+
+
+def test_waits_for_nobody_to_read_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe in the place of a log is written when somebody reads it; other files always."""
+    monkeypatch.setattr(log_writer_module, "_RETRY_S", 0.0)
+    pipe = tmp_path / "access_log.log"
+    os.mkfifo(pipe)
+    with LogWriter(files_alone(tmp_path)) as writer:
+        writer.write([told("ACCESS_LOG", "unheard")])
+        reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        writer.write([told("ACCESS_LOG", "heard")])
+        heard = os.read(reading, 1000)
+    os.close(reading)
+
+    assert heard.endswith(b" - heard\n")
+    assert "access_log.log cannot be written" in capsys.readouterr().err
+    assert (tmp_path / "ts_log.log").read_text().count("heard") == 2
 
 
 def test_does_not_wait_for_a_console_that_nobody_reads() -> None:

@@ -1,0 +1,53 @@
+"""Folders of groups: none is left for good, and none is taken from one that lives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+_HOST = """
+import os, signal, socket, sys
+from torchloom_models.group.host import Host
+host = Host(socket.socketpair()[0], 2)
+print(host.address, flush=True)
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.read()
+"""
+
+
+def _start(place: Path, how: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _HOST, how],
+        env={**os.environ, "TMPDIR": str(place)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _address(host: subprocess.Popen[str]) -> Path:
+    assert host.stdout is not None
+    return Path(host.stdout.readline().strip())
+
+
+@pytest.mark.parametrize("num_killed", [1, 3])
+def test_removes_what_killed_ones_have_left(tmp_path: Path, num_killed: int) -> None:
+    """The next one does, and leaves alone what others still need."""
+    killed = [_start(tmp_path, "killed") for _ in range(num_killed)]
+    for each in killed:
+        each.communicate()
+    with _start(tmp_path, "lives") as first:
+        there = _address(first)
+        with _start(tmp_path, "lives") as second:
+            also = _address(second)
+            assert sorted(tmp_path.iterdir()) == sorted([there.parent, also.parent])
+            assert there.is_socket()
+            assert also.is_socket()
+            second.kill()
+        first.kill()
