@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from jinja2 import Template
 
@@ -15,6 +15,10 @@ from torchloom_workflows.method import FUNCTIONS
 from torchloom_workflows.operation import look_up, refuse_tool
 from torchloom_workflows.sandbox import SANDBOX, MeteredContext
 from torchloom_workflows.undefined import AbsentName
+
+
+#: What is data and nothing else, as nearly all values are.
+_DATA: Final = frozenset({dict, list, str, bytes, int, float, bool, type(None)})
 
 
 class Worker(Binding, Protocol):
@@ -58,7 +62,7 @@ class PathExpression:
                 value = value[key] if type(value) is dict else look_up(value, key)
             except KeyError:
                 value = look_up(value, key)
-        return _finish(self.used, value)
+        return value if type(value) in _DATA else _finish(self.used, value)
 
     def work(self, scope: Mapping[str, object], meter: Meter) -> object:
         """Look it up; that costs nothing."""
