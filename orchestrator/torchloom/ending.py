@@ -18,7 +18,8 @@ def name_exit(code: int) -> str:
     """Name an exit code of Python's `subprocess`: below zero it is a signal's."""
     if code >= 0:
         return f"exit code {code}"
-    return f"signal {signal.Signals(-code).name}"
+    names = {number.value: number.name for number in signal.Signals}  # not all have one
+    return f"signal {names.get(-code, -code)}"
 
 
 #: How processes end that the kernel kills when memory runs out; nobody is told that it was it.
@@ -33,9 +34,13 @@ def to_load_error(whose: str, how: str) -> ModelLoadError:
     return error
 
 
-def to_death(whose: str, how: str, cause: str) -> WorkerDied:
-    """Say that a task is given up with its worker. 507 where that was killed."""
+def to_death(whose: str, how: str, *, has_begun: bool) -> WorkerDied:
+    """Say that a task is given up with its worker: one that `has_begun` to answer, at once.
+
+    507 where workers were killed again and again: once says little.
+    """
+    cause = "after it had begun to answer" if has_begun else "again and again"
     error = WorkerDied(f"The worker of {whose!r} ended ({how}) {cause}.")
-    if how in _KILLED:
+    if how in _KILLED and not has_begun:
         error.status = _NO_MEMORY  # type: ignore[misc]  # of this one alone
     return error

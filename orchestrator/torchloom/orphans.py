@@ -21,5 +21,4 @@ def count_death(tasks: Iterable[Task], whose: str, how: str) -> Iterator[tuple[T
     for task in tasks:
         task.deaths += 1
         if task.chunks_sent or task.deaths >= MAX_DEATHS:
-            cause = "after it had begun to answer" if task.chunks_sent else "again and again"
-            yield task, to_death(whose, how, cause)
+            yield task, to_death(whose, how, has_begun=bool(task.chunks_sent))

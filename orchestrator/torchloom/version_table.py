@@ -90,6 +90,9 @@ class VersionTable(Generic[T]):
             chosen = versions[self._splits[name].pick()]
             if self._serves(chosen):
                 return chosen
+        if len(versions) == 1:
+            (only,) = versions.values()
+            return only
         return versions[self._highest(versions)]
 
     def pick_pair(self, name: str, version: int) -> Pair | None:

@@ -11,10 +11,11 @@ from torchloom.ending import name_exit, to_death, to_load_error
 
 def test_names_an_exit() -> None:
     """By its code, or by the signal that ended it."""
-    assert [name_exit(code) for code in (0, 3, -signal.SIGSEGV)] == [
+    assert [name_exit(code) for code in (0, 3, -signal.SIGSEGV, -63)] == [
         "exit code 0",
         "exit code 3",
         "signal SIGSEGV",
+        "signal 63",
     ]
 
 
@@ -24,14 +25,15 @@ def test_takes_a_worker_that_was_killed_for_one_that_had_no_memory(code: int) ->
     how = name_exit(code)
 
     assert to_load_error("echo@1", how).status == 507
-    assert to_death("echo@1", how, "again and again").status == 507
+    assert to_death("echo@1", how, has_begun=False).status == 507
+    assert to_death("echo@1", how, has_begun=True).status == 503, "it had worked until then"
 
 
 @pytest.mark.parametrize("code", [0, 1, 139, -signal.SIGSEGV, -signal.SIGTERM])
 def test_takes_no_other_end_for_it(code: int) -> None:
     """What has crashed, or ended itself, says nothing of memory."""
     how = name_exit(code)
-    load, death = to_load_error("echo@1", how), to_death("echo@1", how, "again and again")
+    load, death = to_load_error("echo@1", how), to_death("echo@1", how, has_begun=False)
 
     assert (load.status, load.message) == (500, f"The worker of model 'echo@1' ended: {how}.")
     assert (death.status, death.message) == (

@@ -80,20 +80,25 @@ class Telemetry:
 
     def on_predicted(self, told: Sequence[Predicted]) -> None:
         """Count requests for predictions, and how long those took that succeeded."""
-        self._book.add(*(value for each in told for value in self._measure(each)))
+        values: list[Value] = []
+        for each in told:
+            if not each.is_of_node:
+                labels = (each.model, each.version or "default")
+                values.append(("ts_inference_requests_total", labels, 1.0))
+            if each.queue_s is not None and each.run_s is not None:
+                values += self._measure(each, each.queue_s, each.run_s)
+        self._book.add(*values)
 
-    def _measure(self, told: Predicted) -> Iterator[Value]:
+    def _measure(self, told: Predicted, queue_s: float, run_s: float) -> Sequence[Value]:
         labels = (told.model, told.version or "default")
-        if not told.is_of_node:
-            yield "ts_inference_requests_total", labels, 1.0
-        if told.queue_s is None or told.run_s is None:
-            return
         handler_ms = self._handler_ms.get((told.model, told.number), 0.0)
-        thread_ms = max(0, int(told.run_s * 1000 - handler_ms))
-        yield "ts_inference_latency_microseconds", labels, round(told.seconds * 1e6, 3)
-        yield "ts_queue_latency_microseconds", labels, round(told.queue_s * 1e6, 3)
-        yield "QueueTime", _HOST, float(int(told.queue_s * 1000))
-        yield "WorkerThreadTime", _HOST, float(thread_ms)
+        thread_ms = max(0, int(run_s * 1000 - handler_ms))
+        return (
+            ("ts_inference_latency_microseconds", labels, round(told.seconds * 1e6, 3)),
+            ("ts_queue_latency_microseconds", labels, round(queue_s * 1e6, 3)),
+            ("QueueTime", _HOST, float(int(queue_s * 1000))),
+            ("WorkerThreadTime", _HOST, float(thread_ms)),
+        )
 
     def on_sample(self, model: str, number: int, sample: Sample) -> None:
         """Take what a handler has measured."""
