@@ -11,6 +11,10 @@ from typing import Final
 #: How many bytes of one answer may wait for a client that reads slowly.
 _MAX_BYTES: Final = 256 << 20
 
+#: What a part takes beside its body, in bytes, and its body once more where it was read as JSON.
+_BESIDE: Final = 1024
+_READ: Final = 4
+
 
 class PartQueue:
     """Takes parts at once, for one reader; what was read is not kept."""
@@ -57,6 +61,10 @@ class PartQueue:
 
 
 def _size(part: Mapping[str, object]) -> int:
+    """Give about how many bytes a part takes."""
     inner = part.get("data", part)
-    body = inner.get("body") if isinstance(inner, Mapping) else None
-    return len(body) if isinstance(body, bytes | bytearray | memoryview) else 0
+    if not isinstance(inner, Mapping):
+        return _BESIDE
+    body = inner.get("body", inner.get("text"))
+    size = len(body) if isinstance(body, bytes | bytearray | memoryview | str) else 0
+    return _BESIDE + size * (1 + _READ * ("value" in inner))

@@ -60,6 +60,8 @@ async def write_plainly(
 
 
 async def _write(prediction: PulledPrediction) -> Answer:
+    async for _ in prediction.chunks():
+        pass  # none is kept
     outputs = await prediction.outputs()
     return Answer(body=str(outputs["text"]).encode())
 

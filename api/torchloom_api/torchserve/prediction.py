@@ -230,7 +230,8 @@ class Prediction:
 
     def break_off(self, reason: Exception) -> None:
         """Have `run` raise this, if it is not over."""
-        if self._task is not None:
+        # One reason only: of a second cancellation nobody could tell that it was ours.
+        if self._task is not None and self._reason is None:
             self._reason = reason
             self._task.cancel()
 

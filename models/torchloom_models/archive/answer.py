@@ -19,7 +19,7 @@ _UNSUPPORTED: Final = "Unsupported model output data type."
 _UNAVAILABLE: Final = 503
 
 #: JSON that may hold an integer that is too large, or half of a character.
-_ODD: Final = re.compile(rb"[0-9]{19}|\\u[dD][89a-fA-F]")
+_ODD: Final = re.compile(rb"(?<![.0-9])[0-9]{19}|\\u[dD][89a-fA-F]")
 _TOO_LARGE: Final = 1 << 63
 _MAX_DIGITS: Final = 20
 

@@ -107,6 +107,8 @@ class CachingMetric:
         self.unit = UNITS.get(unit, unit)
         self.dimension_names = list(dimension_names)
         self.metric_type = metric_type
+        #: Whether it was declared, and did not come up with its first value.
+        self.is_declared = True
         self._log = log
 
     def add_or_update(
@@ -185,7 +187,6 @@ class MetricsCache:
         self.log = log or MetricLog()
         self._own = (Dimension("ModelName", model_name), Dimension("Level", "Model"))
         self.cache: dict[MetricTypes, dict[str, CachingMetric]] = {}
-        self._undeclared: set[CachingMetric] = set()
         for each in (*_OWN, *declared):
             self.declare(**each)
 
@@ -218,7 +219,7 @@ class MetricsCache:
         if known is None or known.dimension_names != list(dimension_names):
             known = CachingMetric(metric_name, unit, dimension_names, metric_type, self.log)
             self.cache[metric_type][metric_name] = known
-        self._undeclared.discard(known)
+        known.is_declared = True
         return known
 
     def get_metric(
@@ -256,10 +257,9 @@ class MetricsCache:
     ) -> None:
         names = [each.name for each in whole]
         metric = self.cache.get(kind, {}).get(name)
-        is_undeclared = metric is None or metric in self._undeclared
-        if metric is None or (is_undeclared and metric.dimension_names != names):
+        if metric is None or not (metric.is_declared or metric.dimension_names == names):
             metric = self.add_metric_to_cache(name, unit, names, kind)
-            self._undeclared.add(metric)
+            metric.is_declared = False
         metric.take(value, whole, request_ids)
 
     def add_counter(
@@ -342,7 +342,7 @@ def _check_types(name: object, unit: object, dimensions: object, kind: object) -
 
 def _text(value: object) -> str:
     """Give what can be sent and written."""
-    if isinstance(value, str) and value.isascii() and len(value) <= _MAX_TEXT:
+    if type(value) is str and value.isascii() and len(value) <= _MAX_TEXT:
         return value  # almost every one
     return str(value)[:_MAX_TEXT].encode("utf-8", "replace").decode()
 

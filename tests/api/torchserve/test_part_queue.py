@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 
+import pytest
 from api_fakes.turns import turns
 
 from torchloom_api.torchserve.part_queue import PartQueue
@@ -36,3 +37,16 @@ async def test_keeps_no_part_that_was_taken() -> None:
     await reading
 
     assert seen == [b"1", b"22", b"3"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"body": b""}, {"text": "a few letters"}, {"data": {"body": b"[0.5]", "value": [0.5]}}],
+)
+def test_is_full_of_small_parts_too(part: dict[str, object]) -> None:
+    """Each takes memory, also one that says little: a model may write them without end."""
+    queue = PartQueue()
+    for _ in range(300_000):
+        queue.put(part)
+
+    assert queue.is_full

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
 from torchloom.sample import Sample
@@ -54,6 +57,24 @@ def test_adds_the_model_and_its_level(metrics: MetricsCache) -> None:
         request_ids="r0,r1",
     )
     assert the(metrics).request_ids == "r1"
+
+
+def test_writes_dimensions_as_plain_text(metrics: MetricsCache) -> None:
+    """Numpy's texts are texts for Python, and travel all the same."""
+    metrics.add_counter("Rows", 2, dimensions=[Dimension("Color", np.str_("red"))])
+    sample = the(metrics)
+
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(sample), type=Sample) == sample
+
+
+def test_keeps_nothing_of_dimensions_that_changed(metrics: MetricsCache) -> None:
+    """A metric that nobody has declared may have others with each value."""
+    alive = weakref.WeakSet[CachingMetric]()
+    for number in range(10):
+        metrics.add_counter("Rows", 2, dimensions=[Dimension(f"color{number % 2}", "red")])
+        alive.add(metrics.get_metric("Rows"))
+
+    assert len(alive) == 1
 
 
 def test_lets_a_handler_name_the_model_and_the_level(metrics: MetricsCache) -> None:
