@@ -35,10 +35,14 @@ class JoiningTransport:
         self._transport = transport
         self._head: bytes | None = None
         self._has_begun = False
+        #: Whether the client was given leave to send its body (`100 Continue`).
+        self.has_given_leave = False
 
     def write(self, data: bytes) -> None:
         """Send."""
-        if not self._has_begun and not data.startswith(_INTERIM):
+        if not self._has_begun and data.startswith(_INTERIM):
+            self.has_given_leave = True
+        elif not self._has_begun:
             self._has_begun = True
             self._head = data
             asyncio.get_running_loop().call_soon(self._flush)
@@ -191,11 +195,18 @@ class GuardedProtocol(HttpToolsProtocol):
             self.loop.call_soon(self._close_garbled)  # the last of the answer may still wait
         elif not self._is_in_message:
             return
-        elif self.expect_100_continue and not self._is_in_head:
+        elif not self._is_in_head and self._waits_for_leave:
             # Whether a body follows, or another request, only its client knows.
             self.loop.call_soon(self.transport.close)
         elif self._read_timer is None:
             self._start_read_timer(self.max_header_s if self._is_in_head else self.max_stall_s)
+
+    @property
+    def _waits_for_leave(self) -> bool:
+        """Tell whether the last request's client asked for leave to send its body, and got none."""
+        answer: object = None if self._answered is None else self._answered.transport
+        is_given = isinstance(answer, JoiningTransport) and answer.has_given_leave
+        return self.expect_100_continue and not is_given
 
     def _refuse(self, message: str) -> None:
         """Answer what is no request, once those are answered that came whole before it."""

@@ -64,7 +64,10 @@ class EventLog:
 
     def _event(self, number: int) -> RunEvent:
         kind, data = self._told[number - 1]
-        return RunEvent(number, kind, data() if callable(data) else data)
+        if callable(data):
+            data = data()
+            self._told[number - 1] = (kind, data)
+        return RunEvent(number, kind, data)
 
     async def _changed(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

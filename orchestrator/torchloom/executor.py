@@ -105,6 +105,7 @@ class ProcessLink(asyncio.Protocol):
         self._watch: asyncio.Task[None]
         self._is_closed = asyncio.Event()
         self._exit_timer: asyncio.TimerHandle | None = None
+        self._is_killed = False
         #: Frames of one turn of the event loop, which wake the worker once.
         self._outgoing: list[bytes] = []
 
@@ -169,6 +170,7 @@ class ProcessLink(asyncio.Protocol):
     def kill(self) -> None:
         """Kill the process."""
         if self._process is not None and self._process.returncode is None:
+            self._is_killed = True
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
@@ -186,7 +188,8 @@ class ProcessLink(asyncio.Protocol):
         if self._exit_timer is not None:
             self._exit_timer.cancel()
         self._transport.close()
-        self._on_end(name_exit(code))
+        how = name_exit(code)
+        self._on_end(f"{how}, by the scheduler" if self._is_killed else how)
 
 
 #: What a worker's environment holds unless ours says otherwise.

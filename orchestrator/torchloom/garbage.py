@@ -29,7 +29,7 @@ def importing() -> Iterator[None]:
     process that does not serve yet.
     """
     usual = gc.get_threshold()
-    rare = (max(_YOUNGEST_OF_IMPORTS, usual[0]), *usual[1:])
+    rare = (usual[0] and max(_YOUNGEST_OF_IMPORTS, usual[0]), *usual[1:])  # 0: not at all
     gc.set_threshold(*rare)
     try:
         yield

@@ -26,8 +26,9 @@ from torchloom.errors import (
     TorchLoomError,
 )
 from torchloom.graph import ModelCall, WorkflowCall
-from torchloom.node_run import Caller, CallOptions
+from torchloom.node_run import Caller
 from torchloom.run import Run
+from torchloom.run_options import CallOptions
 from torchloom.stats import Stats
 from torchloom.task import COPY_PRIORITY
 from torchloom.timings import Meter

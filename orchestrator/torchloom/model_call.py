@@ -5,8 +5,8 @@ from __future__ import annotations
 from torchloom.cache import Sink
 from torchloom.engine import Values
 from torchloom.errors import NotServing
-from torchloom.node_run import CallOptions
 from torchloom.pool import Pool
+from torchloom.run_options import CallOptions
 from torchloom.task import Task
 
 

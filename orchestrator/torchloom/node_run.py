@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from torchloom.cache import ResultCache, Sink, hash_call
@@ -33,6 +32,7 @@ from torchloom.foreach_run import ForeachRun
 from torchloom.graph import MissingValue, ModelCall, Node, TemplateCall, WorkflowCall
 from torchloom.items import cut
 from torchloom.policy import RetryCause
+from torchloom.run_options import CallOptions
 from torchloom.task_stream import TaskStream
 from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter
@@ -57,20 +57,6 @@ def _cause(error: TorchLoomError) -> RetryCause | None:
     while isinstance(error, PartFailed):  # of a sub-workflow
         error = error.cause
     return _CAUSES.get(type(error))
-
-
-class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call carries from its run: deadline (clock seconds), priority, tenant, and so on.
-
-    One that `is_copy` is for a shadow version: nobody waits for its answer.
-    """
-
-    deadline: float | None = None
-    priority: int = 0
-    tenant: str = ""
-    waits_for_space: bool = False
-    device: str = ""
-    is_copy: bool = False
 
 
 class Caller(Protocol):

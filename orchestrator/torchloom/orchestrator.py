@@ -29,12 +29,11 @@ from torchloom.memory import Memory
 from torchloom.mirror import Mirror
 from torchloom.model_call import ask
 from torchloom.model_status import ModelStatus
-from torchloom.node_run import CallOptions
 from torchloom.policy import ReplicaPolicy
 from torchloom.pool import OnProgress, Pool
 from torchloom.pool_series import pool_series
 from torchloom.run import Run
-from torchloom.run_options import RunOptions
+from torchloom.run_options import CallOptions, RunOptions
 from torchloom.stats import Series, Stats
 from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter, add_usage

@@ -77,8 +77,7 @@ class Pool:
         self._is_dispatch_due = False
         self._is_started = False
         self._start_is_over = asyncio.Event()
-        self._accepted = 0
-        self._settled = 0
+        self._accepted = self._settled = 0
         self._line = WaitingLine(
             lambda: self.queue.max_size - len(self.queue), lambda: self.is_draining
         )
@@ -230,9 +229,10 @@ class Pool:
         task.queued_at = now
         self._arrivals.observe(now)
         self._accepted += 1
-        # Beside a batch of one, nothing goes that may come in the same turn.
-        is_whole = self.deployment.batching.max_size == 1
-        self._dispatch() if is_whole else self._ask_dispatch()
+        if self.deployment.batching.max_size == 1:
+            self._dispatch()
+        else:
+            self._ask_dispatch()
 
     async def submit_when_free(self, task: Task) -> None:
         """Take a task in, waiting in line for a place in the queue where there is none."""
@@ -379,9 +379,8 @@ class Pool:
 
     def _peek(self, hints: Collection[str]) -> Task | None:
         """Give the task that goes next, settling those on the way whose deadline has passed."""
-        now = self._now()
         while (task := self.queue.peek(hints)) is not None:
-            if task.deadline is None or task.deadline > now:
+            if task.deadline is None or task.deadline > self._now():
                 break
             self._settle_queued(task, DeadlineExceeded("The deadline passed in the queue."))
         return task

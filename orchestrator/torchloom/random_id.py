@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections import deque
 from typing import Final
@@ -14,6 +15,10 @@ _BULK: Final = 256
 
 #: A deque's ends may be taken by several threads.
 _drawn: Final[deque[str]] = deque()
+
+
+# A child that was forked off makes others.
+os.register_at_fork(after_in_child=_drawn.clear)
 
 
 def new_id() -> str:

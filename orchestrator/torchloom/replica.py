@@ -1,7 +1,7 @@
 """Replica: the scheduler's end of one worker: what is in flight there, its room and its health.
 
-Knows neither the queue nor the other replicas: it tells its pool, through three calls, when it has
-room, when tasks must be queued again, and when its state has changed.
+Knows neither the queue nor the other replicas: it tells its owner when it has room, when tasks must
+be queued again, what steps cost, and how loading goes.
 """
 
 from __future__ import annotations
@@ -325,7 +325,6 @@ class Replica:
         for frame in frames:
             self._on_frame(frame)
         if not self._is_loading:
-            self._watch_step()
             self._owner.on_room()
 
     def _on_frame(self, frame: AnyFrame) -> None:
@@ -375,6 +374,7 @@ class Replica:
             self._backoff.forgive()  # not when it is ready: one that dies of each task is, too
             self._series.observe_step(size, seconds)
             self._owner.on_step(self.device, size, seconds)
+        self._watch_step()
 
     def _on_event(self, event: WireEvent) -> None:
         if isinstance(event, ChunkEvent):

@@ -1,4 +1,4 @@
-"""RunOptions: what a caller may say about a run. Knows no graph."""
+"""What a caller may say about a run, and what calls carry of it. Knows no graph."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
-from torchloom.node_run import CallOptions
 from torchloom.time_limit import TimeLimits
+
+
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call carries from its run: deadline (clock seconds), priority, tenant, and so on.
+
+    One that `is_copy` is for a shadow version: nobody waits for its answer.
+    """
+
+    deadline: float | None = None
+    priority: int = 0
+    tenant: str = ""
+    waits_for_space: bool = False
+    device: str = ""
+    is_copy: bool = False
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,6 +18,9 @@ class TimeLimits:
     def __init__(self) -> None:
         self._limits: set[_TimeLimit] = set()
         self._timer: asyncio.TimerHandle | None = None
+        #: By the event loop's clock. The timer itself cannot be asked: uvloop gives a plain handle
+        #: for one that rings within half a millisecond.
+        self._rings_at = math.inf
         #: Kept: asking for it costs a call of the system each time.
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -34,27 +38,33 @@ class TimeLimits:
         return _TimeLimit(self, seconds)
 
     def end(self) -> None:
-        """Let go of the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Let go of the timer, and of the event loop."""
+        self._stop_timer()
+        self._loop = None
 
     def add(self, limit: _TimeLimit) -> None:
         """Watch a limit from now on."""
-        self._limits.add(limit)
-        if self._timer is None or limit.end_s < self._timer.when():
+        if limit.end_s < self._rings_at:
             self._set_timer(limit.end_s)
+        self._limits.add(limit)
 
     def discard(self, limit: _TimeLimit) -> None:
         """Watch it no more. The timer stays: the next limit most likely ends later."""
         self._limits.discard(limit)
 
     def _set_timer(self, at: float) -> None:
-        self.end()
+        self._stop_timer()
         self._timer = self.loop.call_at(at, self._ring)
+        self._rings_at = at
+
+    def _stop_timer(self) -> None:
+        self._rings_at = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _ring(self) -> None:
-        self._timer = None
+        self._timer, self._rings_at = None, math.inf
         now = self.loop.time()
         for limit in [each for each in self._limits if each.end_s <= now]:
             self._limits.remove(limit)

@@ -16,6 +16,8 @@ class Watchdog:
         self._on_late = on_late
         self._end: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        #: Kept here: uvloop's handle of a timer that rings within half a millisecond does not say.
+        self._looks_at = 0.0
 
     def begin(self, limit_s: float | None) -> None:
         """Watch from now on, for so long; None: there is no limit."""
@@ -24,11 +26,11 @@ class Watchdog:
             return
         loop = asyncio.get_running_loop()
         self._end = loop.time() + limit_s
-        if self._timer is not None and self._timer.when() > self._end:
+        if self._timer is not None and self._looks_at > self._end:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._timer = loop.call_at(self._end, self._look)
+            self._look_at(self._end)
 
     def end(self) -> None:
         """Watch no more."""
@@ -41,9 +43,12 @@ class Watchdog:
         self._timer = None
         if self._end is None:
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._end:
-            self._timer = loop.call_at(self._end, self._look)
+        if asyncio.get_running_loop().time() < self._end:
+            self._look_at(self._end)
             return
         self._end = None
         self._on_late()
+
+    def _look_at(self, moment: float) -> None:
+        self._looks_at = moment
+        self._timer = asyncio.get_running_loop().call_at(moment, self._look)

@@ -126,7 +126,7 @@ async def test_tells_how_a_process_ended() -> None:
     await stuck.wait_for(lambda frame: isinstance(frame, Progress))
     link.kill()
     await link.wait()
-    assert stuck.ends == ["signal SIGKILL"]
+    assert stuck.ends == ["signal SIGKILL, by the scheduler"]
     assert link.pid is not None
     assert not _is_alive(link.pid)
 
@@ -153,7 +153,7 @@ async def test_does_not_wait_for_heirs_of_a_link(monkeypatch: pytest.MonkeyPatch
 async def test_kills_a_process_that_sends_garbage() -> None:
     """What is no frame can be followed by nothing sensible."""
     link, recorder = await _start_script(r"connection.sendall(b'\1\0\0\0\xff'); connection.recv(1)")
-    assert await recorder.wait_end() == "signal SIGKILL"
+    assert await recorder.wait_end() == "signal SIGKILL, by the scheduler"
     assert recorder.frames == []
     await link.wait()
 
@@ -164,7 +164,7 @@ async def test_kills_a_process_that_lives_on_without_its_link(
     """A worker that nobody can talk to any more must not keep its device."""
     monkeypatch.setattr(executor_module, "_EXIT_S", 0.01)
     _, recorder = await _start_script("connection.close(); import signal; signal.pause()")
-    assert await recorder.wait_end() == "signal SIGKILL"
+    assert await recorder.wait_end() == "signal SIGKILL, by the scheduler"
 
 
 class _Files:
@@ -321,7 +321,7 @@ def test_serves_and_ends_on_uvloop() -> None:
         await recorder.wait_for(_is_events)
         link.kill()
         await link.wait()
-        assert await recorder.wait_end() == "signal SIGKILL"
+        assert await recorder.wait_end() == "signal SIGKILL, by the scheduler"
 
     _run_on_uvloop(main)
     _run_on_uvloop(test_hears_what_a_process_said_before_its_end)

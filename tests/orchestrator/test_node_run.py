@@ -34,8 +34,9 @@ from torchloom.errors import (
 )
 from torchloom.feed import Feed
 from torchloom.graph import Constant, Fallback, Items, ModelCall, Node, TemplateCall, WorkflowCall
-from torchloom.node_run import CallOptions, NodeRun, Skipped
+from torchloom.node_run import NodeRun, Skipped
 from torchloom.policy import CachePolicy, RetryPolicy
+from torchloom.run_options import CallOptions
 from torchloom.task import COPY_PRIORITY
 from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter

@@ -25,9 +25,9 @@ from torchloom.errors import (
     TorchLoomError,
 )
 from torchloom.graph import Constant, Items, Node, TemplateCall
-from torchloom.node_run import CallOptions
 from torchloom.policy import CachePolicy, RetryPolicy
 from torchloom.run import TRANSITIONS, RunState, describe
+from torchloom.run_options import CallOptions
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from torchloom.time_limit import TimeLimits
 
@@ -97,3 +98,35 @@ async def test_forgets_its_timer_at_the_end() -> None:
     limits.end()
     with pytest.raises(TimeoutError), limits.within(0.01):
         await asyncio.Event().wait()
+
+
+def test_takes_limits_that_end_at_once_on_uvloop() -> None:
+    """Its timers of less than half a millisecond are handles that say nothing of themselves."""
+
+    async def limit_both() -> None:
+        limits = TimeLimits()
+
+        async def wait(seconds: float) -> None:
+            with pytest.raises(TimeoutError), limits.within(seconds):
+                await asyncio.Event().wait()
+
+        async with asyncio.TaskGroup() as group:
+            for seconds in (0.0003, 0.02, 0.0, 0.01):
+                group.create_task(wait(seconds))
+        limits.end()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(limit_both())
+
+
+def test_serves_one_event_loop_after_the_other() -> None:
+    """Once it has let go of the first."""
+    limits = TimeLimits()
+
+    async def limit() -> None:
+        with pytest.raises(TimeoutError), limits.within(0.001):
+            await asyncio.Event().wait()
+        limits.end()
+
+    asyncio.run(limit())
+    asyncio.run(limit())

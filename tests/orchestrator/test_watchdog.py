@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import uvloop
+
 from torchloom.watchdog import Watchdog
 
 
@@ -52,3 +54,18 @@ async def test_watches_again_after_it_has_called() -> None:
         watchdog.begin(0.001)
         watchdog.begin(0.002)
         await late.wait()
+
+
+def test_is_come_back_to_on_uvloop_when_it_is_about_to_look() -> None:
+    """Its timers of less than half a millisecond are handles that say nothing of themselves."""
+
+    async def watch() -> None:
+        late = asyncio.Event()
+        watchdog = Watchdog(late.set)
+        watchdog.begin(0.0003)
+        watchdog.begin(0.0002)
+        watchdog.begin(0.01)
+        await late.wait()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(watch())

@@ -54,6 +54,10 @@ class Shortcut:
         if self._asks_to_stay and self._cycle is not None:
             self._cycle.keep_alive = True
 
+    def end(self) -> None:
+        """Let the connection end with this answer: the server does."""
+        self._asks_to_stay = False
+
     @property
     def is_last(self) -> bool:
         """Tell whether the connection ends with the answer, whatever that says.
@@ -138,12 +142,20 @@ class SpelledTransport(JoiningTransport):
 class SpelledProtocol(GuardedProtocol):
     """Puts a Shortcut into each request's scope, and obeys it."""
 
+    _shortcut: Shortcut | None = None
+
+    def shutdown(self) -> None:
+        """End after what is being answered; no connection stays that was asked to."""
+        if self._shortcut is not None:
+            self._shortcut.end()
+        super().shutdown()
+
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
-        self._shortcut = Shortcut()
-        self._spelled = self._shortcut.headers
-        self.scope[SHORTCUT_KEY] = self._shortcut  # type: ignore[typeddict-unknown-key]  # ASGI allows it
+        shortcut = self._shortcut = Shortcut()
+        self._spelled = shortcut.headers
+        self.scope[SHORTCUT_KEY] = shortcut  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header as it was written."""
@@ -155,6 +167,7 @@ class SpelledProtocol(GuardedProtocol):
         self._spelled = []  # trailers, if any come
         is_old = self.scope["http_version"] == "1.0"
         asks_to_stay = is_old and bool(self.parser.should_keep_alive())
+        assert self._shortcut is not None, "a head has begun"
         self._shortcut.attach(self.cycle, transport, asks_to_stay=asks_to_stay)
         return SpelledTransport(transport, self._shortcut)
 

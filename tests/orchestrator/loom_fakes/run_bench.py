@@ -10,9 +10,8 @@ from loom_fakes.scripted import until
 from torchloom.cache import ResultCache, Sink
 from torchloom.engine import Values
 from torchloom.graph import Graph, ModelCall, WorkflowCall
-from torchloom.node_run import CallOptions
 from torchloom.run import Run
-from torchloom.run_options import RunOptions
+from torchloom.run_options import CallOptions, RunOptions
 from torchloom.stats import Stats
 from torchloom.time_limit import TimeLimits
 from torchloom.timings import Meter

@@ -5,7 +5,8 @@ Nobody has to look for them, and one that is gone at once is not missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 
 from torchloom.deployment import Deployment
 from torchloom.device import Device
@@ -27,14 +28,18 @@ class HeardExecutor:
         has_loaded = False
 
         def hear(frames: Iterable[AnyFrame]) -> None:
-            nonlocal has_loaded
             if has_loaded:
                 on_frames(frames)
                 return
-            together = list(frames)
-            on_frames(together)
-            if any(isinstance(frame, Ready) for frame in together):
-                has_loaded = True
-                self._on_loaded()
+            on_frames(look_for_ready(frames))
+            if has_loaded:
+                # Not from within: what goes wrong there is nothing that the worker has done.
+                asyncio.get_running_loop().call_soon(self._on_loaded)
+
+        def look_for_ready(frames: Iterable[AnyFrame]) -> Iterator[AnyFrame]:
+            nonlocal has_loaded
+            for frame in frames:
+                has_loaded = has_loaded or isinstance(frame, Ready)
+                yield frame
 
         return await self._executor.start(deployment, device, hear, on_end)

@@ -111,6 +111,9 @@ class LogFeed:
             self._process.kill()
             self._thread.join(_KILL_S)
         self._end()
+        num_left = len(self._waiting) + self.num_lost
+        if num_left:
+            tell_operator(f"At the end, {num_left} events of the logs could not be written.")
 
     def _start(self) -> None:
         self._started_at = time.monotonic()
@@ -150,6 +153,8 @@ class LogFeed:
         if rests or self._is_given_up:
             return False
         self._end()
+        if self._is_given_up:
+            return False
         tell_operator("The process that writes the logs has ended. Another starts.")
         try:
             self._start()

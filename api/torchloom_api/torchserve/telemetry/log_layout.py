@@ -214,7 +214,10 @@ class _Pattern:
     def write_all(self, event: LogEvent, messages: Sequence[str]) -> str:
         if not self._has_frame or len(messages) == 1:
             return _write_each(self, event, messages)
-        head, _, tail = self(replace(event, message=_MARK)).partition(_MARK)
+        framed = self(replace(event, message=_MARK))
+        if framed.count(_MARK) != 1:  # the pattern has one, too
+            return _write_each(self, event, messages)
+        head, _, tail = framed.partition(_MARK)
         return "".join([f"{head}{message}{tail}" for message in messages])
 
 

@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import re
+import select
 import shutil
 import threading
 import time
@@ -29,6 +30,9 @@ _DATE: Final = re.compile(r"%d(?:\{([^}]*)\})?")
 
 #: Another server that writes here has noticed by then that its file was put aside.
 _SETTLE_S: Final = 1.0
+
+#: A pipe whose reader takes nothing for so long, in seconds, cannot be written.
+_PIPE_S: Final = 1.0
 
 
 class RollingFile:
@@ -60,7 +64,11 @@ class RollingFile:
             self._put_aside(os.fstat(file).st_mtime)
             file = self._find()
         while data:
-            data = data[os.write(file, data) :]
+            try:
+                data = data[os.write(file, data) :]
+            except BlockingIOError:  # a pipe whose reader is slower
+                if not _has_room(file):
+                    raise
 
     def close(self) -> None:
         """Close it, and wait for what is being packed."""
@@ -164,6 +172,13 @@ def _date(java: str | None, at: float) -> str:
 def _day(at: float) -> tuple[int, int]:
     moment = time.localtime(at)
     return moment.tm_year, moment.tm_yday
+
+
+def _has_room(pipe: int) -> bool:
+    """Wait until a pipe takes something; tell whether it does."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    return bool(poll.poll(_PIPE_S * 1000))
 
 
 def _is_at(file: int, path: Path) -> bool:

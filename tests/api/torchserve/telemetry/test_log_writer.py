@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -79,6 +80,26 @@ def test_waits_for_nobody_to_read_a_pipe(
     assert heard.endswith(b" - heard\n")
     assert "access_log.log cannot be written" in capsys.readouterr().err
     assert (tmp_path / "ts_log.log").read_text().count("heard") == 2
+
+
+def test_waits_for_a_pipe_whose_reader_is_slow(tmp_path: Path) -> None:
+    """More is written at once than a pipe holds; all of it comes, in order."""
+    pipe = tmp_path / "access_log.log"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
+    heard: list[bytes] = []
+    reader = threading.Thread(
+        target=lambda: heard.extend(iter(lambda: os.read(reading, 1000), b""))
+    )
+    with LogWriter(files_alone(tmp_path)) as writer:
+        reader.start()
+        writer.write([told("ACCESS_LOG", f"{number:0200}") for number in range(1500)])
+    reader.join()
+    os.close(reading)
+
+    lines = b"".join(heard).decode().splitlines()
+    assert [int(line.rpartition(" ")[2]) for line in lines] == list(range(1500))
 
 
 def test_does_not_wait_for_a_console_that_nobody_reads() -> None:
