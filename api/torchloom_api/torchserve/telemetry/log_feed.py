@@ -56,8 +56,8 @@ class LogFeed:
         self._order = order
         self._pause_s = pause_s
         self._waiting: deque[AnyEvent] = deque()
-        #: Approximate: several threads count.
         self._num_characters = 0
+        self._counting = threading.Lock()
         self._wake = threading.Event()
         #: Whether the thread has been woken, which asking the Event would tell more slowly.
         self._has_work = False
@@ -74,7 +74,8 @@ class LogFeed:
         if is_full or len(self._waiting) >= _MAX_WAITING:
             self.num_lost += 1
             return
-        self._num_characters += event.size
+        with self._counting:
+            self._num_characters += event.size
         self._waiting.append(event)
         if not self._has_work:
             self._has_work = True
@@ -135,22 +136,31 @@ class LogFeed:
 
     def _feed(self) -> None:
         """Send what waits now, and how much was left out; keep what nobody takes."""
-        while self._waiting or self.num_lost:
+        while (self._waiting or self.num_lost) and not self._rests:
             events = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
             lost, self.num_lost = self.num_lost, 0
             if not self._send(encode_batch(LogBatch(lost, events))):
                 self.num_lost += lost
                 self._waiting.extendleft(reversed(events))
                 return
-            self._num_characters -= sum(event.size for event in events)
-        self._num_characters = 0
+            size = sum(event.size for event in events)
+            with self._counting:
+                self._num_characters -= size
+
+    @property
+    def _is_early(self) -> bool:
+        """Tell whether it is too early to start another process for one that has ended."""
+        return not self._is_ending and time.monotonic() < self._started_at + _RETRY_S
+
+    @property
+    def _rests(self) -> bool:
+        return self._is_early and self._process.poll() is not None
 
     def _send(self, data: bytes) -> bool:
         """Send whole batches; tell whether the process took them, or one in its place."""
         if self._write(data):
             return True
-        rests = not self._is_ending and time.monotonic() < self._started_at + _RETRY_S
-        if rests or self._is_given_up:
+        if self._is_early or self._is_given_up:
             return False
         self._end()
         if self._is_given_up:
