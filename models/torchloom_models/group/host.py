@@ -30,13 +30,17 @@ _RECEIVE_BYTES: Final = 1 << 16
 #: What the names of its folders begin with.
 _PREFIX: Final = "torchloom-group-"
 
+#: Anybody may put something of such a name there: what is no folder is neither waited for (a FIFO
+#: waits for its other end) nor followed.
+_CLAIM: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 def _make_folder() -> tuple[Path, int]:
     """Make a folder, and claim it for as long as this process lives: give it, and the claim."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         with contextlib.suppress(FileNotFoundError):  # somebody took it for left behind
-            claim = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            claim = os.open(folder, _CLAIM)
             with contextlib.suppress(OSError):  # a file system without locks, for nobody
                 fcntl.flock(claim, fcntl.LOCK_EX)
             if folder.exists():
@@ -47,8 +51,8 @@ def _make_folder() -> tuple[Path, int]:
 def _remove_left_behind() -> None:
     """Remove folders whose process was killed before all of its own were there."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # it is another user's, or somebody's who lives
-            claim = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # it is another user's, somebody's who lives, or none
+            claim = os.open(folder, _CLAIM)
             try:
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)

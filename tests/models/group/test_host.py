@@ -36,6 +36,23 @@ def _address(host: subprocess.Popen[str]) -> Path:
     return Path(host.stdout.readline().strip())
 
 
+def test_passes_over_what_is_no_folder(tmp_path: Path) -> None:
+    """Others may put there what they like: none waits for it, or follows it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.mkfifo(tmp_path / "torchloom-group-fifo")
+    (tmp_path / "torchloom-group-link").symlink_to(elsewhere)
+    (tmp_path / "torchloom-group-file").touch()
+    before = sorted(tmp_path.iterdir())
+
+    with _start(tmp_path, "lives") as host:
+        own = _address(host).parent
+        assert own.is_dir()
+        host.communicate()
+
+    assert [each for each in sorted(tmp_path.iterdir()) if each != own] == before
+
+
 @pytest.mark.parametrize("num_killed", [1, 3])
 def test_removes_what_killed_ones_have_left(tmp_path: Path, num_killed: int) -> None:
     """The next one does, and leaves alone what others still need."""
