@@ -113,11 +113,13 @@ class Running:
     def wait_for(self, file: str, text: str) -> str:
         """Give what is in a file of the logs once that has a text."""
         path = self.folder / "logs" / file
+        found = ""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             found = path.read_text() if path.exists() else ""
             if text in found:
                 return found
+            time.sleep(0.01)
         raise AssertionError(found[-2000:])
 
 
