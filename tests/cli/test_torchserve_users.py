@@ -194,4 +194,5 @@ def test_gives_handlers_the_metrics_of_their_file(tmp_path: Path, deploy: Deploy
         f'Spread_sum{{ModelName="measured",Level="Model",Hostname="{host}",}} 0.3'
     ]
     assert "Traceback" not in log
+    # gRPC warns there of every process that is started, unless it is told to leave forks alone.
     assert "fork" not in (tmp_path / "stderr").read_text()
