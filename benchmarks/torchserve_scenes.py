@@ -1,6 +1,7 @@
 """The faults that are played on TorchServe and TorchLoom, and what is told of each, line by line.
 
-Whatever is held up waits for a file, not for a time.
+A handler that is held up waits for a file, not for a time. Scenes wait for states that both servers
+show; where one of them shows none they sleep, and say why.
 """
 
 from __future__ import annotations

@@ -87,17 +87,20 @@ def test_kills_a_worker_of_which_one_process_hangs(running: GroupServer) -> None
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("what", ["raise", "hang"])
+@pytest.mark.parametrize(("what", "status"), [("raise", 500), ("hang", 500), ("be killed", 507)])
 def test_is_not_registered_where_one_process_does_not_load(
-    running: GroupServer, tmp_path: Path, rank: int, what: str
+    running: GroupServer, tmp_path: Path, rank: int, what: str, status: int
 ) -> None:
-    """Though the other one waits for it; nothing is left of the model, nor of its processes."""
+    """Though the other one waits for it; nothing is left of the model, nor of its processes.
+
+    One that is killed is taken for one that had no memory.
+    """
     wish = {"rank": rank, "what": what, "folder": str(tmp_path)}
     limit_s = 20 if what == "hang" else 120
     running.make("uneven", UNEVEN, {"handler": wish}, startupTimeout=limit_s)
     answer = running.register("uneven")
 
-    assert answer.status_code == 500
+    assert answer.status_code == status
     assert answer.json()["message"] == "Failed to start workers for model uneven version: 1.0"
     assert running.management.get("/models/uneven").status_code == 404
     pids = pids_in(tmp_path)

@@ -113,11 +113,13 @@ class Running:
     def wait_for(self, file: str, text: str) -> str:
         """Give what is in a file of the logs once that has a text."""
         path = self.folder / "logs" / file
+        found = ""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             found = path.read_text() if path.exists() else ""
             if text in found:
                 return found
+            time.sleep(0.01)
         raise AssertionError(found[-2000:])
 
 
@@ -192,4 +194,5 @@ def test_gives_handlers_the_metrics_of_their_file(tmp_path: Path, deploy: Deploy
         f'Spread_sum{{ModelName="measured",Level="Model",Hostname="{host}",}} 0.3'
     ]
     assert "Traceback" not in log
+    # gRPC warns there of every process that is started, unless it is told to leave forks alone.
     assert "fork" not in (tmp_path / "stderr").read_text()

@@ -29,6 +29,9 @@ _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END [^-
 
 _MAX_SAID: Final = 300
 
+#: A keystore of Java's own kind may be so large: one with all public authorities has 200 KiB.
+_MAX_STORE_BYTES: Final = 16 * 1024 * 1024
+
 _MAKE: Final = (
     "req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=localhost "
     "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout - -out -"
@@ -100,8 +103,8 @@ def _read_keystore(path: Path, settings: FrontendSettings) -> Identity:
         message = f"The property 'keystore': there is no file {str(path)!r}."
         raise InvalidSettings(message)
     try:
-        content = path.read_bytes()
-        if content.startswith(MAGIC):  # whatever keystore_type calls it: Java looks, too
+        content = _read_javas(path)
+        if content is not None:
             read = JavaKeystore.read(content, settings.keystore_pass)
             return Identity(key=read.key, chain=read.chain)
     except (OSError, BadKeystore) as error:
@@ -119,6 +122,21 @@ def _read_keystore(path: Path, settings: FrontendSettings) -> Identity:
     others = _ask_openssl([*opening, "-cacerts", "-nokeys"], failure, password)
     chain = _part(own, _CERTIFICATE) + _part(others, _CERTIFICATE)
     return Identity(key=_part(own, _KEY), chain=chain)
+
+
+def _read_javas(path: Path) -> bytes | None:
+    """Read a keystore of Java's own kind, whatever keystore_type calls it: Java looks, too.
+
+    None where it is another. Raises OSError and BadKeystore.
+    """
+    with path.open("rb") as file:
+        magic = file.read(len(MAGIC))
+        if magic != MAGIC:
+            return None
+        content = magic + file.read(_MAX_STORE_BYTES)
+    if len(content) > _MAX_STORE_BYTES:
+        raise BadKeystore(f"it has more than {_MAX_STORE_BYTES} bytes.")
+    return content
 
 
 def _part(pem: bytes, kind: re.Pattern[bytes]) -> bytes:

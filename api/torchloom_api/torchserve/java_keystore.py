@@ -25,6 +25,11 @@ _SALT: Final = b"Mighty Aphrodite"
 
 _HASH_BYTES: Final = 20
 
+_VERSIONS: Final = (1, 2)
+
+#: 1.3.6.1.4.1.42.2.17.1.1 in DER: the one cipher that Java has for keys in such a store.
+_CIPHER: Final = bytes.fromhex("2b060104012a02110101")
+
 #: A DER length from here on says in how many bytes the length itself follows.
 _LONG: Final = 0x80
 
@@ -59,6 +64,8 @@ class JavaKeystore:
 def _find_key(file: BytesIO) -> tuple[bytes, list[bytes]]:
     """Give the first key, still locked, and its certificates."""
     _, version, count = struct.unpack(">4sII", file.read(12))
+    if version not in _VERSIONS:
+        raise BadKeystore(f"its version, {version}, is unknown: 1 and 2 are read.")
     for _ in range(count):
         (tag,) = struct.unpack(">I", file.read(4))
         _read_text(file)  # the alias
@@ -94,7 +101,11 @@ def _read_certificate(file: BytesIO, version: int) -> bytes:
 
 def _unlock(locked: bytes, secret: bytes) -> bytes:
     """Take the key out of PKCS #8's envelope, and Java's cipher off it."""
-    sealed = _element(_element(_element(locked)[0])[1])[0]
+    algorithm, envelope = _element(_element(locked)[0])
+    cipher = _element(algorithm)[0]
+    if cipher != _CIPHER:
+        raise BadKeystore(f"its key is locked by an unknown cipher, {cipher.hex()} in DER.")
+    sealed = _element(envelope)[0]
     salt, rest, told = (
         sealed[:_HASH_BYTES],
         sealed[_HASH_BYTES:-_HASH_BYTES],

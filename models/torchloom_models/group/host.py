@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import selectors
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -27,8 +29,21 @@ RANK: Final = struct.Struct("<I")
 
 _RECEIVE_BYTES: Final = 1 << 16
 
+#: Who is at the other end of a socket: process, user and group.
+_CREDENTIALS: Final = struct.Struct("3i")
+
+#: How long a process may take to end after its connections have.
+_DYING_MS: Final = 1000
+
+#: What shells give for a process that was killed: the server takes it for a lack of memory.
+_CODE_OF_KILLED: Final = 128 + signal.SIGKILL
+
 #: What the names of its folders begin with.
 _PREFIX: Final = "torchloom-group-"
+
+#: Anybody may put something of such a name there: what is no folder is neither waited for (a FIFO
+#: waits for its other end) nor followed.
+_CLAIM: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def _make_folder() -> tuple[Path, int]:
@@ -36,7 +51,7 @@ def _make_folder() -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         with contextlib.suppress(FileNotFoundError):  # somebody took it for left behind
-            claim = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            claim = os.open(folder, _CLAIM)
             with contextlib.suppress(OSError):  # a file system without locks, for nobody
                 fcntl.flock(claim, fcntl.LOCK_EX)
             if folder.exists():
@@ -47,8 +62,8 @@ def _make_folder() -> tuple[Path, int]:
 def _remove_left_behind() -> None:
     """Remove folders whose process was killed before all of its own were there."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # it is another user's, or somebody's who lives
-            claim = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # it is another user's, somebody's who lives, or none
+            claim = os.open(folder, _CLAIM)
             try:
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -96,7 +111,7 @@ class Host:
         try:
             self._await()
             self._connect()
-            code = 0 if self._watch() else 1
+            code = self._watch()
         except (OSError, struct.error, InvalidFrame) as error:
             sys.stderr.write(f"The processes of a worker cannot be connected: {error}\n")
         self.end(code)
@@ -123,10 +138,11 @@ class Host:
         for each in to_others:
             each.close()
 
-    def _watch(self) -> bool:
-        """Pass on what processes send; tell whether all have ended as asked, or else one has died.
+    def _watch(self) -> int:
+        """Pass on what processes send, until all have ended as asked: 0, or else one has died.
 
-        Who ends first must not cut the others short, which may have something to give back.
+        Gives the exit code for this process then. Who ends first, as asked, must not cut the others
+        short, which may have something to give back.
         """
         readers = {rank: FrameReader() for rank in self._ranks}
         leaving: set[int] = set()
@@ -142,7 +158,28 @@ class Host:
                         else:
                             self._link.sendall(encode(frame))
                     if not data and key.data not in leaving:
-                        return False
+                        return _CODE_OF_KILLED if _was_killed(self._ranks[key.data]) else 1
                     if not data:
                         selector.unregister(key.fileobj)
-        return True
+        return 0
+
+
+def _was_killed(connection: socket.socket) -> bool:
+    """Tell whether the process at the other end was killed, as where memory has run out.
+
+    Nothing is taken from torchrun, whose child it is. False where torchrun was there before.
+    """
+    about = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, _, _ = _CREDENTIALS.unpack(about)
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        process = os.pidfd_open(pid)
+        try:
+            ends = select.poll()
+            ends.register(process, select.POLLIN)
+            ends.poll(_DYING_MS)
+            ended = os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        finally:
+            os.close(process)
+        how = None if ended is None else (ended.si_code, ended.si_status)
+        return how == (os.CLD_KILLED, signal.SIGKILL)
+    return False

@@ -171,12 +171,22 @@ def test_reads_a_file_of_metrics(tmp_path: Path) -> None:
         ("model_metrics: {}", MetricsCacheValueError),
         ("model_metrics: {meter: [{name: a, unit: m, dimensions: []}]}", MetricsCacheKeyError),
         ("model_metrics: {gauge: [{name: a}]}", MetricsCacheKeyError),
+        ("model_metrics: []", MetricsCacheValueError),
+        ("model_metrics: [gauge]", MetricsCacheTypeError),
+        ("model_metrics: {gauge: a}", MetricsCacheTypeError),
+        ("model_metrics: {gauge: {name: a}}", MetricsCacheTypeError),
+        ("model_metrics: {gauge: }", MetricsCacheTypeError),
+        ("model_metrics: {gauge: [a]}", MetricsCacheTypeError),
+        ("model_metrics: {[]: []}", MetricsCachePyYamlError),
+        ("model_metrics: {gauge: [{name: [], unit: m, dimensions: []}]}", MetricsCacheTypeError),
+        ("model_metrics: {gauge: [{name: a, unit: 1, dimensions: 3}]}", MetricsCacheTypeError),
+        ("\udcff: 1", MetricsCachePyYamlError),
     ],
 )
 def test_tells_what_is_wrong_with_a_file(tmp_path: Path, text: str, error: type[Exception]) -> None:
     """By the names that TorchServe has for it."""
     file = tmp_path / "metrics.yaml"
-    file.write_text(text)
+    file.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(error):
         MetricsCacheYamlImpl(config_file_path=file).initialize_cache()
     with pytest.raises(MetricsCacheIOError):

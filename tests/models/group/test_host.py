@@ -20,10 +20,26 @@ if sys.argv[1] == "killed":
 sys.stdin.read()
 """
 
+#: A launcher whose processes do nothing; what it is told is done by one of them.
+_GROUP = """
+import subprocess, socket, sys, time
+from torchloom_models.group.host import Host
+host = Host(socket.socketpair()[0], 2)
+host.start()
+program = "import os, signal, socket, sys; link = socket.socket(socket.AF_UNIX);"
+program += "link.connect(sys.argv[1]); link.sendall(int(sys.argv[2]).to_bytes(4, 'little'));"
+program += "socket.recv_fds(link, 1, 2);"
+deeds = ["sys.stdin.read()", sys.argv[1]]
+for rank, deed in enumerate(deeds):
+    words = [sys.executable, "-c", program + deed, host.address, str(rank)]
+    subprocess.Popen(words, stdin=subprocess.PIPE)
+sys.stdin.read()
+"""
 
-def _start(place: Path, how: str) -> subprocess.Popen[str]:
+
+def _start(place: Path, how: str, script: str = _HOST) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _HOST, how],
+        [sys.executable, "-c", script, how],
         env={**os.environ, "TMPDIR": str(place)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -34,6 +50,23 @@ def _start(place: Path, how: str) -> subprocess.Popen[str]:
 def _address(host: subprocess.Popen[str]) -> Path:
     assert host.stdout is not None
     return Path(host.stdout.readline().strip())
+
+
+def test_passes_over_what_is_no_folder(tmp_path: Path) -> None:
+    """Others may put there what they like: none waits for it, or follows it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.mkfifo(tmp_path / "torchloom-group-fifo")
+    (tmp_path / "torchloom-group-link").symlink_to(elsewhere)
+    (tmp_path / "torchloom-group-file").touch()
+    before = sorted(tmp_path.iterdir())
+
+    with _start(tmp_path, "lives") as host:
+        own = _address(host).parent
+        assert own.is_dir()
+        host.communicate()
+
+    assert [each for each in sorted(tmp_path.iterdir()) if each != own] == before
 
 
 @pytest.mark.parametrize("num_killed", [1, 3])
@@ -51,3 +84,19 @@ def test_removes_what_killed_ones_have_left(tmp_path: Path, num_killed: int) -> 
             assert also.is_socket()
             second.kill()
         first.kill()
+
+
+@pytest.mark.parametrize(
+    ("deed", "code"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", 1),
+        ("sys.exit(9)", 1),
+    ],
+)
+def test_ends_as_a_killed_one_where_one_of_its_own_was(
+    tmp_path: Path, deed: str, code: int
+) -> None:
+    """By the code that is taken for a lack of memory; by 1 where one has failed."""
+    with _start(tmp_path, deed, _GROUP) as group:
+        assert group.wait() == code

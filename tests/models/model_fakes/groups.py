@@ -177,6 +177,7 @@ class Tidy:
 #: One of its processes does something else as it loads, as `handler` of its configuration says.
 UNEVEN = """\
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -192,6 +193,8 @@ class Uneven:
         if rank == str(wish["rank"]):
             if wish["what"] == "raise":
                 raise OSError("no disk on this one")
+            if wish["what"] == "be killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             if wish["what"] == "hang" or (wish["what"] == "hang once" and self.takes(folder)):
                 time.sleep(3600)
         dist.init_process_group("gloo")

@@ -178,7 +178,10 @@ class Session:
         self._tell(f"Loaded in {time.perf_counter() - began:.1f} s.")
 
     async def _register(self, order: Order) -> Served | None:
-        """Register; None where files change meanwhile: it is given up then, for it may hang."""
+        """Register; None where files change meanwhile: it is given up then, for it may hang.
+
+        Raises also what keeps files from being looked at.
+        """
         loading = asyncio.ensure_future(self._frontend.registration.register(order))
         changing = asyncio.create_task(self._wait_change())
         try:
@@ -187,7 +190,12 @@ class Session:
             loading.cancel()
             changing.cancel()
             await asyncio.wait({loading, changing})
-        return None if loading.cancelled() else loading.result()
+        if not loading.cancelled():
+            return loading.result()
+        error = None if changing.cancelled() else changing.exception()
+        if error is not None:
+            raise error
+        return None
 
     async def _wait_change(self) -> None:
         while True:

@@ -137,6 +137,7 @@ class Specification:
     def node(self, name: str) -> NodeSpec:
         """Describe a node; functions have one worker each, and no batches."""
         is_model = name in self.models
+        retries = max(self._setting(name, "retry-attempts"), 0)  # after the first attempt
         spec = NodeSpec(
             name=name,
             model_name=self.model_name(name),
@@ -145,8 +146,7 @@ class Specification:
             workers=self._setting(name, "max-workers") if is_model else 1,
             batch_size=max(self._setting(name, "batch-size"), 1) if is_model else 1,
             max_batch_delay_ms=self._setting(name, "max-batch-delay") if is_model else 0,
-            attempts=max(self._setting(name, "retry-attempts"), 0)
-            + 1,  # it counts those after the first
+            attempts=retries + 1,
             timeout_s=self._setting(name, "timeout-ms") / 1000,
         )
         if is_model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from torchloom_api.torchserve.dev import session as session_module
 from torchloom_api.torchserve.dev.session import Session, _name_changes
 from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.registration import Order
 from torchloom_models.archive.workbench import Look, Workbench
 
 
@@ -53,6 +55,47 @@ async def test_takes_back_what_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
     session, _ = _make([{}, _look(1)], monkeypatch)
 
     assert await session._look_steadily() == _look(1)
+
+
+class _Hanging:
+    """A registration that comes to no end."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+        self.is_cancelled = False
+
+    async def register(self, order: Order) -> None:
+        self.orders.append(order)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.is_cancelled = True
+            raise
+
+
+async def test_says_why_files_cannot_be_looked_at_while_it_loads(tmp_path: Path) -> None:
+    """The load is given up, and those who ask are told of it: nothing has changed."""
+
+    def look() -> Look:
+        raise PermissionError("handler.py: not for you")
+
+    hanging, told, failed = _Hanging(), list[str](), dict[str, int]()
+    bench = SimpleNamespace(look=look, name="echo", folder=None, handler=HANDLER)
+    bench.lay_out = lambda _: None
+    frontend = SimpleNamespace(registration=hanging, failed_at_startup=failed)
+    session = Session(
+        cast("Frontend", frontend), cast("Workbench", bench), tmp_path, tell=told.append
+    )
+
+    await session._load(_look(1))
+
+    assert len(hanging.orders) == 1
+    assert hanging.is_cancelled
+    assert session._fault == "handler.py: not for you."
+    assert failed == {"echo": 500}
+    assert told == [
+        "handler.py: not for you. Requests are answered with 503 until a save mends it."
+    ]
 
 
 def test_names_what_changed() -> None:

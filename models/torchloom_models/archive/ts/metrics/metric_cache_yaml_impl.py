@@ -28,13 +28,16 @@ class MetricsCacheYamlImpl(MetricsCache):
         try:
             text = Path(config_file_path).read_text(encoding="utf-8")
             self._document: object = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeError) as error:
             raise MetricsCachePyYamlError(f"{str(config_file_path)!r}: {error}") from error
         except OSError as error:
             raise MetricsCacheIOError(f"{str(config_file_path)!r}: {error}") from error
 
     def initialize_cache(self) -> None:
-        """Declare what is below `model_metrics`. Raises what `metric_cache_errors` has."""
+        """Declare what is below `model_metrics`.
+
+        Raises MetricsCacheKeyError, MetricsCacheTypeError and MetricsCacheValueError.
+        """
         for kind, entry in self._entries():
             try:
                 name, unit, dimensions = (entry[key] for key in ("name", "unit", "dimensions"))
@@ -48,9 +51,17 @@ class MetricsCacheYamlImpl(MetricsCache):
             raise MetricsCacheKeyError("There is no `model_metrics`.")
         if not document["model_metrics"]:
             raise MetricsCacheValueError("`model_metrics` has nothing in it.")
-        for kind, entries in document["model_metrics"].items():
+        for kind, entries in _as_mapping(document["model_metrics"], "`model_metrics`").items():
+            if not isinstance(entries, list):
+                raise MetricsCacheTypeError(f"{kind!r} of model_metrics is no list: {entries!r}.")
             for entry in entries:
-                yield kind, entry
+                yield kind, _as_mapping(entry, f"A {kind} of model_metrics")
+
+
+def _as_mapping(found: object, what: str) -> Mapping[str, object]:
+    if not isinstance(found, Mapping):
+        raise MetricsCacheTypeError(f"{what} is no mapping: {found!r}.")
+    return found
 
 
 __all__ = ["MetricsCacheYamlImpl"]
