@@ -244,7 +244,7 @@ async def _make_frontend(
     registrar, orchestrator = service.registrar, service.orchestrator
     archives = service.settings.archives_folder
     registration = Registration(settings, catalog, registrar, gpus=gpus, archives=archives)
-    return Frontend(
+    frontend = Frontend(
         settings=settings,
         service=service,
         catalog=catalog,
@@ -252,6 +252,8 @@ async def _make_frontend(
         registration=registration,
         workflows=WorkflowRegistration(settings, registration, registrar, orchestrator),
     )
+    catalog.on_serve = frontend.absent.settle
+    return frontend
 
 
 async def _find_gpus(most: int | None) -> list[int]:
