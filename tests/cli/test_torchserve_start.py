@@ -64,6 +64,11 @@ def _end(process: subprocess.Popen[str]) -> str:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def _archives(folder: Path) -> list[Path]:
+    """Give what is still unpacked."""
+    return list((folder / ".torchloom" / "archives").glob("*"))
+
+
 def _left(group: int) -> list[psutil.Process]:
     """Give the processes of a group, once those that end with it have had the time."""
     found = [each for each in psutil.process_iter() if _group_of(each) == group]
@@ -80,7 +85,7 @@ def _group_of(process: psutil.Process) -> int | None:
 def test_leaves_no_worker_where_a_port_is_taken(
     configure: Callable[..., list[int]], tmp_path: Path
 ) -> None:
-    """Workers start before gRPC's ports are opened; they end with a start that must."""
+    """Ports of gRPC's are looked at before anything loads: none has begun, and nothing is left."""
     *_, grpc_port = configure(tmp_path, "default_workers_per_model=1")
     with socket.create_server(("127.0.0.1", grpc_port)):
         process = _launch(tmp_path)
@@ -88,7 +93,10 @@ def test_leaves_no_worker_where_a_port_is_taken(
 
     assert process.returncode == 1
     assert str(grpc_port) in said
+    assert not (tmp_path / "begun").exists()
     assert _left(process.pid) == []
+    assert _archives(tmp_path) == []
+    assert list((tmp_path / "temp").iterdir()) == []
 
 
 def test_ends_while_it_loads(configure: Callable[..., list[int]], tmp_path: Path) -> None:
