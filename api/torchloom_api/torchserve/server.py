@@ -66,15 +66,15 @@ def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
         _log.info("serving at %s", ", ".join(sorted(set(urls.values()))))
         _log.info("serving gRPC at %s", ", ".join(sorted(set(frontend.grpc_addresses.values()))))
         if settings.has_snapshots:
-            catalog = frontend.catalog
-            folder.write(catalog, "startup")
-            catalog.on_change = lambda: folder.write(catalog, "snapshot")
+            catalog, absent = frontend.catalog, frontend.absent
+            folder.write(catalog, absent, "startup")
+            catalog.on_change = lambda: folder.write(catalog, absent, "snapshot")
         on_ready()
 
     def end(frontend: Frontend) -> None:
         frontend.catalog.on_change = lambda: None
         if settings.has_snapshots:
-            folder.write(frontend.catalog, "shutdown")
+            folder.write(frontend.catalog, frontend.absent, "shutdown")
 
     run_torchserve(to_frontend_settings(settings), on_ready=begin, on_end=end)
 
