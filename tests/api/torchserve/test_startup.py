@@ -157,6 +157,27 @@ async def test_goes_on_after_an_error_of_the_system(
     assert await _ping(served) == 200
 
 
+async def test_tells_of_a_full_disk(
+    serve: Serve,
+    make_mar: MakeMar,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An error of the system as a model loads is one of that model, and the log says which."""
+    make_mar("a.mar", "a")
+    served = await serve()
+
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(served.frontend.service.registrar, "add_model", fail)
+    answer = await served.register("a.mar")
+
+    assert answer.status_code == 500
+    assert answer.json()["message"] == "Failed to start workers for model a version: 1.0"
+    assert "a 1.0 is not registered: [Errno 28] No space left on device" in caplog.text
+
+
 @pytest.mark.parametrize("chosen", [None, "3.0"])
 async def test_brings_the_default_back(serve: Serve, make_mar: MakeMar, chosen: str | None) -> None:
     """A version that a snapshot calls the default is it once it has come, unless one is chosen."""
