@@ -51,7 +51,6 @@ async def register_model(frontend: Frontend, parameters: Parameters) -> Said:
     """Register an archive. Raises FrontendError, with nothing left behind."""
     order = Order.of(parameters)
     served = await frontend.registration.register(order)
-    frontend.failed_at_startup.pop(order.label, None)
     count = served.limits.min_workers
     if count and not order.is_synchronous:
         return Said(_UPDATING, 202)

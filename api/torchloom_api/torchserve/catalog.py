@@ -7,7 +7,7 @@ there, by the native API, are in the catalog too. Knows no HTTP.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -66,9 +66,13 @@ class Catalog:
         self._orchestrator = orchestrator
         self._models: dict[str, dict[str, Served]] = {}
         self._defaults: dict[str, str] = {}
+        #: Versions that are to be the default of their name as soon as they serve.
+        self._preferred: dict[str, str] = {}
         self._next_worker_id = first_worker_id
         #: Is told after each change that a snapshot should hold.
         self.on_change: Callable[[], None] = lambda: None
+        #: Is told of each version that has loaded, and serves now.
+        self.on_serve: Callable[[Served], None] = lambda _: None
         #: Is told of each version that is dropped, wherever it was removed.
         self.on_drop: Callable[[Served], None] = lambda _: None
 
@@ -131,9 +135,37 @@ class Catalog:
         elif self.is_default(served):
             self._defaults[served.name] = next(iter(versions))
 
+    def settle(self, served: Served) -> None:
+        """Take note that a version has loaded: from now on it serves."""
+        served.is_loading = False
+        if self._preferred.get(served.name) == served.version:
+            self.set_default(served)
+        else:
+            self.tell_default(served.name)
+        self.on_serve(served)
+
+    def is_serving(self, name: str, version: str) -> bool:
+        """Tell whether a version is there, and has loaded."""
+        self._adopt()
+        found = self._find(name, version)
+        return found is not None and not found.is_loading
+
+    def prefer(self, name: str, version: str) -> None:
+        """Let a version be the default as soon as it serves, unless another is chosen before."""
+        if self.is_serving(name, version):
+            self.set_default(self.find(name, version))
+        else:
+            self._preferred[name] = version
+
+    def default_among(self, name: str, versions: Collection[str]) -> str | None:
+        """Give the one that is to be the default; one that does not serve yet may be."""
+        preferred = self._preferred.get(name)
+        return preferred if preferred in versions else self._defaults.get(name)
+
     def set_default(self, served: Served) -> None:
         """Let requests that name no version go there, those of the registry's own routes too."""
         self._defaults[served.name] = served.version
+        self._preferred.pop(served.name, None)
         self.tell_default(served.name)
 
     def tell_default(self, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from torchloom_api.service import Service
+from torchloom_api.torchserve.absent_models import AbsentModels
 from torchloom_api.torchserve.catalog import Catalog, Served
 from torchloom_api.torchserve.frontend_error import Header
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
@@ -76,8 +77,8 @@ class Frontend:
     gate: Gate
     registration: Registration
     workflows: WorkflowRegistration
-    #: What was to be served from the start and is not: its file, and the status of why not.
-    failed_at_startup: dict[str, int] = field(default_factory=dict)
+    #: What is to be served from the start and is not, until something serves that is it.
+    absent: AbsentModels = field(default_factory=AbsentModels)
     on_answered: list[Callable[[Answered], None]] = field(default_factory=list)
     on_called: list[Callable[[Called], None]] = field(default_factory=list)
     #: Are told of a request's predictions together.
@@ -110,7 +111,7 @@ class Frontend:
             return False
         defaults = [self.catalog.find(name) for name in self.catalog.names()]
         sound = [self._has_workers(each) for each in defaults if not each.is_loading]
-        return all(sound) and not self.failed_at_startup
+        return all(sound) and not self.absent
 
     def _has_workers(self, served: Served) -> bool:
         status = self.catalog.status(served)

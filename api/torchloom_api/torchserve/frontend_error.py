@@ -30,7 +30,12 @@ Header = tuple[str, str]
 
 
 class FrontendError(Exception):
-    """An answer with `code`, `type` and `message`; `kind` is the type."""
+    """An answer with `code`, `type` and `message`; `kind` is the type.
+
+    `model`: the name and version of the one that was not registered, once its archive was read.
+    """
+
+    model: tuple[str, str] | None = None
 
     def __init__(
         self, status: int, kind: str, message: str, *, headers: Sequence[Header] = ()

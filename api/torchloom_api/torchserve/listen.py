@@ -6,15 +6,16 @@ one port.
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
 
 from torchloom_api.binding import bind
-from torchloom_api.settings import Address
+from torchloom_api.settings import Address, InvalidSettings
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 
 
@@ -74,6 +75,22 @@ def places(settings: FrontendSettings) -> dict[Place, frozenset[Port]]:
         if port != "metrics" or settings.enable_metrics_api:
             found.setdefault(Place.parse(addresses[port], port), set()).add(port)
     return {place: frozenset(ports) for place, ports in found.items()}
+
+
+def require_free(settings: FrontendSettings) -> None:
+    """Raise InvalidSettings where somebody has a port of gRPC's.
+
+    Those are bound by gRPC itself, and only when workers load already.
+    """
+    addresses = {settings.grpc_inference.at, settings.grpc_management.at}
+    with ExitStack() as stack:
+        for at in addresses:
+            try:
+                stack.enter_context(bind(at))
+            except InvalidSettings as error:
+                # Whatever else is wrong, with a name for one, gRPC may see otherwise.
+                if getattr(error.__cause__, "errno", None) == errno.EADDRINUSE:
+                    raise
 
 
 @contextmanager

@@ -29,12 +29,16 @@ async def answering(
     frontend: Frontend,
     sockets: Mapping[Place, socket.socket],
     identity: Identity | None,
+    context: ssl.SSLContext | None,
     *,
     has_grpc: bool,
 ) -> AsyncIterator[None]:
-    """Answer on every port; at the end, let requests in hand finish. Raises InvalidSettings."""
+    """Answer on every port; at the end, let requests in hand finish. Raises InvalidSettings.
+
+    `context`: what connections with TLS are opened with, of that `identity`.
+    """
     async with (
-        _over_http(frontend, sockets, None if identity is None else identity.to_context()),
+        _over_http(frontend, sockets, context),
         _over_grpc(frontend, identity) if has_grpc else nullcontext(),
     ):
         yield

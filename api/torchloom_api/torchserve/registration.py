@@ -88,12 +88,6 @@ class Order:
     is_function: bool = False
     is_alone: bool = False
 
-    @property
-    def label(self) -> str:
-        """Name it, as far as it is known before the archive is read."""
-        named = self.name or self.url
-        return named if self.version is None else f"{named}@{self.version}"
-
     @classmethod
     def of(cls, parameters: Parameters) -> Order:
         """Read it. Raises FrontendError for what cannot be."""
@@ -162,8 +156,7 @@ class Registration:
         found = order.found or await self._finder.find(order.url)
         try:
             served, document = await self._read(order, found)
-            self._catalog.put(served)
-            self._catalog.worker_ids(served, served.limits.min_workers)
+            self._put(served)
         except BaseException:
             _forget_file(found)
             raise
@@ -173,6 +166,14 @@ class Registration:
         if order.is_synchronous or not served.limits.min_workers:
             await (loading if order.is_alone else asyncio.shield(loading))
         return served
+
+    def _put(self, served: Served) -> None:
+        try:
+            self._catalog.put(served)
+        except FrontendError as error:
+            error.model = served.name, served.version
+            raise
+        self._catalog.worker_ids(served, served.limits.min_workers)
 
     async def close(self) -> None:
         """Give up what is still being loaded."""
@@ -309,15 +310,15 @@ class Registration:
         except BaseException as error:
             served.is_loading = False
             self.forget(served)
-            if isinstance(error, FrontendError):
-                _log.error("%s %s is not registered: %s", served.name, served.version, error)
-            if isinstance(error, TorchLoomError):
-                said = _say(served, error)
-                _log.error("%s %s is not registered: %s", served.name, served.version, error)
-                raise said from error
-            raise
-        served.is_loading = False
-        self._catalog.tell_default(served.name)
+            if not isinstance(error, FrontendError | TorchLoomError | OSError):
+                raise
+            _log.error("%s %s is not registered: %s", served.name, served.version, error)
+            said = error if isinstance(error, FrontendError) else _say(served, error)
+            said.model = served.name, served.version
+            if said is error:
+                raise
+            raise said from error
+        self._catalog.settle(served)
         if served.workflow is None:
             self._catalog.on_change()
 
@@ -375,7 +376,7 @@ class Registration:
             raise FrontendError(400, "ModelException", error.message) from error
 
 
-def _say(served: Served, error: TorchLoomError) -> FrontendError:
+def _say(served: Served, error: TorchLoomError | OSError) -> FrontendError:
     """Say why an archive does not serve."""
     if isinstance(error, InvalidModel):
         return FrontendError(400, "InvalidModelException", error.message)

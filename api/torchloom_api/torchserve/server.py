@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +33,7 @@ from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.gate import Gate, TokenRing
 from torchloom_api.torchserve.identity import Identity, read_identity
-from torchloom_api.torchserve.listen import Place, Port, bound, places
+from torchloom_api.torchserve.listen import Place, Port, bound, places, require_free
 from torchloom_api.torchserve.opening import to_frontend_settings
 from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
@@ -65,15 +66,15 @@ def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
         _log.info("serving at %s", ", ".join(sorted(set(urls.values()))))
         _log.info("serving gRPC at %s", ", ".join(sorted(set(frontend.grpc_addresses.values()))))
         if settings.has_snapshots:
-            catalog = frontend.catalog
-            folder.write(catalog, "startup")
-            catalog.on_change = lambda: folder.write(catalog, "snapshot")
+            catalog, absent = frontend.catalog, frontend.absent
+            folder.write(catalog, absent, "startup")
+            catalog.on_change = lambda: folder.write(catalog, absent, "snapshot")
         on_ready()
 
     def end(frontend: Frontend) -> None:
         frontend.catalog.on_change = lambda: None
         if settings.has_snapshots:
-            folder.write(frontend.catalog, "shutdown")
+            folder.write(frontend.catalog, frontend.absent, "shutdown")
 
     run_torchserve(to_frontend_settings(settings), on_ready=begin, on_end=end)
 
@@ -142,7 +143,9 @@ async def open_frontend(
     `executor`: what starts workers, where the logs do not decide it.
     """
     async with (
-        _open_parts(settings, make_reader=make_reader, executor=executor) as parts,
+        _open_parts(
+            settings, make_reader=make_reader, executor=executor, has_grpc=has_grpc
+        ) as parts,
         _answering(parts, has_grpc=has_grpc) as urls,
     ):
         yield parts.frontend, urls
@@ -150,11 +153,15 @@ async def open_frontend(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What answers on the ports works with. `identity`: who it is, where a port speaks TLS."""
+    """What answers on the ports works with. `identity`: who it is, where a port speaks TLS.
+
+    `context`: what connections are opened with there.
+    """
 
     frontend: Frontend
     sockets: Mapping[Place, socket.socket]
     identity: Identity | None
+    context: ssl.SSLContext | None
 
 
 @asynccontextmanager
@@ -164,8 +171,12 @@ async def _open_parts(
     make_reader: MakeReader = Reader,
     executor: Executor | None = None,
     on_progress: OnProgress | None = None,
+    has_grpc: bool = True,
 ) -> AsyncIterator[_Parts]:
-    """Bind every port, open the logs, and watch what will happen. At the end, all is ended."""
+    """Bind every port, open the logs, and watch what will happen. At the end, all is ended.
+
+    Whatever keeps a server from answering, and can be known before anything loads, is told here.
+    """
     settings.check()
     tokens = None
     if not settings.disable_token_authorization:
@@ -175,19 +186,27 @@ async def _open_parts(
     native = native_settings(settings)
     try:
         identity = await asyncio.to_thread(_find_identity, settings)
+        context = None if identity is None else await asyncio.to_thread(identity.to_context)
         with bound(settings) as sockets, open_watch(settings) as watch:
-            async with open_service(
-                native,
-                keys=keys,
-                reader=make_reader(native),
-                executor=executor or watch.executor,
-                on_progress=on_progress,
-            ) as service:
+            if has_grpc:
+                require_free(settings)
+            async with (
+                open_service(
+                    native,
+                    keys=keys,
+                    reader=make_reader(native),
+                    executor=executor or watch.executor,
+                    on_progress=on_progress,
+                ) as service,
+                AsyncExitStack() as closing,
+            ):
                 frontend = await _make_frontend(settings, service, tokens)
+                closing.push_async_callback(frontend.registration.close)
+                closing.push_async_callback(frontend.workflows.close)
                 async with watch.over(frontend):
-                    yield _Parts(frontend=frontend, sockets=sockets, identity=identity)
-                await frontend.workflows.close()
-                await frontend.registration.close()
+                    yield _Parts(
+                        frontend=frontend, sockets=sockets, identity=identity, context=context
+                    )
     except ExceptionGroup as group:
         # Litestar's lifespan makes one of whatever ends the start.
         raise first_error(group) from None
@@ -201,7 +220,7 @@ async def _answering(parts: _Parts, *, has_grpc: bool = True) -> AsyncIterator[M
     """Answer on every port; gives where."""
     answering = await asyncio.to_thread(_find_answering)
     frontend, sockets = parts.frontend, parts.sockets
-    async with answering(frontend, sockets, parts.identity, has_grpc=has_grpc):
+    async with answering(frontend, sockets, parts.identity, parts.context, has_grpc=has_grpc):
         yield _urls(frontend.settings, sockets)
 
 
@@ -244,7 +263,7 @@ async def _make_frontend(
     registrar, orchestrator = service.registrar, service.orchestrator
     archives = service.settings.archives_folder
     registration = Registration(settings, catalog, registrar, gpus=gpus, archives=archives)
-    return Frontend(
+    frontend = Frontend(
         settings=settings,
         service=service,
         catalog=catalog,
@@ -252,6 +271,8 @@ async def _make_frontend(
         registration=registration,
         workflows=WorkflowRegistration(settings, registration, registrar, orchestrator),
     )
+    catalog.on_serve = frontend.absent.settle
+    return frontend
 
 
 async def _find_gpus(most: int | None) -> list[int]:

@@ -12,6 +12,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from torchloom_api.settings import InvalidSettings
+from torchloom_api.torchserve.absent_models import Absence
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import FrontendError
 from torchloom_api.torchserve.frontend_settings import FrontendSettings, StartupVersion
@@ -39,14 +40,13 @@ async def load_startup_models(frontend: Frontend) -> None:
     Raises InvalidSettings where a snapshot names an archive that is not there.
     """
     orders = list(_orders(frontend))
+    for name, versions in (frontend.settings.restored or {}).items():
+        for version, said in versions.items():
+            if said.is_default:
+                frontend.catalog.prefer(name, version)
     async with asyncio.TaskGroup() as group:
         for order in orders:
             group.create_task(_load(frontend, order))
-    for name, versions in (frontend.settings.restored or {}).items():
-        for version, said in versions.items():
-            found = [v for v in frontend.catalog.served() if (v.name, v.version) == (name, version)]
-            if said.is_default and found:
-                frontend.catalog.set_default(found[0])
 
 
 async def retry_startup_models(frontend: Frontend) -> None:
@@ -55,30 +55,42 @@ async def retry_startup_models(frontend: Frontend) -> None:
     What somebody registers meanwhile is let be, and so is what no waiting can mend.
     """
     async with asyncio.TaskGroup() as group:
-        for order in _orders(frontend):
+        for order, _ in frontend.absent:
             group.create_task(_retry(frontend, order))
 
 
 async def _retry(frontend: Frontend, order: Order) -> None:
-    label, waits_s = order.label, chain(_WAITS_S, repeat(_WAITS_S[-1]))
-    failed = frontend.failed_at_startup
-    while failed.get(label, 0) >= _OURS:
+    waits_s = chain(_WAITS_S, repeat(_WAITS_S[-1]))
+    while _may_come_right(frontend.absent.find(order)):
         await asyncio.sleep(next(waits_s))
-        if label not in failed:
-            return  # somebody has registered it
-        await _load(frontend, order)
-        if failed.get(label) == _CONFLICT:
-            failed.pop(label)  # so it is there
+        if frontend.absent.find(order) is not None:  # or somebody has registered it
+            await _load(frontend, order)
+
+
+def _may_come_right(absence: Absence | None) -> bool:
+    """Tell whether to try again. After a conflict, too: what is in the way may fail to load."""
+    return absence is not None and (absence.status >= _OURS or absence.status == _CONFLICT)
 
 
 async def _load(frontend: Frontend, order: Order) -> None:
+    """Load a model. Whatever fails is told, and fails for this one alone."""
+    absent = frontend.absent
     try:
         await frontend.registration.register(order)
     except FrontendError as error:
         _log.error("Failed to load model: %s: %s", order.url, error.message)
-        frontend.failed_at_startup[order.label] = error.status
+        absent.put(order, error.status, error.model)
+        if (
+            error.status == _CONFLICT
+            and error.model is not None
+            and frontend.catalog.is_serving(*error.model)
+        ):
+            absent.drop(order)
+    except Exception:  # noqa: BLE001 - its log has it, and the others go on
+        _log.exception("Failed to load model: %s", order.url)
+        absent.put(order, _OURS)
     else:
-        frontend.failed_at_startup.pop(order.label, None)
+        absent.drop(order)
 
 
 def _orders(frontend: Frontend) -> Iterator[Order]:

@@ -103,6 +103,7 @@ def _let_go() -> Iterator[None]:
     handlers.admitted.clear()
     handlers.cancelled.clear()
     handlers.begun.clear()
+    handlers.failing.clear()
     yield
     handlers.release.set()
 

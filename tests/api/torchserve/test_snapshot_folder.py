@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from api_fakes.torchserve import MakeMar, Serve
+from api_fakes import handlers
+from api_fakes.torchserve import MakeMar, Serve, Served
 
 from torchloom_api.settings import InvalidSettings
 from torchloom_api.torchserve.frontend_settings import StartupVersion
@@ -25,7 +26,7 @@ async def test_writes_what_there_is_at_each_change(
     moments = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=n) for n in range(10))
     folder = SnapshotFolder(tmp_path / "config", {"load_models": "noop.mar"}, now=moments.__next__)
     catalog = served.frontend.catalog
-    catalog.on_change = lambda: folder.write(catalog, "snapshot")
+    catalog.on_change = lambda: folder.write(catalog, served.frontend.absent, "snapshot")
 
     await served.register("two.mar", batch_size=4)
     await served.management.put("/models/noop/2.0?min_worker=2&synchronous=true")
@@ -79,6 +80,39 @@ async def test_lets_the_rest_serve_where_one_model_fails(serve: Serve, make_mar:
 
     assert (await served.inference.get("/predictions/noop")).status_code == 200
     assert (await served.inference.get("/ping")).status_code == 500
+
+
+async def test_holds_what_does_not_load(serve: Serve, make_mar: MakeMar, tmp_path: Path) -> None:
+    """A restart tries it again, as it was ordered; what is no archive has no name to write."""
+    make_mar("one.mar", "m")
+    make_mar("two.mar", "m", version="2.0")
+    make_mar("broken.mar", "broken", version="3.0")
+    (tmp_path / "models" / "damaged.mar").write_bytes(b"no archive")
+    handlers.failing.add("two.mar")
+    restored = {
+        "m": {
+            "1.0": StartupVersion(file="one.mar"),
+            "2.0": StartupVersion(file="two.mar", is_default=True, min_workers=3, batch_size=4),
+        }
+    }
+    first = read(_write(await serve(restored=restored), tmp_path / "first")).models["m"]
+    others = _write(await serve(load_models=("broken.mar", "damaged.mar")), tmp_path / "second")
+
+    assert {version: each.default_version for version, each in first.items()} == {
+        "1.0": False,
+        "2.0": True,
+    }
+    absent = first["2.0"]
+    assert (absent.mar_name, absent.min_workers, absent.batch_size) == ("two.mar", 3, 4)
+    assert {name: list(each) for name, each in read(others).models.items()} == {"broken": ["3.0"]}
+
+
+def _write(served: Served, folder: Path) -> Path:
+    """Write a snapshot of a server, and give its file."""
+    frontend = served.frontend
+    SnapshotFolder(folder, {}).write(frontend.catalog, frontend.absent, "shutdown")
+    (file,) = files_of(folder)
+    return file
 
 
 def files_of(folder: Path) -> list[Path]:

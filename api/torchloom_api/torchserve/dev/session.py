@@ -166,7 +166,7 @@ class Session:
             self._served = await self._register(order)
         except (ArchiverError, TorchLoomError, FrontendError, OSError) as error:
             self._fault = _say(error)
-            self._frontend.failed_at_startup[name] = 500
+            self._frontend.absent.put(Order(url=name), 500)
             self._on_end()
             self._tell(f"{self._fault} Requests are answered with 503 until a save mends it.")
             return
@@ -174,7 +174,7 @@ class Session:
             self._on_end()
             return
         self._fault = None
-        self._frontend.failed_at_startup.pop(name, None)
+        self._frontend.absent.drop(Order(url=name))
         self._tell(f"Loaded in {time.perf_counter() - began:.1f} s.")
 
     async def _register(self, order: Order) -> Served | None:

@@ -15,6 +15,7 @@ from google.protobuf import empty_pb2
 
 from torchloom_api.grpc.proto import rpc_status_pb2
 from torchloom_api.grpc.proto import torchserve_inference_pb2 as messages
+from torchloom_api.torchserve.registration import Order
 
 from .conftest import Connect
 
@@ -26,7 +27,7 @@ _FAILED = "org.pytorch.serve.http.InternalServerException"
 async def test_tells_its_health_in_the_words_of_http(client: Client, served: Served) -> None:
     """The document is HTTP's, without the line's end."""
     healthy = await client.call("Ping", empty_pb2.Empty())
-    served.frontend.failed_at_startup["gone.mar"] = 500
+    served.frontend.absent.put(Order(url="gone.mar"), 500)
     unhealthy = await client.call("Ping", empty_pb2.Empty())
 
     assert healthy.health == '{\n  "status": "Healthy"\n}'

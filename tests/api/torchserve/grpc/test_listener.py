@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torchloom_api.grpc.proto import torchserve_management_pb2 as management
 from torchloom_api.settings import Address, InvalidSettings
 from torchloom_api.torchserve.frontend_settings import GrpcPort
+from torchloom_api.torchserve.registration import Order
 
 
 async def test_serves_both_services_on_one_port_where_both_are_there(
@@ -132,7 +133,7 @@ async def test_tells_the_health_of_the_server(serve: Serve) -> None:
         names = ["", ASKED.full_name]
         requests = [health_pb2.HealthCheckRequest(service=name) for name in names]
         healthy = [(await stub.Check(request)).status for request in requests]
-        served.frontend.failed_at_startup["broken.mar"] = 500
+        served.frontend.absent.put(Order(url="broken.mar"), 500)
         after = (await stub.Check(requests[0])).status
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(health_pb2.HealthCheckRequest(service=MANAGED.full_name))
