@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 
+from torchloom_api.torchserve.absent_models import AbsentModels
 from torchloom_api.torchserve.dev import session as session_module
 from torchloom_api.torchserve.dev.session import Session, _name_changes
 from torchloom_api.torchserve.frontend import Frontend
@@ -79,10 +80,10 @@ async def test_says_why_files_cannot_be_looked_at_while_it_loads(tmp_path: Path)
     def look() -> Look:
         raise PermissionError("handler.py: not for you")
 
-    hanging, told, failed = _Hanging(), list[str](), dict[str, int]()
+    hanging, told, absent = _Hanging(), list[str](), AbsentModels()
     bench = SimpleNamespace(look=look, name="echo", folder=None, handler=HANDLER)
     bench.lay_out = lambda _: None
-    frontend = SimpleNamespace(registration=hanging, failed_at_startup=failed)
+    frontend = SimpleNamespace(registration=hanging, absent=absent)
     session = Session(
         cast("Frontend", frontend), cast("Workbench", bench), tmp_path, tell=told.append
     )
@@ -92,7 +93,7 @@ async def test_says_why_files_cannot_be_looked_at_while_it_loads(tmp_path: Path)
     assert len(hanging.orders) == 1
     assert hanging.is_cancelled
     assert session._fault == "handler.py: not for you."
-    assert failed == {"echo": 500}
+    assert [(order.url, absence.status) for order, absence in absent] == [("echo", 500)]
     assert told == [
         "handler.py: not for you. Requests are answered with 503 until a save mends it."
     ]
