@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,10 @@ async def start(config: dict[str, object], device: str = "auto") -> Ready:
     """Start a worker until it is ready, and end it."""
     opened: asyncio.Future[AnyFrame] = asyncio.get_running_loop().create_future()
 
-    def hear(frame: AnyFrame) -> None:
-        if isinstance(frame, Ready | Broken):
-            opened.set_result(frame)
+    def hear(frames: Iterable[AnyFrame]) -> None:
+        for frame in frames:
+            if isinstance(frame, Ready | Broken):
+                opened.set_result(frame)
 
     factory = "torchloom_models.llm.opening:open_engine"
     deployment = Deployment(name="llama", kind="llm", factory=factory, config=config)
