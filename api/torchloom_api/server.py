@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -117,18 +117,27 @@ async def _listening(
     """Answer requests on every listener; at the end, let those in hand finish."""
     settings = service.settings
     app = create_app(service)
-    listeners: dict[asyncio.Task[None], Listener] = {}
     async with app.lifespan():
-        for address, scopes in settings.listeners.items():
-            listener = Listener(to_config(Edge(service, app, scopes), settings))
-            task = asyncio.create_task(listener.serve([sockets[address]]))
-            listeners[task] = listener
-        try:
+        listeners = [
+            (Listener(to_config(Edge(service, app, scopes), settings)), sockets[address])
+            for address, scopes in settings.listeners.items()
+        ]
+        async with listening_on(listeners):
             yield
-        finally:
-            for listener in listeners.values():
-                listener.should_exit = True
-            await asyncio.gather(*listeners)
+
+
+@asynccontextmanager
+async def listening_on(
+    listeners: Iterable[tuple[Listener, socket.socket]],
+) -> AsyncIterator[None]:
+    """Have each listener answer on its socket; at the end, let requests in hand finish."""
+    tasks = {asyncio.create_task(each.serve([bound])): each for each, bound in listeners}
+    try:
+        yield
+    finally:
+        for listener in tasks.values():
+            listener.should_exit = True
+        await asyncio.gather(*tasks)
 
 
 @asynccontextmanager

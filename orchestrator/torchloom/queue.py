@@ -149,12 +149,6 @@ class TaskQueue:
 
     def _next(self, hints: Collection[str] | None) -> tuple[_Line, list[_Entry]] | None:
         """Find who goes next and from which heap, dropping what is settled on the way."""
-        if len(self._lines) == 1:  # as without tenants: asked three times for each task
-            ((tenant, line),) = self._lines.items()
-            heap = self._first_heap(line, hints)
-            if not line.heaps:
-                del self._lines[tenant]
-            return (line, heap) if heap else None
         best: tuple[_Line, list[_Entry]] | None = None
         for tenant in list(self._lines):
             line = self._lines[tenant]
@@ -168,7 +162,7 @@ class TaskQueue:
     def _first_heap(self, line: _Line, hints: Collection[str] | None) -> list[_Entry] | None:
         """Give the tenant's heap whose first task goes before the others'."""
         first: list[_Entry] | None = None
-        for hint, heap in [*line.heaps.items()]:
+        for hint, heap in list(line.heaps.items()):
             while heap and heap[0][3].state is not TaskState.QUEUED:
                 self._pop(heap)
             if not heap:

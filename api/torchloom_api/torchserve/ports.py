@@ -6,7 +6,6 @@ begin before. Knows not what is loaded.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -14,7 +13,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 from torchloom_api.app import create_app
 from torchloom_api.edge import Edge
-from torchloom_api.server import Listener, to_config
+from torchloom_api.server import Listener, listening_on, to_config
 from torchloom_api.torchserve.door import Door
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.grpc.listener import listen
@@ -52,7 +51,6 @@ async def _over_http(
     app = create_app(service)
     native = service.settings
     protocol = guard_spelled(max_header_s=native.max_header_s, max_stall_s=native.max_stall_s)
-    listeners: dict[asyncio.Task[None], Listener] = {}
 
     def listen(place: Place, door: Door) -> Listener:
         config = to_config(door, native, protocol=protocol, has_date=False)
@@ -64,17 +62,13 @@ async def _over_http(
         return TlsListener(config, plain, context)
 
     async with app.lifespan():
+        listeners = []
         for place, ports in places(frontend.settings).items():
             scopes = _scopes(ports, is_model_api=frontend.settings.enable_model_api)
             door = Door(frontend, Edge(service, app, scopes), ports)
-            listener = listen(place, door)
-            listeners[asyncio.create_task(listener.serve([sockets[place]]))] = listener
-        try:
+            listeners.append((listen(place, door), sockets[place]))
+        async with listening_on(listeners):
             yield
-        finally:
-            for listener in listeners.values():
-                listener.should_exit = True
-            await asyncio.gather(*listeners)
 
 
 @asynccontextmanager
