@@ -7,10 +7,10 @@ shows three and writes the others. Knows no request and no file.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
-from torchloom.sample import Sample
+from torchloom.sample import OnSample, Sample
 from torchloom_api.torchserve.telemetry.measurement import Measured
 from torchloom_api.torchserve.telemetry.metric import CONTROLS, Metric
 from torchloom_api.torchserve.telemetry.metric_declaration import (
@@ -51,19 +51,19 @@ _SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
 #: Takes values for a logger, of one moment.
 Write = Callable[[str, Sequence[Measured]], None]
 
-#: A value of a metric of the server's own: its name, the values of its dimensions but the host's,
-#: and the value.
-Value = tuple[str, tuple[str, ...], float]
-
 #: Takes a value of one series, and gives it as the logs are to have it, if they are.
 Take = Callable[[float], Measured | None]
 
-#: Of so many series it is remembered what they are, and what is done with their values.
+#: Of so many series it is remembered what is done with their values.
 _MAX_KNOWN: Final = 10_000
 
 
 def _drop(value: float) -> None:
     """Take a value of what is declared nowhere."""
+
+
+def _drop_sample(sample: Sample) -> None:
+    """Take a sample of what is declared nowhere."""
 
 
 def _pick(metric: Metric, names: Collection[str]) -> list[str]:
@@ -103,54 +103,58 @@ class MetricBook:
         self._detected = 0
         self._told: set[tuple[str, str]] = set()
         self._takers: dict[tuple[str, tuple[str, ...]], Take] = {}
-        self._known: dict[tuple[object, ...], tuple[Metric, tuple[str, ...]]] = {}
 
-    def add(self, *values: Value) -> None:
-        """Take values of metrics of the server's own, of those that are declared."""
-        measured = []
-        for name, dimensions, value in values:
-            take = self._takers.get((name, dimensions)) or self._find_taker(name, dimensions)
-            told = take(value)
-            if told is not None:
-                measured.append(told)
+    def add(self, name: str, dimensions: tuple[str, ...], value: float) -> None:
+        """Take a value of a metric of the server's own, if it is declared.
+
+        `dimensions`: the values of all but the host's.
+        """
+        take = self._takers.get((name, dimensions))
+        if take is None:
+            if len(self._takers) >= _MAX_KNOWN:
+                self._takers.clear()
+            take = self._takers[name, dimensions] = self.taker(name, dimensions)
+        self.write((take(value),))
+
+    def write(self, values: Iterable[Measured | None]) -> None:
+        """Write what takers have given, of one moment."""
+        measured = [each for each in values if each is not None]
         if measured:
             self._write(SERVER_LOGGER, measured)
 
-    def _find_taker(self, name: str, values: tuple[str, ...]) -> Take:
-        """Find out once what is done with the values of a series: there are several a request."""
-        if len(self._takers) >= _MAX_KNOWN:
-            self._takers.clear()
-        self._takers[name, values] = take = self._make_taker(name, (*values, self.hostname))
-        return take
+    def taker(self, name: str, dimensions: tuple[str, ...]) -> Take:
+        """Give what takes the values of a series of the server's own; `write` wants what it gives.
 
-    def _make_taker(self, name: str, whole: tuple[str, ...]) -> Take:
+        Whoever has values again and again keeps it.
+        """
         metric = self._server.get(name)
+        whole = (*dimensions, self.hostname)
         if metric is None:
             return _drop
         if self._is_shown(name):
             return lambda value: self._observe(metric, whole, value)
         return metric.series(whole).measure
 
-    def add_sample(self, sample: Sample) -> None:
-        """Take what a handler has measured, if it is declared or undeclared ones are wanted."""
-        key = (sample.name, *sample.labels.items())
-        found = self._known.get(key)
+    def sample_taker(self, sample: Sample) -> OnSample:
+        """Give what takes what a handler measures of a sample's series.
+
+        It is left out unless it is declared, or undeclared ones are wanted.
+        """
+        found = self._find_series(sample)
         if found is None:
-            found = self._find_series(sample)
-            if found is None:
-                return
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[key] = found
+            return _drop_sample
         metric, values = found
         if self.mode == "prometheus":
-            self._observe(metric, values, sample.value)
-            return
-        ids = sample.request_ids or "null"
-        if not ids.isprintable():
-            ids = ids.translate(CONTROLS)
-        measured = metric.series(values).measure(sample.value, f"requestID:{ids},")
-        self._write(MODEL_LOGGER, (measured,))
+            return lambda sample: self._observe(metric, values, sample.value)
+        measure, write = metric.series(values).measure, self._write
+
+        def take(sample: Sample) -> None:
+            ids = sample.request_ids or "null"
+            if not ids.isprintable():
+                ids = ids.translate(CONTROLS)
+            write(MODEL_LOGGER, (measure(sample.value, f"requestID:{ids},"),))
+
+        return take
 
     def _find_series(self, sample: Sample) -> tuple[Metric, tuple[str, ...]] | None:
         """Give the metric and the values of its dimensions; None where there is no such."""
