@@ -24,11 +24,6 @@ class Measurement(msgspec.Struct, frozen=True, array_like=True, tag="values"):
     at: float
     values: Sequence[Measured]
 
-    @property
-    def size(self) -> int:
-        """How many characters it is about: the values of one moment are much alike."""
-        return len(self.values) * len(self.values[0][2])
-
     def messages(self) -> list[str]:
         """Write the values as TorchServe's logs have them."""
         stamp = f"timestamp:{int(self.at)}"
