@@ -147,9 +147,12 @@ class SpelledProtocol(GuardedProtocol):
         self.scope[SHORTCUT_KEY] = shortcut  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header as it was written."""
+        """Keep a header as it was written, and as uvicorn does."""
         self._spelled.append((name, value))
-        super().on_header(name, value)
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
 
     def _stand_between(self) -> JoiningTransport:
         """Give what writes an answer, where that does not take the short way."""

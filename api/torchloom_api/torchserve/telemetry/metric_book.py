@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal
 
 from torchloom.sample import OnSample, Sample
-from torchloom_api.torchserve.telemetry.measurement import Measured
+from torchloom_api.torchserve.telemetry.measurement import Measured, Texts
 from torchloom_api.torchserve.telemetry.metric import CONTROLS, Metric
 from torchloom_api.torchserve.telemetry.metric_declaration import (
     HOSTNAME,
@@ -19,6 +20,7 @@ from torchloom_api.torchserve.telemetry.metric_declaration import (
     MetricTable,
 )
 from torchloom_api.torchserve.telemetry.metric_file import LABEL, NAME
+from torchloom_api.torchserve.telemetry.row import Row
 
 
 _log = logging.getLogger(__name__)
@@ -51,15 +53,11 @@ _SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
 #: Takes values for a logger, of one moment.
 Write = Callable[[str, Sequence[Measured]], None]
 
-#: Takes a value of one series, and gives it as the logs are to have it, if they are.
-Take = Callable[[float], Measured | None]
+#: What a series is called: the name of its metric, and the values of all dimensions but the host's.
+SeriesName = tuple[str, tuple[str, ...]]
 
 #: Of so many series it is remembered what is done with their values.
 _MAX_KNOWN: Final = 10_000
-
-
-def _drop(value: float) -> None:
-    """Take a value of what is declared nowhere."""
 
 
 def _drop_sample(sample: Sample) -> None:
@@ -102,38 +100,41 @@ class MetricBook:
         self._model = self._make(table.model)
         self._detected = 0
         self._told: set[tuple[str, str]] = set()
-        self._takers: dict[tuple[str, tuple[str, ...]], Take] = {}
+        self._rows: dict[SeriesName, Row] = {}
 
     def add(self, name: str, dimensions: tuple[str, ...], value: float) -> None:
         """Take a value of a metric of the server's own, if it is declared.
 
         `dimensions`: the values of all but the host's.
         """
-        take = self._takers.get((name, dimensions))
-        if take is None:
-            if len(self._takers) >= _MAX_KNOWN:
-                self._takers.clear()
-            take = self._takers[name, dimensions] = self.taker(name, dimensions)
-        self.write((take(value),))
+        row = self._rows.get((name, dimensions))
+        if row is None:
+            if len(self._rows) >= _MAX_KNOWN:
+                self._rows.clear()
+            row = self._rows[name, dimensions] = self.row((name, dimensions))
+        self.write((row.take((value,)),))
 
     def write(self, values: Iterable[Measured | None]) -> None:
-        """Write what takers have given, of one moment."""
+        """Write what rows have given, of one moment."""
         measured = [each for each in values if each is not None]
         if measured:
             self._write(SERVER_LOGGER, measured)
 
-    def taker(self, name: str, dimensions: tuple[str, ...]) -> Take:
-        """Give what takes the values of a series of the server's own; `write` wants what it gives.
+    def row(self, *names: SeriesName) -> Row:
+        """Give what takes values of series of the server's own, which come together.
 
-        Whoever has values again and again keeps it.
+        Whoever has such again and again keeps it, and has what it gives written.
         """
-        metric = self._server.get(name)
-        whole = (*dimensions, self.hostname)
-        if metric is None:
-            return _drop
-        if self._is_shown(name):
-            return lambda value: self._observe(metric, whole, value)
-        return metric.series(whole).measure
+        shown: list[tuple[int, Callable[[float], None]]] = []
+        told: list[tuple[int, Texts]] = []
+        for place, (name, dimensions) in enumerate(names):
+            metric = self._server.get(name)
+            whole = (*dimensions, self.hostname)
+            if metric is not None and self._is_shown(name):
+                shown.append((place, partial(self._observe, metric, whole)))
+            elif metric is not None:
+                told.append((place, metric.series(whole).texts))
+        return Row(shown, told)
 
     def sample_taker(self, sample: Sample) -> OnSample:
         """Give what takes what a handler measures of a sample's series.
@@ -146,13 +147,14 @@ class MetricBook:
         metric, values = found
         if self.mode == "prometheus":
             return lambda sample: self._observe(metric, values, sample.value)
-        measure, write = metric.series(values).measure, self._write
+        (head, tail), write = metric.series(values).texts, self._write
 
         def take(sample: Sample) -> None:
             ids = sample.request_ids or "null"
             if not ids.isprintable():
                 ids = ids.translate(CONTROLS)
-            write(MODEL_LOGGER, (measure(sample.value, f"requestID:{ids},"),))
+            texts = ((head, f"{tail}requestID:{ids},"),)
+            write(MODEL_LOGGER, ((texts, (sample.value,)),))
 
         return take
 
