@@ -93,6 +93,7 @@ class Shortcut(JoiningTransport):
 
     def _complete(self, cycle: RequestResponseCycle, headers: Sequence[Header]) -> None:
         """Leave uvicorn as if it had sent the answer."""
+        self._cycle = None  # or they would hold each other, until garbage is looked for
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if headers[-1] == CLOSE or not cycle.keep_alive:
