@@ -74,7 +74,8 @@ class Door:
         if scope["type"] != ScopeType.HTTP:
             await self._native(scope, receive, send)
             return
-        if self._is_native(scope):
+        segments = split_path(scope["path"])
+        if self._is_native(segments):
             await self._pass_on(scope, receive, send)
             return
         started = time.perf_counter()
@@ -82,7 +83,7 @@ class Door:
         requests = self._frontend.service.requests
         requests.num_in_hand += 1
         try:
-            await self._answer(exchange)
+            await self._answer(exchange, segments)
         except ClientGone:
             exchange.status = GONE
             _log.info("request %s: the client left", exchange.id)
@@ -108,9 +109,9 @@ class Door:
             if status != GONE:
                 self._tell(scope, status, time.perf_counter() - started, is_native=True)
 
-    def _is_native(self, scope: HTTPScope) -> bool:
+    def _is_native(self, segments: tuple[str, ...]) -> bool:
         """Tell what is for the native API: TorchServe has no `/api`, and little below `/v1`."""
-        match split_path(scope["path"]):
+        match segments:
             case ("api" | "v1", "predict") | ("api", _, "predict"):
                 return False
             case ("v1", "models", named) if ":" in named:
@@ -121,13 +122,13 @@ class Door:
                 return True
         return False
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: Exchange, segments: tuple[str, ...]) -> None:
         """Read the request, find its route, and answer it; tell those who watch."""
         started = time.perf_counter()
         is_draining = self._frontend.service.orchestrator.is_draining
         reply = Reply(exchange, self._extra, closes=is_draining)
         try:
-            request = await read_request(exchange, self._limit)
+            request = await read_request(exchange, segments, self._limit)
             route = self._find(request)
             exchange.route = route.pattern
             if route.tokens:

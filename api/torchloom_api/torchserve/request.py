@@ -16,7 +16,10 @@ from torchloom_api.torchserve.protocol import shortcut_of
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request. `headers` keep the client's spelling; `segments` are the parts of the path."""
+    """A request. `segments` are the parts of the path.
+
+    `headers` keep the client's spelling; of several that are spelled alike, the last.
+    """
 
     method: str
     path: str
@@ -52,39 +55,29 @@ def split_path(path: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _spelled_headers(exchange: Exchange) -> dict[str, str]:
-    """Give a request's headers in the client's spelling; of several of a name, the last."""
-    shortcut = shortcut_of(exchange)
-    pairs = exchange.scope["headers"] if shortcut is None else shortcut.headers
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-
-
-def _with_length(headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+def _with_length(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
     """Say how long a body is whose client has not, as TorchServe tells handlers."""
     kept = {name: v for name, v in headers.items() if name.lower() != "transfer-encoding"}
     return {**kept, "content-length": str(len(body))}
 
 
-async def _read_body(exchange: Exchange, limit: BodyLimit) -> bytes:
+async def read_request(exchange: Exchange, segments: tuple[str, ...], limit: BodyLimit) -> Request:
+    """Read it whole. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
     shortcut = shortcut_of(exchange)
     body = None if shortcut is None else shortcut.take_body()
     if body is None:
-        return await read_body(exchange, limit)
-    limit.require(len(body))
-    return body
-
-
-async def read_request(exchange: Exchange, limit: BodyLimit) -> Request:
-    """Read it whole. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
-    body = await _read_body(exchange, limit)
+        body = await read_body(exchange, limit)
+    else:
+        limit.require(len(body))
     query = exchange.scope["query_string"].decode("latin-1")
-    headers: Mapping[str, str] = _spelled_headers(exchange)
+    pairs = exchange.scope["headers"] if shortcut is None else shortcut.headers
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
     if b"content-length" not in exchange.headers:
         headers = _with_length(headers, body)
     return Request(
         method=exchange.scope["method"],
         path=exchange.path,
-        segments=split_path(exchange.path),
+        segments=segments,
         query=parse_qsl(query, keep_blank_values=True) if query else (),
         headers=headers,
         body=body,

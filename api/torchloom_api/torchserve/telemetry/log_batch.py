@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
@@ -32,12 +32,8 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(LogBatch)
 
 
-def encode_event(event: AnyEvent) -> bytes:
-    """Write an event. What no text can hold (half a surrogate) becomes a question mark."""
-    try:
-        return _encoder.encode(event)
-    except UnicodeEncodeError:
-        return _encoder.encode(_to_sound(event))
+#: Writes an event. Raises UnicodeEncodeError: it has what no text can hold (half a surrogate).
+encode_event: Final[Callable[[AnyEvent], bytes]] = _encoder.encode
 
 
 def join_events(num_lost: int, events: Sequence[bytes]) -> bytes:
@@ -46,7 +42,8 @@ def join_events(num_lost: int, events: Sequence[bytes]) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def _to_sound(event: AnyEvent) -> AnyEvent:
+def to_sound(event: AnyEvent) -> AnyEvent:
+    """Put a question mark in place of what no text can hold."""
     if isinstance(event, LogEvent):
         texts = {name: _sound(getattr(event, name)) for name in ("logger", "thread", "message")}
         return replace(event, **texts)

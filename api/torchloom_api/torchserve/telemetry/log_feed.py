@@ -19,7 +19,12 @@ from typing import Final, Self
 
 import msgspec
 
-from torchloom_api.torchserve.telemetry.log_batch import AnyEvent, encode_event, join_events
+from torchloom_api.torchserve.telemetry.log_batch import (
+    AnyEvent,
+    encode_event,
+    join_events,
+    to_sound,
+)
 from torchloom_api.torchserve.telemetry.log_layout import Level, LogEvent
 from torchloom_api.torchserve.telemetry.log_order import LogOrder
 from torchloom_api.torchserve.telemetry.measurement import Measured, Measurement
@@ -74,7 +79,10 @@ class LogFeed:
         if self._num_bytes >= _MAX_WAITING_BYTES or len(self._waiting) >= _MAX_WAITING:
             self.num_lost += 1
             return
-        data = encode_event(event)
+        try:
+            data = encode_event(event)
+        except UnicodeEncodeError:
+            data = encode_event(to_sound(event))
         with self._counting:
             self._num_bytes += len(data)
         self._waiting.append(data)

@@ -112,7 +112,9 @@ class MetricBook:
             if len(self._rows) >= _MAX_KNOWN:
                 self._rows.clear()
             row = self._rows[name, dimensions] = self.row((name, dimensions))
-        self.write((row.take((value,)),))
+        measured = row.take((value,))
+        if measured is not None:
+            self._write(SERVER_LOGGER, (measured,))
 
     def write(self, values: Iterable[Measured | None]) -> None:
         """Write what rows have given, of one moment."""
