@@ -47,10 +47,7 @@ def to_sound(event: AnyEvent) -> AnyEvent:
     if isinstance(event, LogEvent):
         texts = {name: _sound(getattr(event, name)) for name in ("logger", "thread", "message")}
         return replace(event, **texts)
-    values = [
-        ([(_sound(head), _sound(tail)) for head, tail in texts], numbers)
-        for texts, numbers in event.values
-    ]
+    values = [(_sound(head), value, _sound(tail)) for head, value, tail in event.values]
     return replace(event, values=values)
 
 

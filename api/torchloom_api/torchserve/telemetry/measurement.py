@@ -16,8 +16,8 @@ from torchloom_api.torchserve.telemetry.log_layout import LogEvent
 #: What stands before a value on its line, and what stands after it.
 Texts = tuple[str, str]
 
-#: Values that came together: the texts of each, and as many values.
-Measured = tuple[Sequence[Texts], Sequence[float]]
+#: A value: what stands before it on its line, itself, and what stands after it.
+Measured = tuple[str, float, str]
 
 
 class Measurement(msgspec.Struct, frozen=True, array_like=True, tag="values"):
@@ -30,11 +30,7 @@ class Measurement(msgspec.Struct, frozen=True, array_like=True, tag="values"):
     def messages(self) -> list[str]:
         """Write the values as TorchServe's logs have them."""
         stamp = f"timestamp:{int(self.at)}"
-        return [
-            f"{head}{write_number(value)}{tail}{stamp}"
-            for texts, values in self.values
-            for (head, tail), value in zip(texts, values, strict=True)
-        ]
+        return [f"{head}{write_number(value)}{tail}{stamp}" for head, value, tail in self.values]
 
     def to_event(self) -> LogEvent:
         """Give what is the same for all messages."""

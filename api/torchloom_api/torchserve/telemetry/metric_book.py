@@ -7,7 +7,7 @@ shows three and writes the others. Knows no request and no file.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -112,15 +112,12 @@ class MetricBook:
             if len(self._rows) >= _MAX_KNOWN:
                 self._rows.clear()
             row = self._rows[name, dimensions] = self.row((name, dimensions))
-        measured = row.take((value,))
-        if measured is not None:
-            self._write(SERVER_LOGGER, (measured,))
+        self.write(list(row.take((value,))))
 
-    def write(self, values: Iterable[Measured | None]) -> None:
+    def write(self, values: Sequence[Measured]) -> None:
         """Write what rows have given, of one moment."""
-        measured = [each for each in values if each is not None]
-        if measured:
-            self._write(SERVER_LOGGER, measured)
+        if values:
+            self._write(SERVER_LOGGER, values)
 
     def row(self, *names: SeriesName) -> Row:
         """Give what takes values of series of the server's own, which come together.
@@ -155,8 +152,7 @@ class MetricBook:
             ids = sample.request_ids or "null"
             if not ids.isprintable():
                 ids = ids.translate(CONTROLS)
-            texts = ((head, f"{tail}requestID:{ids},"),)
-            write(MODEL_LOGGER, ((texts, (sample.value,)),))
+            write(MODEL_LOGGER, ((head, sample.value, f"{tail}requestID:{ids},"),))
 
         return take
 

@@ -5,6 +5,7 @@ Knows no request.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from torchloom_api.torchserve.telemetry.measurement import Measured
@@ -30,13 +31,13 @@ class PredictionSeries:
             ("WorkerThreadTime", HOST),
         )
 
-    def count(self) -> Measured | None:
+    def count(self) -> Iterable[Measured]:
         """Count a request."""
         return self._requests.take((1.0,))
 
     def take(
         self, seconds: float, queue_s: float, run_s: float, handler_ms: float
-    ) -> Measured | None:
+    ) -> Iterable[Measured]:
         """Take how long a prediction took: in all, in its queue, with a worker, in the handler."""
         thread_ms = run_s * 1000 - handler_ms  # which may be anything: a handler says so
         return self._times.take(

@@ -5,7 +5,7 @@ Knows no metric: it is told where each value goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torchloom_api.torchserve.telemetry.measurement import Measured, Texts
 
@@ -13,7 +13,7 @@ from torchloom_api.torchserve.telemetry.measurement import Measured, Texts
 class Row:
     """Takes values by their places. `shown` takes those for the page, `told` are for the logs."""
 
-    __slots__ = ("_places", "_shown", "_texts")
+    __slots__ = ("_heads", "_places", "_shown", "_tails")
 
     def __init__(
         self,
@@ -22,12 +22,13 @@ class Row:
     ) -> None:
         self._shown = shown
         self._places = [place for place, _ in told]
-        self._texts = tuple(texts for _, texts in told)
+        self._heads = [head for _, (head, _) in told]
+        self._tails = [tail for _, (_, tail) in told]
 
-    def take(self, values: Sequence[float]) -> Measured | None:
-        """Take a value for each place, and give what the logs are to have of them, if anything."""
+    def take(self, values: Sequence[float]) -> Iterable[Measured]:
+        """Take a value for each place, and give those that the logs are to have."""
         for place, observe in self._shown:
             observe(values[place])
-        if len(self._texts) == len(values):
-            return self._texts, values
-        return (self._texts, [values[place] for place in self._places]) if self._texts else None
+        if len(self._places) < len(values):
+            values = [values[place] for place in self._places]
+        return zip(self._heads, values, self._tails)  # noqa: B905 - a keyword takes as long again

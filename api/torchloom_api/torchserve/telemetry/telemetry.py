@@ -85,16 +85,16 @@ class Telemetry:
 
     def on_predicted(self, told: Sequence[Predicted]) -> None:
         """Count requests for predictions, and how long those took that succeeded."""
-        values: list[Measured | None] = []
+        values: list[Measured] = []
         for each in told:
             series = self._predictions.get((each.model, each.version))
             if series is None:
                 series = self._begin_series(each.model, each.version)
             if not each.is_of_node:
-                values.append(series.count())
+                values += series.count()
             if each.queue_s is not None and each.run_s is not None:
                 handler_ms = self._handler_ms.get((each.model, each.number), 0.0)
-                values.append(series.take(each.seconds, each.queue_s, each.run_s, handler_ms))
+                values += series.take(each.seconds, each.queue_s, each.run_s, handler_ms)
         self._book.write(values)
 
     def _begin_series(self, model: str, version: str | None) -> PredictionSeries:
