@@ -11,7 +11,7 @@ from loom_fakes.engines import deploy
 from loom_fakes.scripted import ScriptedExecutor, ScriptedLink, settle, until
 
 from torchloom import backoff
-from torchloom import pool as pool_module
+from torchloom import dispatcher as dispatcher_module
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.errors import (
@@ -22,8 +22,10 @@ from torchloom.errors import (
     QueueFull,
     WorkerDied,
 )
+from torchloom.model_call import ask
 from torchloom.policy import BatchPolicy, QueuePolicy, ReplicaPolicy
 from torchloom.pool import Pool
+from torchloom.run_options import CallOptions
 from torchloom.stats import Stats
 from torchloom.task import Task, TaskState
 
@@ -101,7 +103,7 @@ async def test_sends_a_lone_task_at_once(make: Make) -> None:
     (task,) = bench.submit("a")
     await until(lambda: bench.link.texts == [["a"]])
     bench.link.answer(task.id, text="A")
-    assert await bench.pool.outputs(task) == {"text": "A"}
+    assert await task.outputs() == {"text": "A"}
     assert repr(bench.pool) == "<Pool echo@1: 0 queued, 0 running on cpu>"
 
 
@@ -112,6 +114,38 @@ async def test_sends_together_what_comes_together(make: Make) -> None:
     bench.submit("a", "b", "c")
     await settle()
     assert bench.link.texts == [["a", "b", "c"]]
+
+
+async def test_sends_what_is_a_batch_by_itself_before_it_is_waited_for(make: Make) -> None:
+    """Where a batch has one task, one that comes to a free replica goes in the same moment.
+
+    One that has to wait does not go before those that wait already.
+    """
+    bench = make(ScriptedExecutor(max_tasks=1), batching=BatchPolicy(max_size=1))
+    await bench.pool.start()
+    first, *_ = bench.submit("a", "b", "c")
+    assert (bench.link.texts, len(bench.pool.queue)) == ([["a"]], 2)
+    bench.link.answer(first.id)
+    assert bench.link.texts == [["a"], ["b"]]
+    bench.submit("d")
+    await settle()
+    bench.link.answer_all()
+    bench.link.answer_all()
+    assert bench.link.texts == [["a"], ["b"], ["c"], ["d"]]
+
+
+async def test_sends_nothing_past_the_queue_to_where_it_is_not_wished_for(make: Make) -> None:
+    """One that wishes for a device waits for it, though another replica is free."""
+    executor = ScriptedExecutor(max_tasks=1)
+    devices = (Device("cpu"), Device("cuda"))
+    bench = make(executor, batching=BatchPolicy(max_size=1), devices=devices)
+    await bench.pool.start()
+    bench.submit("a", "b", device="cuda")
+    await settle()
+    by_device = {link.device: link.texts for link in executor.links}
+    assert by_device == {"cpu": [], "cuda": [["a"]]}
+    bench.submit("c")
+    assert {link.device: link.texts for link in executor.links}["cpu"] == [["c"]]
 
 
 async def test_gathers_the_next_batch_while_the_engine_is_busy(make: Make) -> None:
@@ -227,11 +261,11 @@ async def test_stops_waiting_when_the_batch_is_full(make: Make) -> None:
     bench.clock.advance(0.001)
     bench.submit("w")
     await settle()
-    assert bench.pool._timer is not None
+    assert bench.pool._dispatcher.is_about_to
     bench.submit("x", "y", "z")
     await settle()
     assert bench.link.texts[2:] == [["w", "x", "y", "z"]]
-    assert bench.pool._timer is None
+    assert not bench.pool._dispatcher.is_about_to
 
 
 # The queue
@@ -267,7 +301,7 @@ async def test_tells_when_to_try_again_by_the_length_of_a_step(make: Make) -> No
         assert refusal.value.retry_after_s == pytest.approx(expected_s)
         await settle()
         bench.link.answer_all()
-        bench.pool._costs.clear()
+        bench.pool._dispatcher._costs.clear()
 
 
 @pytest.mark.parametrize(("step_s", "sent"), [(0.001, ["b", "c", "d"]), (0.1, ["b"])])
@@ -441,13 +475,13 @@ async def test_looks_at_the_time_until_the_last_moment(
     bench = make()
     await bench.pool.start()
     (late,) = bench.submit("a", deadline=bench.clock() + 1.0)
-    decide = pool_module.how_many
+    decide = dispatcher_module.how_many
 
     def decide_slowly(*asked: object, **named: object) -> object:
         bench.clock.advance(2.0)
         return decide(*asked, **named)  # type: ignore[arg-type]  # whatever it takes
 
-    monkeypatch.setattr(pool_module, "how_many", decide_slowly)
+    monkeypatch.setattr(dispatcher_module, "how_many", decide_slowly)
     await settle()
     assert bench.link.batches == []
     await _expect(late, DeadlineExceeded)
@@ -495,14 +529,16 @@ async def test_cancels_the_task_of_a_caller_who_stops_waiting(make: Make) -> Non
     """Leaving is cancelling, in the queue and in flight."""
     bench = make(ScriptedExecutor(max_tasks=1))
     await bench.pool.start()
-    tasks = bench.submit("a", "b")
-    callers = [asyncio.ensure_future(bench.pool.outputs(task)) for task in tasks]
+    options = CallOptions()
+    calls = [ask(bench.pool, {"text": text}, {}, sink=None, options=options) for text in "ab"]
+    callers = [asyncio.ensure_future(call) for call in calls]
     await settle()
+    assert (bench.link.texts, len(bench.pool.queue)) == ([["a"]], 1)
+    ((sent,),) = bench.link.batches
     for caller in callers:
         caller.cancel()
     await settle()
-    assert [task.state for task in tasks] == [TaskState.CANCELLED] * 2
-    assert bench.link.cancelled == [tasks[0].id]
+    assert (bench.link.cancelled, len(bench.pool.queue)) == ([sent], 0)
     assert bench.stats.counter("tasks", "echo", "1", "cancelled").value == 2
 
 
@@ -823,13 +859,14 @@ async def test_fails_all_that_is_left_when_it_stops(make: Make) -> None:
     (queued,) = bench.submit("b")
     patient = asyncio.ensure_future(bench.pool.submit_when_free(Task({}, {})))
     await settle()
-    bench.pool._timer = asyncio.get_running_loop().call_later(1000.0, bench.pool._ask_dispatch)
+    dispatcher = bench.pool._dispatcher
+    dispatcher._timer = timer = asyncio.get_running_loop().call_later(1000.0, dispatcher.ask)
     await bench.pool.stop()
     await _expect(running, NotServing)
     await _expect(queued, NotServing)
     with pytest.raises(NotServing):
         await patient
-    assert bench.pool._timer.cancelled()
+    assert timer.cancelled()
 
 
 # Devices
