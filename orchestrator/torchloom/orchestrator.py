@@ -354,8 +354,12 @@ class Orchestrator:
         pool = self._pools.pick(call.model, call.version)
         version = pool.deployment.version
         pair = None if options.is_copy else self._pools.pick_pair(call.model, version)
-        with self._mirror.beside_task(pair, inputs, params, options):
-            task, outputs = await ask(pool, inputs, params, sink=sink, options=options)
+        answer = ask(pool, inputs, params, sink=sink, options=options)
+        if pair is None:
+            task, outputs = await answer
+        else:
+            with self._mirror.beside_task(pair, inputs, params, options):
+                task, outputs = await answer
         meter.add(task.started_at - task.queued_at, self._now() - task.started_at)
         meter.count(call.model, outputs.get("usage"))
         return outputs

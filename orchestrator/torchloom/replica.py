@@ -262,7 +262,7 @@ class Replica:
             self.in_flight[task.id] = task
             work.append((task.id, dict(task.inputs), dict(task.params), task.on_chunk is not None))
         if not self.room.is_continuous:
-            self.turns.add(task.id for task in tasks)
+            self.turns.add([task.id for task in tasks])
         assert self._link is not None
         sessions = {task.id: task.session for task in tasks if task.session}
         try:
