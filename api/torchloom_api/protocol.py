@@ -162,8 +162,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.headers = []  # trailers, if any come: they are no headers of the request
         # The answer's task has not begun yet.
         if self.cycle is not None and self.cycle.scope is self.scope:
-            between = self._stand_between(self.cycle.transport)
-            self.cycle.transport = between  # type: ignore[assignment]  # as much as is used
+            self.cycle.transport = self._stand_between()  # type: ignore[assignment]  # as much as is used
 
     def on_body(self, body: bytes) -> None:
         """Note that a part of the body is there."""
@@ -178,9 +177,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._stop_read_timer()
         super().on_message_complete()
 
-    def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
+    def _stand_between(self) -> JoiningTransport:
         """Give what writes an answer."""
-        return JoiningTransport(transport)
+        return JoiningTransport(self.transport)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answered = cycle

@@ -45,19 +45,26 @@ class Sampling(Protocol):
         ...
 
 
+#: Is told of each sample of one series.
+OnSample = Callable[[Sample], None]
+
+#: Is asked once of each series, by model, version and a sample of it, who is told of its samples.
+OnSeries = Callable[[str, int, Sample], OnSample]
+
+
 @dataclass(slots=True)
 class Reading:
-    """The sum of a series. A histogram has `counts`, one per bound and one for infinity."""
+    """The sum of a series, and who is told of its samples.
+
+    A histogram has `counts`, one per bound and one for infinity.
+    """
 
     model: str
     version: int
     sample: Sample
     value: float = 0.0
     counts: list[int] = field(default_factory=list)
-
-
-#: Is told of each sample, with the model and its version.
-OnSample = Callable[[str, int, Sample], None]
+    listeners: list[OnSample] = field(default_factory=list)
 
 
 class Readings:
@@ -65,18 +72,26 @@ class Readings:
 
     def __init__(self, max_series: int = MAX_SERIES) -> None:
         self.num_lost = 0
-        self.listeners: list[OnSample] = []
         self._max_series = max_series
+        self._listeners: list[OnSeries] = []
         self._readings: dict[tuple[object, ...], Reading] = {}
+        #: The same, by labels in the order in which they come.
+        self._known: dict[tuple[object, ...], Reading] = {}
+
+    def listen(self, listener: OnSeries) -> None:
+        """Have a listener asked of each series."""
+        self._listeners.append(listener)
+        for each in self._readings.values():
+            each.listeners.append(listener(each.model, each.version, each.sample))
 
     def add(self, model: str, version: int, samples: Iterable[Sample]) -> None:
         """Take samples in."""
         for sample in samples:
-            for listener in self.listeners:
-                listener(model, version, sample)
-            reading = self._find(model, version, sample)
-            if reading is not None:
-                _update(reading, sample)
+            key = (model, version, sample.name, sample.kind, sample.unit, *sample.labels.items())
+            reading = self._known.get(key) or self._find(key, model, version, sample)
+            for listener in reading.listeners:
+                listener(sample)
+            _update(reading, sample)
 
     def snapshot(self) -> Sequence[Reading]:
         """Give every series as it stands."""
@@ -84,18 +99,27 @@ class Readings:
 
     def forget(self, model: str, version: int) -> None:
         """Let go of the series of a model that is no more."""
-        gone = [key for key in self._readings if key[:2] == (model, version)]
-        for key in gone:
-            del self._readings[key]
+        for readings in (self._readings, self._known):
+            for key in [key for key in readings if key[:2] == (model, version)]:
+                del readings[key]
 
-    def _find(self, model: str, version: int, sample: Sample) -> Reading | None:
-        labels = tuple(sorted(sample.labels.items()))
-        key = (model, version, sample.name, sample.kind, sample.unit, labels)
+    def _find(
+        self, known_as: tuple[object, ...], model: str, version: int, sample: Sample
+    ) -> Reading:
+        """Give the series of a sample; beyond the bound, one that nobody sees."""
+        labels = sorted(sample.labels.items())
+        key = (model, version, sample.name, sample.kind, sample.unit, *labels)
         found = self._readings.get(key)
-        if found is None and len(self._readings) >= self._max_series:
-            self.num_lost += 1
-        elif found is None:
-            found = self._readings[key] = Reading(model, version, sample)
+        if found is None:
+            listeners = [listener(model, version, sample) for listener in self._listeners]
+            found = Reading(model, version, sample, listeners=listeners)
+            if len(self._readings) >= self._max_series:
+                self.num_lost += 1
+                return found
+            self._readings[key] = found
+        if len(self._known) >= self._max_series:
+            self._known.clear()
+        self._known[known_as] = found
         return found
 
 

@@ -62,6 +62,7 @@ class Door:
         self._frontend = frontend
         self._native = native
         self._ports = [port for port in PORTS if port in ports]
+        self._tokens: tuple[TokenKind, ...] = tuple(p for p in self._ports if p != "metrics")
         self._extra = frontend.extra_headers
         settings = frontend.service.settings
         self._limit = BodyLimit(
@@ -160,14 +161,13 @@ class Door:
         described = self._find_document(request)
         if described is not None:
             return described
-        tokens: tuple[TokenKind, ...] = tuple(p for p in self._ports if p != "metrics")
         if not request.segments:
-            return refusal_route(method_not_allowed(), tokens)
+            return refusal_route(method_not_allowed(), self._tokens)
         for port in self._ports:
             route = _FINDERS[port](self._frontend, request)
             if route is not None:
                 return route
-        return refusal_route(resource_not_found(), tokens)
+        return refusal_route(resource_not_found(), self._tokens)
 
     def _find_document(self, request: Request) -> Route | None:
         """Know the two paths that describe the port itself, for which no token is asked."""

@@ -51,7 +51,7 @@ async def ping(frontend: Frontend, request: Request, reply: Reply) -> Answer:  #
 
 def _find_prediction(segments: Sequence[str]) -> tuple[str, Answering] | None:
     """Know the paths that ask a model: this is TorchServe's order."""
-    match list(segments):
+    match segments:
         case ["predictions" | "explanations" as verb, model, *rest]:
             return f"/{verb}/{{model}}", partial(_ask, call=_to_call(verb, model, rest))
     return _find_legacy(segments)
@@ -68,7 +68,7 @@ def _to_call(verb: str, model: str, rest: Sequence[str]) -> Call:
 
 def _find_legacy(segments: Sequence[str]) -> tuple[str, Answering] | None:
     """Know the paths of SageMaker and of older servers; there, the query goes to handlers."""
-    match list(segments):
+    match segments:
         case ["invocations"]:
             return "/invocations", _invoke
         case ["models", model, "invoke"]:
@@ -82,7 +82,7 @@ def _find_legacy(segments: Sequence[str]) -> tuple[str, Answering] | None:
 
 def _find_protocol(frontend: Frontend, segments: Sequence[str]) -> tuple[str, Answering] | None:
     """Know the paths of KServe: predictions always, the rest where it is switched on."""
-    match list(segments):
+    match segments:
         case ["v1", "models", named] if named.endswith((":predict", ":explain")):
             model, _, verb = named.rpartition(":")
             call = Call(model=model, is_explain=verb == "explain")
@@ -93,7 +93,7 @@ def _find_protocol(frontend: Frontend, segments: Sequence[str]) -> tuple[str, An
     if not frontend.settings.ts_open_inference_protocol:
         return None
     document: object
-    match list(segments):
+    match segments:
         case ["v2"]:
             document = {
                 "name": "Torchserve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -20,6 +21,7 @@ _UNKNOWN: Final = frozenset({103, 208, 226, 308, 418, 425, 451, 508})
 _CLASSES: Final = ("Informational", "Success", "Redirection", "Client Error", "Server Error")
 
 
+@lru_cache(maxsize=1000)
 def phrase_of(status: int) -> str:
     """Give the phrase; a status that TorchServe does not know is named by its class."""
     if status in _OWN:

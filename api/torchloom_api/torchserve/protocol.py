@@ -23,28 +23,26 @@ from torchloom_api.torchserve.request_id import new_id
 #: The key under which a Shortcut travels in the ASGI scope.
 SHORTCUT_KEY: Final = "torchloom.shortcut"
 
+#: The header of an answer that is the last of its connection.
+CLOSE: Final[Header] = ("connection", "close")
+
 _START: Final = b"HTTP/1.1 "
 
 
-class Shortcut:
-    """What a request's head said, how that of its answer is to be written, and a short way."""
+class Shortcut(JoiningTransport):
+    """What a request's head said, what writes its answer, and a short way for that."""
 
-    __slots__ = ("_asks_to_stay", "_cycle", "_names", "_phrase", "_transport", "headers")
-
-    def __init__(self) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
         self.headers: list[tuple[bytes, bytes]] = []
         self._names: Mapping[bytes, bytes] = {}
         self._phrase: bytes | None = None
         self._cycle: RequestResponseCycle | None = None
         self._asks_to_stay = False
-        self._transport: asyncio.Transport
 
-    def attach(
-        self, cycle: RequestResponseCycle, transport: asyncio.Transport, *, asks_to_stay: bool
-    ) -> None:
-        """Learn what uvicorn keeps of the request, the connection, and whether that is to stay."""
-        self._cycle, self._transport = cycle, transport
-        self._asks_to_stay = asks_to_stay
+    def attach(self, cycle: RequestResponseCycle, *, asks_to_stay: bool) -> None:
+        """Learn what uvicorn keeps of the request, and whether the connection is to stay."""
+        self._cycle, self._asks_to_stay = cycle, asks_to_stay
 
     def stay(self) -> None:
         """Let the connection of a client of HTTP/1.0 stay that asks for it, as `ab -k` does.
@@ -80,7 +78,7 @@ class Shortcut:
     def answer(self, status: int, phrase: str, headers: Sequence[Header], body: bytes) -> bool:
         """Send a whole answer at once; tell whether that was done: not to a client that lags.
 
-        Of one that has gone, it counts as done. `headers` say the length, and how it goes on.
+        Of one that has gone, it counts as done. `headers` say the length, and last how it goes on.
         """
         cycle = self._cycle
         if cycle is None or cycle.response_started or cycle.flow.write_paused:
@@ -97,7 +95,7 @@ class Shortcut:
         """Leave uvicorn as if it had sent the answer."""
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
-        if ("connection", "close") in headers or not cycle.keep_alive:
+        if headers[-1] == CLOSE or not cycle.keep_alive:
             cycle.keep_alive = False
             self._transport.close()
         cycle.on_response()
@@ -107,7 +105,11 @@ class Shortcut:
         self._phrase = phrase.encode("latin-1", "replace")
         self._names = {name.lower().encode("latin-1"): name.encode("latin-1") for name in names}
 
-    def write(self, data: bytes) -> bytes:
+    def write(self, data: bytes) -> None:
+        """Send, a head as it is to be."""
+        super().write(self._spell(data))
+
+    def _spell(self, data: bytes) -> bytes:
         """Give a head as it is to be; once, and only after `respell`."""
         if self._phrase is None or not data.startswith(_START):
             return data
@@ -123,20 +125,7 @@ class Shortcut:
 
 def shortcut_of(exchange: Exchange) -> Shortcut | None:
     """Give a request's shortcut; None where another server has taken it in."""
-    found = cast("Mapping[str, object]", exchange.scope).get(SHORTCUT_KEY)
-    return found if isinstance(found, Shortcut) else None
-
-
-class SpelledTransport(JoiningTransport):
-    """Writes heads as their Shortcut has them."""
-
-    def __init__(self, transport: asyncio.Transport, shortcut: Shortcut) -> None:
-        super().__init__(transport)
-        self._shortcut = shortcut
-
-    def write(self, data: bytes) -> None:
-        """Send."""
-        super().write(self._shortcut.write(data))
+    return cast("Mapping[str, Shortcut]", exchange.scope).get(SHORTCUT_KEY)
 
 
 class SpelledProtocol(GuardedProtocol):
@@ -153,23 +142,26 @@ class SpelledProtocol(GuardedProtocol):
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
-        shortcut = self._shortcut = Shortcut()
+        shortcut = self._shortcut = Shortcut(self.transport)
         self._spelled = shortcut.headers
         self.scope[SHORTCUT_KEY] = shortcut  # type: ignore[typeddict-unknown-key]  # ASGI allows it
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header as it was written."""
+        """Keep a header as it was written, and as uvicorn does."""
         self._spelled.append((name, value))
-        super().on_header(name, value)
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
 
-    def _stand_between(self, transport: asyncio.Transport) -> JoiningTransport:
+    def _stand_between(self) -> JoiningTransport:
         """Give what writes an answer, where that does not take the short way."""
         self._spelled = []  # trailers, if any come
         is_old = self.scope["http_version"] == "1.0"
         asks_to_stay = is_old and bool(self.parser.should_keep_alive())
         assert self._shortcut is not None, "a head has begun"
-        self._shortcut.attach(self.cycle, transport, asks_to_stay=asks_to_stay)
-        return SpelledTransport(transport, self._shortcut)
+        self._shortcut.attach(self.cycle, asks_to_stay=asks_to_stay)
+        return self._shortcut
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - TorchServe has one for all
         """Refuse what is no HTTP, in TorchServe's shape."""

@@ -13,19 +13,21 @@ from typing import Final
 from torchloom_api.exchange import Exchange
 from torchloom_api.torchserve.answer import FRESH, Answer
 from torchloom_api.torchserve.frontend_error import Header
-from torchloom_api.torchserve.protocol import shortcut_of
+from torchloom_api.torchserve.protocol import CLOSE, shortcut_of
 
 
 _log = logging.getLogger(__name__)
 
 _FIRST_ERROR: Final = 400
 
+_STAY: Final[Header] = ("connection", "keep-alive")
+
 #: Statuses without a body, and whether they have a length all the same: HTTP's rules.
 _EMPTY: Final[Mapping[int, bool]] = {204: False, 205: True, 304: False}
 
 #: What may stand in a header that a handler has set; any other would cut the answer in two.
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 #: What is said of the connection, of the length and of caches is not for handlers to say.
 _OURS: Final = frozenset(
@@ -88,7 +90,7 @@ class Reply:
         """Give all headers, in TorchServe's order; `length` says where the body ends."""
         is_over = self._closes or (self._shortcut is not None and self._shortcut.is_last)
         if answer.is_bare:
-            return [*length, ("connection", "close")] if is_over else length
+            return [*length, CLOSE] if is_over else length
         headers = [header for header in answer.headers if self._is_sound(header)]
         if answer.content_type and self._is_sound(("content-type", answer.content_type)):
             headers.append(("content-type", answer.content_type))
@@ -99,21 +101,17 @@ class Reply:
             *FRESH,
             *self._extra,
             *length,
-            ("connection", "close" if is_over else "keep-alive"),
+            CLOSE if is_over else _STAY,
         ]
 
     def _is_sound(self, header: Header) -> bool:
         name, value = header
         if name.lower() in _OURS:
             return False
-        is_sound = bool(_NAME.fullmatch(name) and _VALUE.fullmatch(value) and _is_latin(value))
+        is_sound = bool(_NAME.fullmatch(name) and _VALUE.fullmatch(value))
         if not is_sound:
             _log.warning("request %s: the header %r is left out", self._exchange.id, name[:80])
         return is_sound
-
-
-def _is_latin(text: str) -> bool:
-    return all(ord(each) <= 0xFF for each in text)  # noqa: PLR2004 - the last of latin-1
 
 
 def _is_last(exchange: Exchange) -> bool:

@@ -16,17 +16,13 @@ from torchloom_api.torchserve.protocol import shortcut_of
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request. `headers` keep the client's spelling, `lowered` are the same by lower names.
-
-    `segments` are the parts of the path.
-    """
+    """A request. `headers` keep the client's spelling; `segments` are the parts of the path."""
 
     method: str
     path: str
     segments: tuple[str, ...]
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
-    lowered: Mapping[str, str]
     body: bytes
     id: str
 
@@ -36,8 +32,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return self.header("content-type") or ""
 
     def header(self, name: str) -> str | None:
-        """Give a header, however it is spelled."""
-        return self.lowered.get(name.lower())
+        """Give a header, however it is spelled; of several, the first."""
+        wanted = name.lower()
+        for each, value in self.headers.items():
+            if each.lower() == wanted:
+                return value
+        return None
 
     def parameter(self, name: str) -> str | None:
         """Give a parameter of the query; of several, the first."""
@@ -52,16 +52,11 @@ def split_path(path: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def spelled_headers(exchange: Exchange) -> dict[str, str]:
+def _spelled_headers(exchange: Exchange) -> dict[str, str]:
     """Give a request's headers in the client's spelling; of several of a name, the last."""
     shortcut = shortcut_of(exchange)
     pairs = exchange.scope["headers"] if shortcut is None else shortcut.headers
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-
-
-def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Give headers by names in lower case; of several of a name, the first."""
-    return {name.lower(): value for name, value in reversed([*headers.items()])}
 
 
 def _with_length(headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
@@ -83,18 +78,15 @@ async def read_request(exchange: Exchange, limit: BodyLimit) -> Request:
     """Read it whole. Raises RequestTooLarge, BadRequest (too slow) and ClientGone."""
     body = await _read_body(exchange, limit)
     query = exchange.scope["query_string"].decode("latin-1")
-    headers: Mapping[str, str] = spelled_headers(exchange)
-    lowered = _lowered(headers)
-    if "content-length" not in lowered:
+    headers: Mapping[str, str] = _spelled_headers(exchange)
+    if b"content-length" not in exchange.headers:
         headers = _with_length(headers, body)
-        lowered = _lowered(headers)
     return Request(
         method=exchange.scope["method"],
         path=exchange.path,
         segments=split_path(exchange.path),
         query=parse_qsl(query, keep_blank_values=True) if query else (),
         headers=headers,
-        lowered=lowered,
         body=body,
         id=exchange.id,
     )

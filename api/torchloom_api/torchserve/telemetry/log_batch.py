@@ -32,13 +32,17 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(LogBatch)
 
 
-def encode_batch(batch: LogBatch) -> bytes:
-    """Write a batch. What no text can hold (half a surrogate) becomes a question mark."""
+def encode_event(event: AnyEvent) -> bytes:
+    """Write an event. What no text can hold (half a surrogate) becomes a question mark."""
     try:
-        data = _encoder.encode(batch)
+        return _encoder.encode(event)
     except UnicodeEncodeError:
-        sound = [_to_sound(event) for event in batch.events]
-        data = _encoder.encode(LogBatch(batch.num_lost, sound))
+        return _encoder.encode(_to_sound(event))
+
+
+def join_events(num_lost: int, events: Sequence[bytes]) -> bytes:
+    """Make a batch of events that are written already."""
+    data = _encoder.encode((num_lost, list(map(msgspec.Raw, events))))
     return _LENGTH.pack(len(data)) + data
 
 
@@ -46,7 +50,10 @@ def _to_sound(event: AnyEvent) -> AnyEvent:
     if isinstance(event, LogEvent):
         texts = {name: _sound(getattr(event, name)) for name in ("logger", "thread", "message")}
         return replace(event, **texts)
-    values = [(_sound(head), value, _sound(tail)) for head, value, tail in event.values]
+    values = [
+        ([(_sound(head), _sound(tail)) for head, tail in texts], numbers)
+        for texts, numbers in event.values
+    ]
     return replace(event, values=values)
 
 

@@ -19,16 +19,16 @@ from typing import Final, Self
 
 import msgspec
 
-from torchloom_api.torchserve.telemetry.log_batch import AnyEvent, LogBatch, encode_batch
+from torchloom_api.torchserve.telemetry.log_batch import AnyEvent, encode_event, join_events
 from torchloom_api.torchserve.telemetry.log_layout import Level, LogEvent
 from torchloom_api.torchserve.telemetry.log_order import LogOrder
 from torchloom_api.torchserve.telemetry.measurement import Measured, Measurement
 from torchloom_api.torchserve.telemetry.notice import tell_operator
 
 
-#: How many events may wait, and how much text they may hold together.
+#: How many events may wait, and of how many bytes together.
 _MAX_WAITING: Final = 100_000
-_MAX_WAITING_CHARACTERS: Final = 64 << 20
+_MAX_WAITING_BYTES: Final = 64 << 20
 
 #: Events that come within this time travel together, and how many do at most. Of a longer time
 #: there are so many that to send and to write them holds up requests.
@@ -55,8 +55,9 @@ class LogFeed:
         self.num_lost = 0
         self._order = order
         self._pause_s = pause_s
-        self._waiting: deque[AnyEvent] = deque()
-        self._num_characters = 0
+        #: Events as bytes: to pass many objects to another thread costs both threads more.
+        self._waiting: deque[bytes] = deque()
+        self._num_bytes = 0
         self._counting = threading.Lock()
         self._wake = threading.Event()
         #: Whether the thread has been woken, which asking the Event would tell more slowly.
@@ -70,13 +71,13 @@ class LogFeed:
 
     def put(self, event: AnyEvent) -> None:
         """Take an event; never blocks."""
-        is_full = self._num_characters >= _MAX_WAITING_CHARACTERS
-        if is_full or len(self._waiting) >= _MAX_WAITING:
+        if self._num_bytes >= _MAX_WAITING_BYTES or len(self._waiting) >= _MAX_WAITING:
             self.num_lost += 1
             return
+        data = encode_event(event)
         with self._counting:
-            self._num_characters += event.size
-        self._waiting.append(event)
+            self._num_bytes += len(data)
+        self._waiting.append(data)
         if not self._has_work:
             self._has_work = True
             self._wake.set()
@@ -139,13 +140,13 @@ class LogFeed:
         while (self._waiting or self.num_lost) and not self._rests:
             events = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
             lost, self.num_lost = self.num_lost, 0
-            if not self._send(encode_batch(LogBatch(lost, events))):
+            if not self._send(join_events(lost, events)):
                 self.num_lost += lost
                 self._waiting.extendleft(reversed(events))
                 return
-            size = sum(event.size for event in events)
+            size = sum(map(len, events))
             with self._counting:
-                self._num_characters -= size
+                self._num_bytes -= size
 
     @property
     def _is_early(self) -> bool:

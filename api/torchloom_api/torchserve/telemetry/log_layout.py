@@ -37,11 +37,6 @@ class LogEvent(msgspec.Struct, frozen=True, array_like=True, tag="line"):
     at: float
     message: str
 
-    @property
-    def size(self) -> int:
-        """How many characters it is about."""
-        return len(self.message)
-
 
 class Layout(Protocol):
     """How events become lines."""

@@ -13,8 +13,11 @@ from torchloom_api.torchserve.telemetry.java_number import write_number
 from torchloom_api.torchserve.telemetry.log_layout import LogEvent
 
 
-#: A value: what stands before it on its line, itself, and what stands after it.
-Measured = tuple[str, float, str]
+#: What stands before a value on its line, and what stands after it.
+Texts = tuple[str, str]
+
+#: Values that came together: the texts of each, and as many values.
+Measured = tuple[Sequence[Texts], Sequence[float]]
 
 
 class Measurement(msgspec.Struct, frozen=True, array_like=True, tag="values"):
@@ -24,15 +27,14 @@ class Measurement(msgspec.Struct, frozen=True, array_like=True, tag="values"):
     at: float
     values: Sequence[Measured]
 
-    @property
-    def size(self) -> int:
-        """How many characters it is about: the values of one moment are much alike."""
-        return len(self.values) * len(self.values[0][2])
-
     def messages(self) -> list[str]:
         """Write the values as TorchServe's logs have them."""
         stamp = f"timestamp:{int(self.at)}"
-        return [f"{head}{write_number(value)}{tail}{stamp}" for head, value, tail in self.values]
+        return [
+            f"{head}{write_number(value)}{tail}{stamp}"
+            for texts, values in self.values
+            for (head, tail), value in zip(texts, values, strict=True)
+        ]
 
     def to_event(self) -> LogEvent:
         """Give what is the same for all messages."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from torchloom.sample import BOUNDS
 from torchloom_api.torchserve.telemetry.java_number import write_sample
-from torchloom_api.torchserve.telemetry.measurement import Measured
+from torchloom_api.torchserve.telemetry.measurement import Texts
 from torchloom_api.torchserve.telemetry.metric_declaration import MetricDeclaration
 
 
@@ -25,7 +25,7 @@ CONTROLS: Final = dict.fromkeys((*range(32), 127, 133, 8232, 8233), " ")
 class Series:
     """One series. A histogram has `counts`, one per bound and one for infinity."""
 
-    __slots__ = ("counts", "head", "labels", "tail", "value")
+    __slots__ = ("counts", "labels", "texts", "value")
 
     def __init__(self, declaration: MetricDeclaration, values: Sequence[str]) -> None:
         self.value = 0.0
@@ -33,12 +33,9 @@ class Series:
         pairs = list(zip(declaration.dimensions, values, strict=True))
         self.labels = "".join(f'{name}="{_escape(value)}",' for name, value in pairs)
         told = ",".join(f"{name}:{value}" for name, value in pairs[:-1]).translate(CONTROLS)
-        self.head = f"{declaration.name}.{declaration.unit}:".translate(CONTROLS)
-        self.tail = f"|#{told}|#hostname:{pairs[-1][1]},"
-
-    def measure(self, value: float, request: str = "") -> Measured:
-        """Give a value for the logs; `request`: what they tell of its request (`requestID:…,`)."""
-        return self.head, value, f"{self.tail}{request}" if request else self.tail
+        head = f"{declaration.name}.{declaration.unit}:".translate(CONTROLS)
+        #: What the logs have before and after each of its values.
+        self.texts: Texts = (head, f"|#{told}|#hostname:{pairs[-1][1]},")
 
 
 class Metric:

@@ -7,11 +7,12 @@ shows three and writes the others. Knows no request and no file.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal
 
-from torchloom.sample import Sample
-from torchloom_api.torchserve.telemetry.measurement import Measured
+from torchloom.sample import OnSample, Sample
+from torchloom_api.torchserve.telemetry.measurement import Measured, Texts
 from torchloom_api.torchserve.telemetry.metric import CONTROLS, Metric
 from torchloom_api.torchserve.telemetry.metric_declaration import (
     HOSTNAME,
@@ -19,6 +20,7 @@ from torchloom_api.torchserve.telemetry.metric_declaration import (
     MetricTable,
 )
 from torchloom_api.torchserve.telemetry.metric_file import LABEL, NAME
+from torchloom_api.torchserve.telemetry.row import Row
 
 
 _log = logging.getLogger(__name__)
@@ -51,19 +53,15 @@ _SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
 #: Takes values for a logger, of one moment.
 Write = Callable[[str, Sequence[Measured]], None]
 
-#: A value of a metric of the server's own: its name, the values of its dimensions but the host's,
-#: and the value.
-Value = tuple[str, tuple[str, ...], float]
+#: What a series is called: the name of its metric, and the values of all dimensions but the host's.
+SeriesName = tuple[str, tuple[str, ...]]
 
-#: Takes a value of one series, and gives it as the logs are to have it, if they are.
-Take = Callable[[float], Measured | None]
-
-#: Of so many series it is remembered what they are, and what is done with their values.
+#: Of so many series it is remembered what is done with their values.
 _MAX_KNOWN: Final = 10_000
 
 
-def _drop(value: float) -> None:
-    """Take a value of what is declared nowhere."""
+def _drop_sample(sample: Sample) -> None:
+    """Take a sample of what is declared nowhere."""
 
 
 def _pick(metric: Metric, names: Collection[str]) -> list[str]:
@@ -102,55 +100,63 @@ class MetricBook:
         self._model = self._make(table.model)
         self._detected = 0
         self._told: set[tuple[str, str]] = set()
-        self._takers: dict[tuple[str, tuple[str, ...]], Take] = {}
-        self._known: dict[tuple[object, ...], tuple[Metric, tuple[str, ...]]] = {}
+        self._rows: dict[SeriesName, Row] = {}
 
-    def add(self, *values: Value) -> None:
-        """Take values of metrics of the server's own, of those that are declared."""
-        measured = []
-        for name, dimensions, value in values:
-            take = self._takers.get((name, dimensions)) or self._find_taker(name, dimensions)
-            told = take(value)
-            if told is not None:
-                measured.append(told)
+    def add(self, name: str, dimensions: tuple[str, ...], value: float) -> None:
+        """Take a value of a metric of the server's own, if it is declared.
+
+        `dimensions`: the values of all but the host's.
+        """
+        row = self._rows.get((name, dimensions))
+        if row is None:
+            if len(self._rows) >= _MAX_KNOWN:
+                self._rows.clear()
+            row = self._rows[name, dimensions] = self.row((name, dimensions))
+        self.write((row.take((value,)),))
+
+    def write(self, values: Iterable[Measured | None]) -> None:
+        """Write what rows have given, of one moment."""
+        measured = [each for each in values if each is not None]
         if measured:
             self._write(SERVER_LOGGER, measured)
 
-    def _find_taker(self, name: str, values: tuple[str, ...]) -> Take:
-        """Find out once what is done with the values of a series: there are several a request."""
-        if len(self._takers) >= _MAX_KNOWN:
-            self._takers.clear()
-        self._takers[name, values] = take = self._make_taker(name, (*values, self.hostname))
-        return take
+    def row(self, *names: SeriesName) -> Row:
+        """Give what takes values of series of the server's own, which come together.
 
-    def _make_taker(self, name: str, whole: tuple[str, ...]) -> Take:
-        metric = self._server.get(name)
-        if metric is None:
-            return _drop
-        if self._is_shown(name):
-            return lambda value: self._observe(metric, whole, value)
-        return metric.series(whole).measure
+        Whoever has such again and again keeps it, and has what it gives written.
+        """
+        shown: list[tuple[int, Callable[[float], None]]] = []
+        told: list[tuple[int, Texts]] = []
+        for place, (name, dimensions) in enumerate(names):
+            metric = self._server.get(name)
+            whole = (*dimensions, self.hostname)
+            if metric is not None and self._is_shown(name):
+                shown.append((place, partial(self._observe, metric, whole)))
+            elif metric is not None:
+                told.append((place, metric.series(whole).texts))
+        return Row(shown, told)
 
-    def add_sample(self, sample: Sample) -> None:
-        """Take what a handler has measured, if it is declared or undeclared ones are wanted."""
-        key = (sample.name, *sample.labels.items())
-        found = self._known.get(key)
+    def sample_taker(self, sample: Sample) -> OnSample:
+        """Give what takes what a handler measures of a sample's series.
+
+        It is left out unless it is declared, or undeclared ones are wanted.
+        """
+        found = self._find_series(sample)
         if found is None:
-            found = self._find_series(sample)
-            if found is None:
-                return
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[key] = found
+            return _drop_sample
         metric, values = found
         if self.mode == "prometheus":
-            self._observe(metric, values, sample.value)
-            return
-        ids = sample.request_ids or "null"
-        if not ids.isprintable():
-            ids = ids.translate(CONTROLS)
-        measured = metric.series(values).measure(sample.value, f"requestID:{ids},")
-        self._write(MODEL_LOGGER, (measured,))
+            return lambda sample: self._observe(metric, values, sample.value)
+        (head, tail), write = metric.series(values).texts, self._write
+
+        def take(sample: Sample) -> None:
+            ids = sample.request_ids or "null"
+            if not ids.isprintable():
+                ids = ids.translate(CONTROLS)
+            texts = ((head, f"{tail}requestID:{ids},"),)
+            write(MODEL_LOGGER, ((texts, (sample.value,)),))
+
+        return take
 
     def _find_series(self, sample: Sample) -> tuple[Metric, tuple[str, ...]] | None:
         """Give the metric and the values of its dimensions; None where there is no such."""

@@ -16,7 +16,7 @@ from typing import Final
 import psutil
 
 from torchloom.deployment import Deployment
-from torchloom.sample import Sample
+from torchloom.sample import OnSample, Sample
 from torchloom_api.torchserve.catalog import Catalog, Served
 from torchloom_api.torchserve.frontend import Answered, Called, Predicted
 from torchloom_api.torchserve.telemetry.host_gauges import (
@@ -30,13 +30,13 @@ from torchloom_api.torchserve.telemetry.host_gauges import (
 )
 from torchloom_api.torchserve.telemetry.log_feed import LogFeed
 from torchloom_api.torchserve.telemetry.log_layout import Level
-from torchloom_api.torchserve.telemetry.metric_book import MetricBook, Value
+from torchloom_api.torchserve.telemetry.measurement import Measured
+from torchloom_api.torchserve.telemetry.metric_book import MetricBook
+from torchloom_api.torchserve.telemetry.prediction_series import HOST, PredictionSeries
 from torchloom_api.torchserve.telemetry.worker_output import StreamName
 
 
 _log = logging.getLogger(__name__)
-
-_HOST: Final = ("Host",)
 
 #: How often it is looked for workers that are gone; those that come are told of.
 _LOOK_S: Final = 1.0
@@ -45,6 +45,9 @@ _LOOK_S: Final = 1.0
 _REQUESTS: Final[Mapping[int, str]] = {2: "Requests2XX", 4: "Requests4XX"}
 
 _PREDICTION_TIME: Final = "PredictionTime"
+
+#: Of so many models and versions it is remembered what takes what their predictions took.
+_MAX_KNOWN: Final = 1000
 
 
 class Telemetry:
@@ -56,6 +59,8 @@ class Telemetry:
         self._feed = feed
         #: Model and number → milliseconds that its handler took last.
         self._handler_ms: dict[tuple[str, int], float] = {}
+        #: Model and version asked for → what takes what their predictions took.
+        self._predictions: dict[tuple[str, str | None], PredictionSeries] = {}
         #: Process → the name of its worker, once it has loaded.
         self._workers: dict[int, str] = {}
         #: What each GPU was at when the host was looked at last.
@@ -65,7 +70,7 @@ class Telemetry:
         """Count an answer of TorchServe's API, and write any to the access log."""
         if not told.is_native:
             name = _REQUESTS.get(told.status // 100, "Requests5XX")
-            self._book.add((name, _HOST, 1.0))
+            self._book.add(name, HOST, 1.0)
         asked = f"{told.method} {told.uri} HTTP/{told.http_version}"
         self._log_access(told.client, asked, told.status, told.seconds)
 
@@ -80,31 +85,35 @@ class Telemetry:
 
     def on_predicted(self, told: Sequence[Predicted]) -> None:
         """Count requests for predictions, and how long those took that succeeded."""
-        values: list[Value] = []
+        values: list[Measured | None] = []
         for each in told:
+            series = self._predictions.get((each.model, each.version))
+            if series is None:
+                series = self._begin_series(each.model, each.version)
             if not each.is_of_node:
-                labels = (each.model, each.version or "default")
-                values.append(("ts_inference_requests_total", labels, 1.0))
+                values.append(series.count())
             if each.queue_s is not None and each.run_s is not None:
-                values += self._measure(each, each.queue_s, each.run_s)
-        self._book.add(*values)
+                handler_ms = self._handler_ms.get((each.model, each.number), 0.0)
+                values.append(series.take(each.seconds, each.queue_s, each.run_s, handler_ms))
+        self._book.write(values)
 
-    def _measure(self, told: Predicted, queue_s: float, run_s: float) -> Sequence[Value]:
-        labels = (told.model, told.version or "default")
-        handler_ms = self._handler_ms.get((told.model, told.number), 0.0)
-        thread_ms = max(0, int(run_s * 1000 - handler_ms))
-        return (
-            ("ts_inference_latency_microseconds", labels, round(told.seconds * 1e6, 3)),
-            ("ts_queue_latency_microseconds", labels, round(queue_s * 1e6, 3)),
-            ("QueueTime", _HOST, float(int(queue_s * 1000))),
-            ("WorkerThreadTime", _HOST, float(thread_ms)),
-        )
+    def _begin_series(self, model: str, version: str | None) -> PredictionSeries:
+        if len(self._predictions) >= _MAX_KNOWN:
+            self._predictions.clear()
+        self._predictions[model, version] = series = PredictionSeries(self._book, model, version)
+        return series
 
-    def on_sample(self, model: str, number: int, sample: Sample) -> None:
-        """Take what a handler has measured."""
-        if sample.name == _PREDICTION_TIME:
+    def on_series(self, model: str, number: int, sample: Sample) -> OnSample:
+        """Give what takes what a handler measures of a series."""
+        take = self._book.sample_taker(sample)
+        if sample.name != _PREDICTION_TIME:
+            return take
+
+        def note(sample: Sample) -> None:
             self._handler_ms[model, number] = sample.value
-        self._book.add_sample(sample)
+            take(sample)
+
+        return note
 
     def on_line(self, deployment: Deployment, pid: int, stream: StreamName, line: str) -> None:
         """Write what a worker has printed."""
@@ -127,9 +136,9 @@ class Telemetry:
                 there[pid] = name
                 if pid not in self._workers:
                     load_ms = float(int(load_s * 1000))
-                    self._book.add(("WorkerLoadTime", (name, *_HOST), load_ms))
+                    self._book.add("WorkerLoadTime", (name, *HOST), load_ms)
         for name in set(self._workers.values()) - set(there.values()):
-            self._book.forget("WorkerLoadTime", (name, *_HOST))
+            self._book.forget("WorkerLoadTime", (name, *HOST))
         self._workers = there
 
     async def watch(self, *, interval_s: float, command: str, measures_host: bool) -> None:
@@ -163,8 +172,8 @@ class Telemetry:
     def add_host(self, values: Collection[HostValue]) -> None:
         """Take what the host is at."""
         for each in values:
-            dimensions = (*_HOST, each.device) if each.device else _HOST
-            self._book.add((each.name, dimensions, float(each.value)))
+            dimensions = (*HOST, each.device) if each.device else HOST
+            self._book.add(each.name, dimensions, float(each.value))
 
     def _loaded(self, served: Served) -> Iterator[tuple[int, str, float]]:
         """Give process, name and time to load of each worker that is there."""

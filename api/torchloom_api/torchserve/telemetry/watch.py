@@ -62,7 +62,7 @@ class Watch:
         frontend.on_called.append(telemetry.on_called)
         frontend.on_predicted.append(telemetry.on_predicted)
         readings = frontend.service.orchestrator.stats.readings
-        readings.listeners.append(telemetry.on_sample)
+        readings.listen(telemetry.on_series)
         native = frontend.service.metrics.render
 
         def page(names: Collection[str]) -> bytes:

@@ -28,7 +28,7 @@ from torchloom_api.torchserve.workflow.table import ServedWorkflow
 _log = logging.getLogger(__name__)
 
 
-async def predict(frontend: Frontend, request: Request, reply: Reply, name: str) -> Answer:
+async def predict(frontend: Frontend, request: Request, reply: Reply, *, name: str) -> Answer:
     """Run a workflow on a request. Raises FrontendError."""
     served, graph = frontend.workflows.table.find(name)
     settings = frontend.settings
@@ -36,9 +36,9 @@ async def predict(frontend: Frontend, request: Request, reply: Reply, name: str)
         request, with_query=settings.query_to_handlers, is_decoded=settings.decode_input_request
     )
     inputs = {
-        "fields": dict(form.fields),
-        "headers": dict(request.headers),
-        "content_types": dict(form.content_types),
+        "fields": form.fields,
+        "headers": request.headers,
+        "content_types": form.content_types,
         "request_id": request.id,
     }
     run = frontend.service.orchestrator.start_run(

@@ -35,7 +35,7 @@ def find_prediction(segments: tuple[str, ...]) -> tuple[str, Answering] | None:
     """Give pattern and answer of a path that runs a workflow; what follows its name is let be."""
     match segments:
         case ("wfpredict", name, *_):
-            return "/wfpredict/{workflow}", partial(_predict, name=name)
+            return "/wfpredict/{workflow}", partial(predict, name=name)
     return None
 
 
@@ -80,8 +80,3 @@ async def _unregister(frontend: Frontend, request: Request, reply: Reply, *, nam
     """Remove one, and its models."""
     await frontend.workflows.unregister(name)
     return status_answer(f'Workflow "{name}" unregistered')
-
-
-async def _predict(frontend: Frontend, request: Request, reply: Reply, *, name: str) -> Answer:
-    """Run one."""
-    return await predict(frontend, request, reply, name)

@@ -60,7 +60,8 @@ def test_writes_all_that_it_was_given(tmp_path: Path) -> None:
 def test_writes_a_line_for_each_value(tmp_path: Path) -> None:
     """Of one moment, in order, and with Java's numbers; also of a name that no text can hold."""
     with LogFeed(to_order(tmp_path), pause_s=0.0) as feed:
-        feed.measure("TS_METRICS", [("A.Count:", 1e9, "|#a:b,"), ("B\udc80.ms:", 2.0, "|#,")])
+        texts = [("A.Count:", "|#a:b,"), ("B\udc80.ms:", "|#,")]
+        feed.measure("TS_METRICS", [(texts, [1e9, 2.0])])
     lines = (tmp_path / "metrics" / "ts_metrics.log").read_text().splitlines()
 
     first, second = (line.partition(" - ")[2].partition("timestamp:") for line in lines)

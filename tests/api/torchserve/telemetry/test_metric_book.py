@@ -41,6 +41,10 @@ class Book:
         messages = Measurement(logger, 1795356890.293, values).messages()
         self.lines += [(logger, message) for message in messages]
 
+    def hear(self, sample: Sample) -> None:
+        """Take what a handler has measured, as if it were the first of its series."""
+        self.book.sample_taker(sample)(sample)
+
     def values(self, *names: str) -> dict[tuple[str, ...], float]:
         """Give what a reader of Prometheus' format makes of the page; it renames counters."""
         page = self.book.page(names)
@@ -56,11 +60,11 @@ class Book:
 
 def fill(book: MetricBook) -> None:
     """Give some values."""
-    book.add(("Requests2XX", ("Host",), 1.0))
-    book.add(("Requests2XX", ("Host",), 1.0))
-    book.add(("QueueTime", ("Host",), 62.0))
-    book.add(("ts_inference_latency_microseconds", ("noop", "default"), 12917103.519))
-    book.add_sample(HANDLER_TIME)
+    book.add("Requests2XX", ("Host",), 1.0)
+    book.add("Requests2XX", ("Host",), 1.0)
+    book.add("QueueTime", ("Host",), 62.0)
+    book.add("ts_inference_latency_microseconds", ("noop", "default"), 12917103.519)
+    book.sample_taker(HANDLER_TIME)(HANDLER_TIME)
 
 
 def test_shows_all_in_the_mode_prometheus() -> None:
@@ -141,7 +145,7 @@ def test_shows_histograms() -> None:
     declared = MetricDeclaration(name="Hist", kind="histogram", unit="ms", dimensions=("K", "H"))
     book = Book("prometheus", table=MetricTable(server={"Hist": declared}))
     for value in (7.0, 7.0, 100.0, float("nan")):
-        book.book.add(("Hist", ("v",), value))
+        book.book.add("Hist", ("v",), value)
     page = book.book.page()
 
     assert 'Hist_bucket{K="v",H="vm",le="5.0",} 0.0\n' in page
@@ -156,7 +160,7 @@ def test_shows_histograms() -> None:
 def test_writes_that_a_value_belongs_to_no_request() -> None:
     """In TorchServe's word."""
     book = Book("log")
-    book.book.add_sample(replace(HANDLER_TIME, request_ids=""))
+    book.hear(replace(HANDLER_TIME, request_ids=""))
 
     assert "requestID:null,timestamp" in book.lines[0][1]
 
@@ -165,8 +169,8 @@ def test_leaves_out_what_is_not_declared(caplog: pytest.LogCaptureFixture) -> No
     """It is told once, however often it comes."""
     book = Book("log")
     for _ in range(3):
-        book.book.add_sample(TOOK)
-    book.book.add(("Nonesuch", ("Host",), 1.0))
+        book.hear(TOOK)
+    book.book.add("Nonesuch", ("Host",), 1.0)
 
     assert book.lines == []
     assert [each.getMessage() for each in caplog.records] == [
@@ -177,7 +181,7 @@ def test_leaves_out_what_is_not_declared(caplog: pytest.LogCaptureFixture) -> No
 def test_takes_what_is_not_declared_if_that_is_wanted() -> None:
     """With the unit and the dimensions that it has, and the host's name."""
     book = Book("prometheus", detects=True)
-    book.book.add_sample(replace(TOOK, labels={"Kind": 'a "b"\\\n', **TOOK.labels}))
+    book.hear(replace(TOOK, labels={"Kind": 'a "b"\\\n', **TOOK.labels}))
 
     assert 'Took{Kind="a \\"b\\"\\\\\\n",ModelName="noop",Level="Model",Hostname="vm",} 1.5' in (
         book.book.page()
@@ -202,7 +206,7 @@ def test_refuses_absurd_names(sample: Sample, caplog: pytest.LogCaptureFixture) 
     """Neither page nor log has them; what is declared is what it was declared to be."""
     for mode in ("prometheus", "log"):
         book = Book(mode, detects=True)  # type: ignore[arg-type]  # the two of them
-        book.book.add_sample(sample)
+        book.hear(sample)
         assert (book.values(), book.lines) == ({}, [])
     assert len(caplog.records) == 2
 
@@ -212,8 +216,8 @@ def test_refuses_absurd_values(caplog: pytest.LogCaptureFixture) -> None:
     book = Book("prometheus", detects=True)
     counter = replace(TOOK, name="Rows", kind="counter", value=2.0)
     for value in (2.0, -1.0, float("nan")):
-        book.book.add_sample(replace(counter, value=value))
-    book.book.add_sample(replace(TOOK, value=float("inf")))
+        book.hear(replace(counter, value=value))
+    book.hear(replace(TOOK, value=float("inf")))
 
     assert "Rows{" in book.book.page()
     assert set(book.values("Rows", "Took").values()) == {2.0, float("inf")}
@@ -226,13 +230,13 @@ def test_keeps_no_more_series_than_it_may(caplog: pytest.LogCaptureFixture) -> N
     book = Book("prometheus", max_series=10)
     samples = [replace(HANDLER_TIME, labels={**TOOK.labels, "Level": str(n)}) for n in range(100)]
     for sample in samples:
-        book.book.add_sample(sample)
+        book.hear(sample)
     assert len(book.values("HandlerTime")) == 10
     assert caplog.text.count("has too many series") == 1
 
     log = Book("log", max_series=10)
     for sample in samples:
-        log.book.add_sample(sample)
+        log.hear(sample)
     assert len(log.lines) == 100
 
 
@@ -240,7 +244,7 @@ def test_keeps_no_more_metrics_than_it_may(caplog: pytest.LogCaptureFixture) -> 
     """Nor does one that makes a name of each; warnings are bounded as well."""
     book = Book("prometheus", detects=True)
     for number in range(3000):
-        book.book.add_sample(replace(TOOK, name=f"Took{number}"))
+        book.hear(replace(TOOK, name=f"Took{number}"))
 
     assert len(book.values()) == 1000
     assert len(caplog.records) == 100
@@ -252,7 +256,7 @@ def test_writes_one_line_for_a_value_whatever_is_in_it() -> None:
         HANDLER_TIME, labels={"ModelName": "a\nb\x85c", "Level": "x\r"}, request_ids="1\n2"
     )
     book = Book("log")
-    book.book.add_sample(caught)
+    book.hear(caught)
     ((_, line),) = book.lines
 
     assert line.splitlines() == [line]
@@ -263,7 +267,7 @@ def test_writes_one_line_for_a_value_whatever_is_in_it() -> None:
 def test_forgets_a_series() -> None:
     """Of a worker that is gone nothing is shown."""
     book = Book("prometheus")
-    book.book.add(("WorkerLoadTime", ("W-9000-noop_1.0", "Host"), 12.0))
+    book.book.add("WorkerLoadTime", ("W-9000-noop_1.0", "Host"), 12.0)
     book.book.forget("WorkerLoadTime", ("W-9000-noop_1.0", "Host"))
     book.book.forget("Nonesuch", ())
 

@@ -277,6 +277,21 @@ async def test_takes_away_what_the_handler_took(serve: Serve) -> None:
     assert values["ts_inference_requests_total"]["noop", "default"] == 1.0
 
 
+async def test_takes_any_time_that_a_handler_says_that_it_took(serve: Serve) -> None:
+    """Its time with the worker is what is left, if anything is: no prediction fails of it."""
+    served = await serve(metrics_mode="prometheus")
+    labels = {"ModelName": "noop", "Level": "Model"}
+    readings = served.frontend.service.orchestrator.stats.readings
+    for taken in (float("nan"), float("-inf"), float("inf"), 1e9):
+        readings.add("noop", 1, [Sample("PredictionTime", "gauge", "ms", labels, taken)])
+        for listen in served.frontend.on_predicted:
+            listen([PREDICTED])
+    values = await values_of(served)
+
+    assert values["ts_inference_requests_total"]["noop", "default"] == 4.0
+    assert values["WorkerThreadTime"]["Host",] == 0.0
+
+
 async def test_counts_no_request_for_a_workflows_node(serve: Serve) -> None:
     """How long it took is counted, as TorchServe does."""
     served = await serve(metrics_mode="prometheus")
