@@ -85,7 +85,7 @@ class Pool:
     def __repr__(self) -> str:
         """Say how much waits and what the replicas do."""
         where = ", ".join(
-            f"{len(replica.in_flight)} running on {replica.device}" for replica in self.replicas
+            f"{len(replica.holding.tasks)} running on {replica.device}" for replica in self.replicas
         )
         return f"<Pool {self.deployment.label}: {len(self.queue)} queued, {where or 'no replica'}>"
 
@@ -312,7 +312,7 @@ class Pool:
 
         accepted = queued + running + settled; no room below 0, nor beside a task that may have it.
         """
-        in_flight = sum(len(replica.in_flight) for replica in self.replicas)
+        in_flight = sum(len(replica.holding.tasks) for replica in self.replicas)
         assert self._accepted == len(self.queue) + in_flight + self._settled, self
         assert all(replica.credits >= 0 for replica in self.replicas), self
         self.queue.check()

@@ -166,8 +166,8 @@ class Sessions:
     def _learn(self, replicas: Iterable[Replica]) -> None:
         """Take what engines say of themselves; while none is there, what they said before holds."""
         for each in replicas:
-            if each.room.sessions is not None:
-                self._policy = each.room.sessions
+            if each.holding.room.sessions is not None:
+                self._policy = each.holding.room.sessions
                 return
 
     def _has(self, task: Task) -> bool:
