@@ -112,6 +112,11 @@ class Pool:
         return self.deployment.name
 
     @property
+    def version(self) -> int:
+        """Number the version."""
+        return self.deployment.version
+
+    @property
     def label(self) -> str:
         """Name model and version."""
         return self.deployment.label
