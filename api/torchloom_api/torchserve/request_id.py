@@ -13,7 +13,7 @@ _random: Final = random.Random()  # noqa: S311 - an id says who is meant, and le
 _VARIANT: Final = "89ab"
 
 
-def new_id() -> str:
+def new_uuid() -> str:
     """Make up an id: a uuid of version 4, without a call of the system for each."""
     text = f"{_random.getrandbits(128):032x}"
     variant = _VARIANT[int(text[16], 16) & 3]
