@@ -74,7 +74,6 @@ class _Draining(asyncio.Protocol):
     """Drops what comes, and closes at a bound. Of the rest, the protocol before it hears."""
 
     def __init__(self, transport: asyncio.Transport, before: asyncio.Protocol) -> None:
-        self.pause_writing, self.resume_writing = before.pause_writing, before.resume_writing
         self._transport = transport
         self._before = before
         self._loop = asyncio.get_running_loop()
@@ -87,6 +86,12 @@ class _Draining(asyncio.Protocol):
         self._num_bytes += len(data)
         if self._num_bytes > _MAX_BYTES:
             self._transport.close()
+
+    def pause_writing(self) -> None:
+        self._before.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._before.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
