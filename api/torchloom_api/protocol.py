@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from torchloom_api.body_parser import body_parser, has_body
 from torchloom_api.connection import CONNECTION_KEY, Connection
+from torchloom_api.lingering import LingeringTransport
 
 
 #: As much as may come of a head, or of trailers, before it is whole. A body does not count.
@@ -93,8 +94,21 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self._lingering = LingeringTransport(transport)
+        self.transport = self._lingering  # type: ignore[assignment]  # as much as is used
         self._connection = Connection(self.flow.resume_reading)
         self._start_read_timer(self.max_header_s)
+
+    def expects_more(self) -> bool:
+        """Tell whether the client may still send what was answered already, and all of it was."""
+        is_cut = self.cycle is not None and self.cycle.response_started and self._is_answering
+        return not is_cut and (self._is_garbled or (self._is_in_message and not self._is_in_head))
+
+    def shutdown(self) -> None:
+        """End after what is being answered; the server waits for nothing that is dropped."""
+        super().shutdown()
+        if self._lingering.is_closing():
+            self._lingering.close_now()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more. Of several requests, uvicorn tells the last alone."""

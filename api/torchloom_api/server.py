@@ -16,10 +16,10 @@ from litestar.types import ASGIApp
 
 from torchloom.pool import OnProgress
 from torchloom_api.app import create_app
-from torchloom_api.binding import BACKLOG, bind
 from torchloom_api.edge import Edge
 from torchloom_api.key_ring import KeyRing
 from torchloom_api.lifetime import begin, loading, signalled
+from torchloom_api.listening_socket import BACKLOG, bind
 from torchloom_api.protocol import guard
 from torchloom_api.service import Service, open_service
 from torchloom_api.settings import Address, Settings

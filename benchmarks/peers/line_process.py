@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from torchloom.executor import WORKER_DEFAULTS
+from torchloom.worker_environment import WORKER_DEFAULTS
 
 
 class LineProcess:

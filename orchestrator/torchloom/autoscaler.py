@@ -214,7 +214,7 @@ def _used(replicas: Iterable[Replica]) -> Iterable[float]:
     for each in replicas:
         if each.is_idle:
             yield 0.0
-        elif each.room.is_continuous and each.credits:
-            yield 1.0 - each.credits / each.room.max_tasks
+        elif each.holding.room.is_continuous and each.credits:
+            yield 1.0 - each.credits / each.holding.room.max_tasks
         else:
             yield 1.0

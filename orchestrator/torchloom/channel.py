@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from torchloom.wire import AnyFrame, Frame, FrameReader, encode
 
 
 _RECEIVE_BYTES = 1 << 20
+
+_STANDARD_ERROR: Final = 2
+
+_CHILD: Final = (
+    "Process {child}, which the model's code forked off in worker {owner}, came back from its call "
+    "as the worker itself does, and is ended: only the worker answers. Let the code end it by "
+    "os._exit(0) when its work is done, or start it with multiprocessing.\n"
+)
 
 
 class Hangup(Exception):
@@ -65,6 +74,10 @@ class SocketChannel:
 
     def _end_child(self) -> None:
         if os.getpid() != self._owner:
+            told = _CHILD.format(child=os.getpid(), owner=self._owner)
+            with contextlib.suppress(OSError):
+                # By no stream: a thread may have held its lock when this process was forked off.
+                os.write(_STANDARD_ERROR, told.encode())
             os._exit(0)  # and takes nothing apart that is its parent's, too
 
     def _wait_readable(self, timeout_s: float) -> bool:

@@ -52,11 +52,13 @@ def roomiest(staff: Staff, passed: Collection[Replica]) -> Replica | None:
     free = [
         each
         for each in staff.replicas
-        if each.credits and each not in passed and not each.turns.takes_full
+        if each.credits and each not in passed and not each.holding.turns.takes_full
     ]
-    return max(
-        free, key=lambda each: (each.room.is_continuous or each.is_idle, each.credits), default=None
-    )
+    return max(free, key=_roominess, default=None)
+
+
+def _roominess(replica: Replica) -> tuple[bool, int]:
+    return replica.holding.room.is_continuous or replica.is_idle, replica.credits
 
 
 def hints_for(replica: Replica, replicas: Iterable[Replica], hints: Iterable[str]) -> list[str]:
@@ -102,7 +104,7 @@ def how_many(
     """
     if first.deaths:
         return 1
-    if replica.room.is_continuous:
+    if replica.holding.room.is_continuous:
         return min(replica.credits, queued)
     decision = decide(
         queued=queued,
@@ -112,7 +114,7 @@ def how_many(
         policy=policy,
         cost=cost,
         arrivals=arrivals,
-        must_be_full=not (replica.is_idle or replica.turns.takes_ahead),
+        must_be_full=not (replica.is_idle or replica.holding.turns.takes_ahead),
     )
     return decision.size if isinstance(decision, Go) else decision
 
@@ -123,7 +125,7 @@ def has_missed(replica: Replica, replicas: Sequence[Replica], queue: TaskQueue) 
     A place that only a full batch may take may well be free beside a few.
     """
     hints = hints_for(replica, replicas, queue.hints)
-    first = queue.peek(hints) if replica.credits and not replica.turns.takes_full else None
+    first = queue.peek(hints) if replica.credits and not replica.holding.turns.takes_full else None
     return first is not None and (not first.deaths or replica.is_idle)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import signal
 from typing import Final
 
-from torchloom.errors import ModelLoadError, WorkerDied
+from torchloom.errors import ModelLoadError, OutOfMemory, WorkerDied
 
 
 #: What a shell, or torchrun, gives as the exit code of what a signal has ended, less its number.
 _BY_SIGNAL: Final = 128
-
-_NO_MEMORY: Final = 507
 
 
 def name_exit(code: int) -> str:
@@ -30,7 +28,7 @@ def to_load_error(whose: str, how: str) -> ModelLoadError:
     """Say that a worker has ended before its model was loaded. 507 where it was killed."""
     error = ModelLoadError(f"The worker of model {whose!r} ended: {how}.")
     if how in _KILLED:
-        error.status = _NO_MEMORY  # type: ignore[misc]  # of this one alone
+        error.status = OutOfMemory.status  # type: ignore[misc]  # of this one alone
     return error
 
 
@@ -42,5 +40,5 @@ def to_death(whose: str, how: str, *, has_begun: bool) -> WorkerDied:
     cause = "after it had begun to answer" if has_begun else "again and again"
     error = WorkerDied(f"The worker of {whose!r} ended ({how}) {cause}.")
     if how in _KILLED and not has_begun:
-        error.status = _NO_MEMORY  # type: ignore[misc]  # of this one alone
+        error.status = OutOfMemory.status  # type: ignore[misc]  # of this one alone
     return error

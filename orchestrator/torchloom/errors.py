@@ -83,6 +83,11 @@ class TorchLoomError(Exception):
         """Name the class as a URN, such as `urn:torchloom:queue-full` (RFC 9457's `type`)."""
         return f"urn:torchloom:{_CAMEL.sub('-', type(self).__name__).lower()}"
 
+    @property
+    def lacks_memory(self) -> bool:
+        """Tell whether it is for want of memory: whatever its class, by its status."""
+        return self.status == OutOfMemory.status
+
 
 class WorkflowError(TorchLoomError):
     """Something about a workflow."""

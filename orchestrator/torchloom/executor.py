@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import queue
 import re
 import socket
@@ -23,9 +22,9 @@ from torchloom.cores import Cores
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.ending import name_exit
-from torchloom.placement import CoreShare
 from torchloom.wire import AnyFrame, Close, Frame, FrameReader, InvalidFrame, Open, encode
 from torchloom.worker import Worker, open_engine
+from torchloom.worker_environment import worker_environment
 from torchloom.worker_process import AT_TERMINAL, PRINTS_PLAIN
 
 
@@ -192,31 +191,14 @@ class ProcessLink(asyncio.Protocol):
         self._on_end(f"{how}, by the scheduler" if self._is_killed else how)
 
 
-#: What a worker's environment holds unless ours says otherwise.
-#:
-#: Workers share cores, so a thread that waits for work must sleep soon. Not at once: with a waking
-#: for each of the many short loops of a step, small models took 1.4 times as long. GOMP spins this
-#: often (some microseconds) first.
-#:
-#: Every step frees what the next one needs again. glibc would give memory back to the system in
-#: between and fault it in anew, which took 3 to 10 % of a small model's step. Up to 32 MiB it obeys
-#: everywhere.
-WORKER_DEFAULTS = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "5000",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
-
 class LocalExecutor:
     """Starts workers as processes of this machine, which share its cores (see `placement.py`).
 
-    Thread counts are set, and cores chosen, before any framework is imported. With `open_streams`
-    each prints where that says, without the stamps of our own log. Where it `is_at_terminal`, each
-    has this process's terminal, so that a debugger in a model's code finds who sits there. What
-    `hidden` matches as a whole of the names in this process's environment, no worker sees.
+    Thread counts are set, and cores chosen, before any framework is imported (see
+    `worker_environment.py`). With `open_streams` each prints where that says, without the stamps of
+    our own log. Where it `is_at_terminal`, each has this process's terminal, so that a debugger in
+    a model's code finds who sits there. What `hidden` matches as a whole of the names in this
+    process's environment, no worker sees.
     """
 
     def __init__(
@@ -248,7 +230,8 @@ class LocalExecutor:
         command = [sys.executable, "-m", *(deployment.program or ("torchloom.worker",))]
         share = self._cores.take(worker, deployment.label, deployment.threads, device)
         try:
-            await self._start(link, command, _environment(share, self._hidden), deployment)
+            environment = worker_environment(deployment.threads, share, self._hidden)
+            await self._start(link, command, environment, deployment)
         except BaseException:
             self._cores.release(worker)
             raise
@@ -279,15 +262,6 @@ class LocalExecutor:
 def _open(deployment: Deployment, device: Device) -> Open:
     config = dict(deployment.config)
     return Open(deployment.factory, config, str(device), deployment.prepare)
-
-
-def _environment(share: CoreShare, hidden: re.Pattern[str] | None = None) -> dict[str, str]:
-    threads = str(share.threads)
-    fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    if share.cores:
-        fixed["TORCHLOOM_CORES"] = ",".join(str(core) for core in share.cores)
-    shown = {k: v for k, v in os.environ.items() if hidden is None or not hidden.fullmatch(k)}
-    return {**WORKER_DEFAULTS, **shown, **fixed}
 
 
 class ThreadLink:

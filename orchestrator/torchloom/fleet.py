@@ -339,7 +339,7 @@ class Fleet:
         replica.drain()
         self._owner.on_leaving(replica)
         self._owner.on_room()  # tasks that hint at its device may now go elsewhere
-        await replica.wait_empty()
+        await replica.holding.wait_empty()
         await replica.stop()
         self.replicas.remove(replica)
         self._memory.poke()

@@ -202,6 +202,16 @@ class Graph:
         return {name: node.reads for name, node in self.nodes.items()}
 
     @cached_property
+    def num_needs(self) -> Mapping[str, int]:
+        """How many nodes each node needs: worked out once for all runs."""
+        return {name: len(needs) for name, needs in self.needs.items()}
+
+    @cached_property
+    def followers(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the nodes that need each node: worked out once for all runs."""
+        return {name: tuple(self.dag.successors(name)) for name in self.nodes}
+
+    @cached_property
     def sources(self) -> frozenset[str]:
         """Names of the nodes whose items others take while they are written."""
         return frozenset(node.live for node in self.nodes.values() if node.live is not None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import OrderedDict
+from itertools import islice
 
 from torchloom.errors import UnknownRun
 from torchloom.run import Run
@@ -13,7 +14,8 @@ class History:
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._runs: dict[str, Run] = {}
+        #: Ordered: a dict goes past all places at its front that have become empty.
+        self._runs: OrderedDict[str, Run] = OrderedDict()
 
     def add(self, run: Run) -> None:
         """Take a run in, and forget what is too old."""
@@ -21,7 +23,7 @@ class History:
         surplus = len(self._runs) - self._max_size
         if surplus > 0:
             over = (r.id for r in self._runs.values() if r.is_over)
-            for run_id in list(itertools.islice(over, surplus)):
+            for run_id in list(islice(over, surplus)):
                 del self._runs[run_id]
 
     def get(self, run_id: str) -> Run:

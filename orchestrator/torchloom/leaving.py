@@ -22,24 +22,21 @@ class Leaving:
     def __init__(self, on_hung: Callable[[], None], hang_s: float | None = None) -> None:
         self._on_hung = on_hung
         self._hang_s = hang_s
-        self._timers: dict[int, asyncio.TimerHandle] = {}
-
-    def __len__(self) -> int:
-        """Count them."""
-        return len(self._timers)
+        #: By the id of the task that each waits for.
+        self.timers: dict[int, asyncio.TimerHandle] = {}
 
     def add(self, task_id: int) -> None:
         """Begin to wait for one."""
         loop = asyncio.get_running_loop()
-        self._timers[task_id] = loop.call_later(self._hang_s or HANG_S, self._on_hung)
+        self.timers[task_id] = loop.call_later(self._hang_s or HANG_S, self._on_hung)
 
     def remove(self, task_id: int) -> None:
         """Wait no more for one, if it is among them."""
-        timer = self._timers.pop(task_id, None)
+        timer = self.timers.pop(task_id, None)
         if timer is not None:
             timer.cancel()
 
     def clear(self) -> None:
         """Wait for none any more."""
-        for task_id in list(self._timers):
+        for task_id in list(self.timers):
             self.remove(task_id)

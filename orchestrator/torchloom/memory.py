@@ -71,7 +71,8 @@ class Memory:
         self.needed = needed
         self._tenants: list[Tenant] = []
         self._lock = asyncio.Lock()
-        self._changed = asyncio.Event()
+        #: Where somebody waits for room: is set when there may be some.
+        self._changed: asyncio.Event | None = None
 
     def add(self, tenant: Tenant) -> None:
         """Count a model version in."""
@@ -93,8 +94,9 @@ class Memory:
 
     def poke(self) -> None:
         """Let those who wait for room look again: something is idle, or has ended."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def make_room(
         self,
@@ -112,7 +114,7 @@ class Memory:
         Raises OutOfMemory.
         """
         while True:
-            changed = self._changed
+            changed = self._changed = self._changed or asyncio.Event()
             try:
                 async with self._lock:
                     await self._make_room(tenant, wanted, takes_needed=is_patient, evicts=evicts)

@@ -67,10 +67,10 @@ class Mirror:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def beside_task(
-        self, pair: Pair | None, inputs: Values, params: Values, options: CallOptions
+        self, pair: Pair, inputs: Values, params: Values, options: CallOptions
     ) -> AbstractContextManager[None]:
         """Give what a call of a model is to be made within, so that its shadow gets a copy."""
-        if pair is None or self._is_over:
+        if self._is_over:
             return nullcontext()
         copied = partial(
             self._caller.call_model,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from torchloom.cache import Sink
 from torchloom.engine import Values
 from torchloom.errors import NotServing
@@ -36,4 +38,8 @@ async def ask(
         await pool.submit_when_free(task)
     else:
         pool.submit(task)
-    return task, await pool.outputs(task)
+    try:
+        return task, dict(await task.outputs())
+    except asyncio.CancelledError:
+        pool.cancel(task)
+        raise

@@ -31,7 +31,7 @@ from torchloom.feed import Feed
 from torchloom.foreach_run import ForeachRun
 from torchloom.graph import MissingValue, ModelCall, Node, TemplateCall, WorkflowCall
 from torchloom.items import cut
-from torchloom.policy import RetryCause
+from torchloom.policy import CachePolicy, RetryCause
 from torchloom.run_options import CallOptions
 from torchloom.task_stream import TaskStream
 from torchloom.time_limit import TimeLimits
@@ -148,8 +148,10 @@ class NodeRun:
         inputs = {name: value.evaluate(scope) for name, value in self._node.inputs.items()}
         params = {name: value.evaluate(scope) for name, value in self._node.params.items()}
         stream = self._open_stream(index)
+        # Each part that a node has no use for would be one more coroutine to go through.
+        work = self._attempt if self._node.retry.attempts == 1 else self._try
         try:
-            return await self._try(scope, inputs, params, stream)
+            return await work(scope, inputs, params, stream)
         except TorchLoomError as error:
             return await self._fall_back(error, inputs, params, stream)
 
@@ -193,11 +195,10 @@ class NodeRun:
     ) -> Values:
         timeout_s = self._node.timeout_s
         if timeout_s is None:
-            outputs = await self._consult_cache(scope, inputs, params, stream)
-            return self._complete(outputs, stream)
+            return self._complete(await self._work_out(scope, inputs, params, stream), stream)
         try:
             with self._caller.limits.within(timeout_s):
-                outputs = await self._consult_cache(scope, inputs, params, stream)
+                outputs = await self._work_out(scope, inputs, params, stream)
         except TimeoutError:
             raise DeadlineExceeded(f"No answer within its timeout of {timeout_s} s.") from None
         return self._complete(outputs, stream)
@@ -211,42 +212,59 @@ class NodeRun:
             return {**outputs, "items": cut(items, text)}
         return outputs
 
-    async def _consult_cache(
+    def _work_out(
         self, scope: Mapping[str, object], inputs: Values, params: Values, stream: TaskStream | None
-    ) -> Values:
+    ) -> Awaitable[Values]:
+        call, options = self._node.call, self._call_options()
         sink = stream.add if stream is not None else None
-        policy, options = self._node.cache, self._call_options()
         # A template also reads what is not among its inputs, and costs less than a look-up.
-        if policy is None or isinstance(self._node.call, TemplateCall):
-            return await self._call(scope, inputs, params, sink=sink, options=options)
-        key = hash_call(repr(self._node.call), inputs, params)
+        if isinstance(call, TemplateCall):
+            return self._fill(call, scope, inputs)
+        if self._node.cache is None:
+            return self._call(call, inputs, params, sink=sink, options=options)
+        return self._consult_cache(self._node.cache, call, inputs, params, sink, options)
+
+    async def _fill(
+        self, call: TemplateCall, scope: Mapping[str, object], inputs: Values
+    ) -> Values:
+        value = call.template.evaluate({**scope, **inputs})
+        return {"value": value, **({"text": value} if isinstance(value, str) else {})}
+
+    async def _consult_cache(
+        self,
+        policy: CachePolicy,
+        call: ModelCall | WorkflowCall,
+        inputs: Values,
+        params: Values,
+        sink: Sink | None,
+        options: CallOptions,
+    ) -> Values:
+        key = hash_call(repr(call), inputs, params)
         # Whoever comes first must not impose its deadline on those who share the call: each stops
         # waiting by itself, and the call ends with the last.
         shared = replace(options, deadline=None)
 
         def execute(shared_sink: Sink) -> Awaitable[Values]:
-            return self._call(scope, inputs, params, sink=shared_sink, options=shared)
+            return self._call(call, inputs, params, sink=shared_sink, options=shared)
 
         outputs, outcome = await self._cache.get(key, policy.ttl_s, execute, sink)
         self._watcher.on_cache(self._node, outcome)
         return outputs
 
-    async def _call(
+    def _call(
         self,
-        scope: Mapping[str, object],
+        call: ModelCall | WorkflowCall,
         inputs: Values,
         params: Values,
         *,
         sink: Sink | None,
         options: CallOptions,
-    ) -> Values:
-        call = self._node.call
-        if isinstance(call, TemplateCall):
-            value = call.template.evaluate({**scope, **inputs})
-            return {"value": value, **({"text": value} if isinstance(value, str) else {})}
+    ) -> Awaitable[Values]:
         if isinstance(call, WorkflowCall):
-            return await self._repeat(call, inputs, options)
-        return await self._call_model(call, inputs, params, sink=sink, options=options)
+            return self._repeat(call, inputs, options)
+        return self._caller.call_model(
+            call, inputs, params, sink=sink, options=options, meter=self.meter
+        )
 
     async def _repeat(self, call: WorkflowCall, inputs: Values, options: CallOptions) -> Values:
         """Run the sub-workflow until its condition holds, each round on the last one's outputs."""
@@ -259,19 +277,6 @@ class NodeRun:
             if call.repeat_until is None or call.repeat_until.evaluate({"outputs": outputs}):
                 break
         return outputs
-
-    def _call_model(
-        self,
-        call: ModelCall,
-        inputs: Values,
-        params: Values,
-        *,
-        sink: Sink | None,
-        options: CallOptions,
-    ) -> Awaitable[Values]:
-        return self._caller.call_model(
-            call, inputs, params, sink=sink, options=options, meter=self.meter
-        )
 
     def _call_options(self) -> CallOptions:
         node, options = self._node, self._options
@@ -303,5 +308,5 @@ class NodeRun:
             return self._complete(dict(fallback.value or {}), stream)
         sink = stream.add if stream is not None else None
         options = self._call_options()
-        outputs = await self._call_model(fallback.model, inputs, params, sink=sink, options=options)
+        outputs = await self._call(fallback.model, inputs, params, sink=sink, options=options)
         return self._complete(outputs, stream)

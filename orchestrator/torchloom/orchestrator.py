@@ -166,7 +166,7 @@ class Orchestrator:
         await asyncio.gather(*(self._take_out(pool, grace_s, end_s) for pool in pools))
 
     async def _take_out(self, pool: Pool, grace_s: float, end_s: float) -> None:
-        name, version = pool.deployment.name, pool.deployment.version
+        name, version = pool.name, pool.version
         await pool.drain(grace_s)
         if self._pools.find(name, version) is pool:
             self._pools.remove(name, version)
@@ -212,7 +212,7 @@ class Orchestrator:
         return self._pools.pick(name, version).deployment
 
     def _status(self, pool: Pool) -> ModelStatus:
-        name, version = pool.deployment.name, pool.deployment.version
+        name, version = pool.name, pool.version
         status = pool.status(self._pools.weight(name, version))
         return replace(status, shadow_percent=self._pools.copies(name, version))
 
@@ -352,10 +352,13 @@ class Orchestrator:
     ) -> Values:
         """Queue a task at the pool that the split picks, and wait for its answer."""
         pool = self._pools.pick(call.model, call.version)
-        version = pool.deployment.version
-        pair = None if options.is_copy else self._pools.pick_pair(call.model, version)
-        with self._mirror.beside_task(pair, inputs, params, options):
-            task, outputs = await ask(pool, inputs, params, sink=sink, options=options)
+        pair = None if options.is_copy else self._pools.pick_pair(call.model, pool.version)
+        answer = ask(pool, inputs, params, sink=sink, options=options)
+        if pair is None:
+            task, outputs = await answer
+        else:
+            with self._mirror.beside_task(pair, inputs, params, options):
+                task, outputs = await answer
         meter.add(task.started_at - task.queued_at, self._now() - task.started_at)
         meter.count(call.model, outputs.get("usage"))
         return outputs

@@ -1,4 +1,4 @@
-"""Pool: the replicas of one model version, the one queue that feeds them, and who gets what next.
+"""Pool: the replicas of one model version, the one queue that feeds them, and how tasks end.
 
 Knows no graph and no run: whoever submits a task is told by the task itself.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 
-from torchloom.batcher import Arrivals
-from torchloom.choice import has_missed, hints_for, how_many, roomiest, wishes
+from torchloom.choice import has_missed, wishes
 from torchloom.deployment import Deployment
+from torchloom.dispatcher import Dispatcher
 from torchloom.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -31,7 +30,6 @@ from torchloom.replica import Replica
 from torchloom.replica_state import ReplicaStatus
 from torchloom.session import Failed, Sessions
 from torchloom.stats import Stats
-from torchloom.step_cost import StepCost
 from torchloom.task import Task, TaskState
 from torchloom.waiting_line import WaitingLine
 
@@ -43,11 +41,7 @@ OnProgress = Callable[[str, str, float | None], None]
 
 
 class Pool:
-    """One model version: its queue and its replicas.
-
-    `_dispatch` alone hands tasks out: together those that are submitted in one turn of the event
-    loop, but where batches have one task; and at once when a replica has room.
-    """
+    """One model version: its queue and its replicas."""
 
     def __init__(
         self,
@@ -70,16 +64,20 @@ class Pool:
         self._labels = (deployment.name, str(deployment.version))
         self._now = now
         self._on_progress = on_progress
-        #: What steps cost, by device: one queue may feed fast and slow ones.
-        self._costs: defaultdict[str, StepCost] = defaultdict(StepCost)
-        self._arrivals = Arrivals()
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_dispatch_due = False
         self._is_started = False
         self._start_is_over = asyncio.Event()
         self._accepted = self._settled = 0
         self._line = WaitingLine(
             lambda: self.queue.max_size - len(self.queue), lambda: self.is_draining
+        )
+        self._dispatcher = Dispatcher(
+            deployment,
+            self.queue,
+            self.fleet,
+            self.sessions,
+            now=now,
+            on_expired=self._expire,
+            on_taken=self._line.let_in,
         )
         self._idle = asyncio.Event()
         self._idle.set()
@@ -87,7 +85,7 @@ class Pool:
     def __repr__(self) -> str:
         """Say how much waits and what the replicas do."""
         where = ", ".join(
-            f"{len(replica.in_flight)} running on {replica.device}" for replica in self.replicas
+            f"{len(replica.holding.tasks)} running on {replica.device}" for replica in self.replicas
         )
         return f"<Pool {self.deployment.label}: {len(self.queue)} queued, {where or 'no replica'}>"
 
@@ -112,6 +110,11 @@ class Pool:
     def name(self) -> str:
         """Name the model."""
         return self.deployment.name
+
+    @property
+    def version(self) -> int:
+        """Number the version."""
+        return self.deployment.version
 
     @property
     def label(self) -> str:
@@ -150,7 +153,7 @@ class Pool:
     @property
     def pressure(self) -> Collection[str]:
         """Give the devices of tasks that wait though no replica will take them; "" is any."""
-        return () if self._is_dispatch_due or self._timer else wishes(self.queue.hints)
+        return () if self._dispatcher.is_about_to else wishes(self.queue.hints)
 
     def held_memory(self) -> dict[str, int]:
         """Give the bytes that its workers hold, or are about to, by place."""
@@ -182,8 +185,7 @@ class Pool:
         """Fail what waits and end every worker."""
         self.is_draining = True
         self._line.let_in()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._dispatcher.stop()
         for task in self.queue.tasks():
             self._settle_queued(task, NotServing("The model is being stopped.", retry_after_s=1.0))
         await self.fleet.stop(grace_s)
@@ -220,33 +222,20 @@ class Pool:
         if task.deadline is not None and task.deadline <= now:
             raise DeadlineExceeded("The deadline had passed before the work could begin.")
         try:
-            self.queue.refuse_if_full()
+            self.queue.refuse(task)
             self.sessions.admit(task, self.replicas)
         except QueueFull as error:
             message = f"Model {self.deployment.label!r}: {error.message}"
             raise QueueFull(message, retry_after_s=self._drain_time_s()) from None
-        self.queue.add(task)
         task.queued_at = now
-        self._arrivals.observe(now)
         self._accepted += 1
-        if self.deployment.batching.max_size == 1:
-            self._dispatch()
-        else:
-            self._ask_dispatch()
+        self._dispatcher.take_in(task)
 
     async def submit_when_free(self, task: Task) -> None:
         """Take a task in, waiting in line for a place in the queue where there is none."""
         while self.queue.is_full and not self.is_draining:
             await self._line.wait_turn()
         self.submit(task)
-
-    async def outputs(self, task: Task) -> dict[str, object]:
-        """Wait for a task's answer; a caller that stops waiting cancels the task."""
-        try:
-            return dict(await task.outputs())
-        except asyncio.CancelledError:
-            self.cancel(task)
-            raise
 
     def cancel(self, task: Task) -> None:
         """Give a task up, wherever it is: its engine forgets it at the next step."""
@@ -265,10 +254,12 @@ class Pool:
         self.queue.forget(task)
         self.on_settled(task)
 
+    def _expire(self, task: Task) -> None:
+        self._settle_queued(task, DeadlineExceeded("The deadline passed in the queue."))
+
     def _drain_time_s(self) -> float:
         """Estimate when a place is free: the time of one step, within reason."""
-        fastest_s = min((cost.mean_s for cost in self._costs.values()), default=0.0)
-        return min(max(fastest_s, 0.05), 30.0)
+        return min(max(self._dispatcher.fastest_step_s, 0.05), 30.0)
 
     # What replicas tell
 
@@ -285,7 +276,7 @@ class Pool:
 
     def on_room(self) -> None:
         """Hand out what waits: now, for the worker stands idle while callers take their answers."""
-        self._dispatch()
+        self._dispatcher.hand_out()
 
     def on_orphans(self, replica: Replica, tasks: Sequence[Task]) -> None:
         """Queue tasks again whose worker died, but for those of sessions that died with it."""
@@ -293,8 +284,8 @@ class Pool:
         for task in tasks:
             if not task.is_final:
                 task.move(TaskState.QUEUED)
-                self.queue.put_back(task)
-        self._ask_dispatch()
+                self.queue.add(task)
+        self._dispatcher.ask()
 
     def on_leaving(self, replica: Replica) -> None:
         """Let sessions end whose replica is taken away."""
@@ -310,90 +301,26 @@ class Pool:
 
     def on_step(self, device: str, size: int, seconds: float) -> None:
         """Learn from a step."""
-        self._costs[device].observe(size, seconds)
+        self._dispatcher.on_step(device, size, seconds)
 
     def expected_step_s(self, device: str, size: int) -> float:
         """Forecast a step from those that were."""
-        return self._costs[device].expected_s(size)
+        return self._dispatcher.expected_step_s(device, size)
 
     def on_progress(self, device: str, what: str, fraction: float | None) -> None:
         """Pass on how loading goes."""
         if self._on_progress is not None:
             self._on_progress(f"{self.deployment.label} on {device}", what, fraction)
 
-    # Handing out
-
-    def _ask_dispatch(self) -> None:
-        if not self._is_dispatch_due:
-            self._is_dispatch_due = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
-
-    def _dispatch(self) -> None:
-        """Give the replicas with room what waits. The only place where tasks leave the queue."""
-        self._is_dispatch_due = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.fleet.is_evicted and self.is_wanted:
-            self.fleet.wake()
-        self.sessions.place(self.replicas)
-        passed: set[Replica] = set()
-        waits: list[float] = []
-        while self.is_wanted and (replica := roomiest(self.fleet, passed)) is not None:
-            hints = hints_for(replica, self.replicas, self.queue.hints)
-            first = self._peek(hints)
-            if first is None or (first.deaths and not replica.is_idle):
-                passed.add(replica)
-                continue
-            size = how_many(
-                replica,
-                first,
-                queued=self.queue.count(hints),
-                now=self._now(),
-                policy=self.deployment.batching,
-                cost=self._costs[replica.device],
-                arrivals=self._arrivals,
-            )
-            if not isinstance(size, int):
-                waits += [size.seconds] if size else []
-                passed.add(replica)
-                continue
-            self._send(replica, size, hints)
-            # What is next now may be for those who were passed over.
-            passed.clear()
-            waits.clear()
-        if waits:
-            self._timer = asyncio.get_running_loop().call_later(min(waits), self._ask_dispatch)
-        self.fleet.autoscaler.look()
-
-    def _send(self, replica: Replica, size: int, hints: Collection[str]) -> None:
-        batch: list[Task] = []
-        while len(batch) < size and (task := self._peek(hints)) is not None:
-            # One that has been there when a worker died goes by itself.
-            if task.deaths and batch:
-                break
-            batch.append(self.queue.take(hints))
-        if batch:
-            replica.dispatch(batch)
-        self._line.let_in()
-
-    def _peek(self, hints: Collection[str]) -> Task | None:
-        """Give the task that goes next, settling those on the way whose deadline has passed."""
-        while (task := self.queue.peek(hints)) is not None:
-            if task.deadline is None or task.deadline > self._now():
-                break
-            self._settle_queued(task, DeadlineExceeded("The deadline passed in the queue."))
-        return task
-
     def check(self) -> None:
         """Assert the invariants.
 
         accepted = queued + running + settled; no room below 0, nor beside a task that may have it.
         """
-        in_flight = sum(len(replica.in_flight) for replica in self.replicas)
+        in_flight = sum(len(replica.holding.tasks) for replica in self.replicas)
         assert self._accepted == len(self.queue) + in_flight + self._settled, self
         assert all(replica.credits >= 0 for replica in self.replicas), self
         self.queue.check()
-        if not (self._is_dispatch_due or self._timer):
+        if not self._dispatcher.is_about_to:
             missed = (has_missed(each, self.replicas, self.queue) for each in self.replicas)
             assert not any(missed), self

@@ -20,9 +20,9 @@ def pool_series(pool: Pool) -> Iterable[Series]:
     memory: Counter[str] = Counter()
     blocks: Counter[tuple[str, str]] = Counter()
     for replica in pool.replicas:
-        in_flight[replica.device] += len(replica.in_flight)
+        in_flight[replica.device] += len(replica.holding.tasks)
         memory[replica.device] += replica.memory_bytes
-        for state, count in replica.occupancy.blocks.items():
+        for state, count in replica.holding.occupancy.blocks.items():
             blocks[replica.device, state] += count
     for state, count in states.items():
         yield Series(METRICS["replicas"], (*labels, state), count)

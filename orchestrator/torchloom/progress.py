@@ -19,6 +19,9 @@ class Progress:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._readers = dict(graph.readers)
+        #: How many needs of each node are not settled yet.
+        self._num_unmet = dict(graph.num_needs)
+        self._ready = {name for name, number in self._num_unmet.items() if not number}
         self.pending = set(graph.nodes)
         self.in_flight: set[str] = set()
         self.done: set[str] = set()
@@ -37,26 +40,26 @@ class Progress:
 
     def start_ready(self) -> list[str]:
         """Move every node that is ready into flight; give them by name, sources before readers."""
-        started = self._start_ready()
-        newest = started
-        while self._graph.sources and not self._graph.sources.isdisjoint(newest):
-            newest = self._start_ready()
-            started = [*started, *newest]
+        started: list[str] = []
+        while self._ready:
+            newest, self._ready = sorted(self._ready), set()
+            self.pending.difference_update(newest)
+            self.in_flight.update(newest)
+            started += newest
+            for source in self._graph.sources.intersection(newest):
+                self._look_at_followers(source)
         return started
 
-    def _start_ready(self) -> list[str]:
-        needs, settled = self._graph.needs, self.done | self.skipped
-        ready = sorted(
-            [name for name in self.pending if needs[name] <= settled or self._is_fed(name, settled)]
-        )
-        self.pending.difference_update(ready)
-        self.in_flight.update(ready)
-        return ready
+    def _look_at_followers(self, name: str) -> None:
+        """See whether a node was what others had been waiting for."""
+        for follower in self._graph.followers[name]:
+            if follower in self.pending and self._has_enough(follower):
+                self._ready.add(follower)
 
-    def _is_fed(self, name: str, settled: set[str]) -> bool:
-        """Tell whether all that a node still needs are the items of one that runs."""
-        live = self._graph.nodes[name].live
-        return live in self.in_flight and self._graph.needs[name] - settled == {live}
+    def _has_enough(self, name: str) -> bool:
+        """Tell whether nothing is unmet, or only one whose items can be taken while it runs."""
+        number = self._num_unmet[name]
+        return not number or (number == 1 and self._graph.nodes[name].live in self.in_flight)
 
     def finish(self, name: str, outputs: Values) -> None:
         """Settle a node with its outputs; keep them only if someone will read them."""
@@ -64,16 +67,19 @@ class Progress:
         self.done.add(name)
         if self._readers.get(name):
             self.results[name] = outputs
-        self._release(name)
+        self._settle(name)
 
     def skip(self, name: str) -> None:
         """Settle a node without outputs."""
         self.in_flight.remove(name)
         self.skipped.add(name)
-        self._release(name)
+        self._settle(name)
 
-    def _release(self, name: str) -> None:
-        """Drop the results of which this node was the last reader."""
+    def _settle(self, name: str) -> None:
+        """Bring those nearer that need it, and drop the results of which it was the last reader."""
+        for follower in self._graph.followers[name]:
+            self._num_unmet[follower] -= 1
+        self._look_at_followers(name)
         for read in self._graph.reads[name]:
             self._readers[read] -= 1
             if not self._readers[read]:

@@ -58,21 +58,16 @@ class TaskQueue:
         """Tell whether the next task would be refused."""
         return self._size >= self.max_size
 
-    def add(self, task: Task) -> None:
-        """Put a task in; raises QueueFull at the bound, and for a copy well before it."""
-        if task.priority == COPY_PRIORITY and self._size >= min(_MAX_COPIED, self.max_size // 2):
-            raise QueueFull("There is no place for a copy.")
-        self.refuse_if_full()
-        self.put_back(task)
-
-    def refuse_if_full(self) -> None:
-        """Raise QueueFull where the next task would be refused."""
+    def refuse(self, task: Task) -> None:
+        """Raise QueueFull where there is no place for a task; for a copy, well before that."""
         if self.is_full:
             message = f"The queue is full: {self.max_size} tasks are waiting. Try again later."
             raise QueueFull(message)
+        if task.priority == COPY_PRIORITY and self._size >= min(_MAX_COPIED, self.max_size // 2):
+            raise QueueFull("There is no place for a copy.")
 
-    def put_back(self, task: Task) -> None:
-        """Put in a task that had been accepted before (its worker died): never refused."""
+    def add(self, task: Task) -> None:
+        """Put in a task that has been accepted, now or before its worker died."""
         line = self._lines.get(task.tenant)
         if line is None:
             # A newcomer starts level with the rest: time away earns no credit.
@@ -95,7 +90,7 @@ class TaskQueue:
         self._size -= 1
         self._counts[task.hint] -= 1
         task.hint = hint
-        self.put_back(task)
+        self.add(task)
 
     @property
     def hints(self) -> Collection[str]:

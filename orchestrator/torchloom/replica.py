@@ -1,4 +1,4 @@
-"""Replica: the scheduler's end of one worker: what is in flight there, its room and its health.
+"""Replica: the scheduler's end of one worker: its start and end, its health, and what it tells.
 
 Knows neither the queue nor the other replicas: it tells its owner when it has room, when tasks must
 be queued again, what steps cost, and how loading goes.
@@ -15,9 +15,9 @@ from torchloom.code_status import CodeStatus
 from torchloom.deployment import Deployment
 from torchloom.device import Device
 from torchloom.ending import to_load_error
-from torchloom.engine import Occupancy, Room
 from torchloom.errors import InvalidInput, ModelLoadError, NotServing, TorchLoomError, WorkerDied
 from torchloom.executor import Executor, Link
+from torchloom.holding import Holding
 from torchloom.leaving import Leaving
 from torchloom.orphans import count_death
 from torchloom.owner import Owner
@@ -72,8 +72,6 @@ class Replica:
         self.deployment = deployment
         self.device = str(device)
         self.state = ReplicaState.STARTING
-        self.room = Room(max_tasks=0)
-        self.occupancy = Occupancy()
         self.load_s = 0.0
         self.notes: tuple[str, ...] = ()
         self.code: tuple[CodeStatus, ...] = ()
@@ -82,10 +80,11 @@ class Replica:
         self.restarts = 0
         self.error: TorchLoomError | None = None
         self.wanted_device = device
-        self.in_flight: dict[int, Task] = {}
-        self.leaving = Leaving(self._kill_hung, deployment.step_timeout_s)
+        self.holding = Holding(
+            Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room),
+            Leaving(self._kill_hung, deployment.step_timeout_s),
+        )
         self._watchdog = Watchdog(self._on_late)
-        self.turns = Turns(lambda size: owner.expected_step_s(self.device, size), owner.on_room)
         self._executor = executor
         self._owner = owner
         self._stats = stats
@@ -96,14 +95,13 @@ class Replica:
         self._backoff = Backoff(self._restart)
         self._starting: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self._emptied = asyncio.Event()
         self._has_served = False
         self._is_loading = False
         self._series: ReplicaSeries  # from when it is ready on: a device is known then
 
     def __repr__(self) -> str:
         """Say where it runs, its state and its load."""
-        load = f"{len(self.in_flight)} of {self.room.max_tasks} in flight"
+        load = f"{len(self.holding.tasks)} of {self.holding.room.max_tasks} in flight"
         return f"<Replica {self.deployment.label} on {self.device}: {self.state.value}, {load}>"
 
     @property
@@ -114,25 +112,12 @@ class Replica:
     @property
     def credits(self) -> int:
         """How many tasks it can be given now."""
-        if self.state is not ReplicaState.READY:
-            return 0
-        held = len(self.in_flight) + len(self.leaving)
-        if not held:
-            return self.room.max_tasks
-        if len(self.in_flight) == 1 and next(iter(self.in_flight.values())).deaths:
-            return 0  # it has seen a worker die, and runs alone
-        if self.room.is_continuous:
-            return 0 if self.occupancy.is_full else self.room.max_tasks - held
-        return self.room.max_tasks if self.turns.takes_ahead or self.turns.takes_full else 0
+        return self.holding.credits if self.state is ReplicaState.READY else 0
 
     @property
     def is_idle(self) -> bool:
         """Tell whether it is ready and holds nothing."""
-        return self.state is ReplicaState.READY and not self._is_busy
-
-    @property
-    def _is_busy(self) -> bool:
-        return bool(self.in_flight or len(self.leaving))
+        return self.state is ReplicaState.READY and self.holding.is_empty
 
     # Starting and ending
 
@@ -180,12 +165,6 @@ class Replica:
             self._move(ReplicaState.STOPPED)
             self._settled.set()
 
-    async def wait_empty(self) -> None:
-        """Wait until nothing is in flight."""
-        while self.in_flight:
-            self._emptied.clear()
-            await self._emptied.wait()
-
     async def stop(self, grace_s: float = 5.0) -> None:
         """End the worker: asked first, killed after the grace, or at once while it still loads.
 
@@ -196,7 +175,7 @@ class Replica:
             self._move(ReplicaState.STOPPED)
             self._settled.set()
         stopped = NotServing("The model is being stopped.", retry_after_s=1.0)
-        self._fail_all(self._take_in_flight(), stopped)
+        self._fail_all(self.holding.take_all(), stopped)
         if self._starting is not None:
             await asyncio.wait([self._starting])
         link = self._link
@@ -216,11 +195,8 @@ class Replica:
         self._link = None
         self._watchdog.end()
         self.telling.end()
-        stepped = self.turns.stepped(self.in_flight)
-        self.turns.clear()
-        self.occupancy = Occupancy()
-        orphans = self._take_in_flight()
-        self.leaving.clear()
+        stepped = self.holding.stepped
+        orphans = self.holding.clear()
         if self.state is ReplicaState.STOPPED:
             return
         label = self.deployment.label
@@ -254,15 +230,13 @@ class Replica:
         """Send tasks to the worker; the caller has seen that there is room."""
         now = self._now()
         work = []
-        was_busy = self._is_busy
+        was_idle = self.holding.is_empty
         for task in tasks:
             task.move(TaskState.RUNNING)
             task.started_at = now
             self._series.queue_seconds.observe(now - task.queued_at)
-            self.in_flight[task.id] = task
             work.append((task.id, dict(task.inputs), dict(task.params), task.on_chunk is not None))
-        if not self.room.is_continuous:
-            self.turns.add(task.id for task in tasks)
+        self.holding.add(tasks)
         assert self._link is not None
         sessions = {task.id: task.session for task in tasks if task.session}
         try:
@@ -271,24 +245,23 @@ class Replica:
             faults = unsendable(work)
             for item in (each for each in work if each[0] not in faults):
                 self._link.send(Admit([item], sessions))
-            for task_id, fault in faults.items():
-                self.turns.remove(task_id)
-                self._fail_all([self.in_flight.pop(task_id)], InvalidInput(fault))
-        if not was_busy:
+            for task in tasks:
+                if task.id in faults:
+                    self.holding.settle(task.id)
+                    self._fail_all([task], InvalidInput(faults[task.id]))
+        if was_idle:
             self._watch_step()
 
     def _watch_step(self) -> None:
         """Give the worker its time anew, if it has something to do."""
-        self._watchdog.begin(self.deployment.step_timeout_s if self._is_busy else None)
+        limit_s = None if self.holding.is_empty else self.deployment.step_timeout_s
+        self._watchdog.begin(limit_s)
 
     def cancel(self, task: Task) -> None:
         """Forget a task in flight; its room comes back when the engine has let go of it."""
-        if self.in_flight.pop(task.id, None) is None:
-            return
-        assert self._link is not None
-        self._link.send(Cancel([task.id]))
-        self.leaving.add(task.id)
-        self._emptied.set()
+        if self.holding.cancel(task):
+            assert self._link is not None
+            self._link.send(Cancel([task.id]))
 
     def _kill_hung(self, why: str = "it held a task cancelled long ago") -> None:
         assert self._link is not None
@@ -303,15 +276,9 @@ class Replica:
             self.error = ModelLoadError(f"{killed}: {why}.")
         else:
             why = f"it had not ended a step within {deployment.step_timeout_s} s"
-            ids = self.turns.stepped(self.in_flight)
             died = WorkerDied(f"{killed}: {why}.")
-            self._fail_all([self.in_flight.pop(task_id) for task_id in ids], died)
+            self._fail_all(self.holding.take(self.holding.stepped), died)
         self._kill_hung(why)
-
-    def _take_in_flight(self) -> list[Task]:
-        tasks, self.in_flight = list(self.in_flight.values()), {}
-        self._emptied.set()
-        return tasks
 
     def _fail_all(self, tasks: Sequence[Task], error: TorchLoomError) -> None:
         for task in tasks:
@@ -347,7 +314,7 @@ class Replica:
         if self.state is not ReplicaState.STARTING:
             return
         self.device = frame.device
-        self.room = frame.room
+        self.holding.room = frame.room
         self.load_s = frame.load_s
         self.notes, self.code = tuple(frame.notes), tuple(frame.code)
         self.memory_bytes = frame.memory_bytes or self.memory_bytes
@@ -364,10 +331,10 @@ class Replica:
             self._stats.readings.add(self.deployment.name, self.deployment.version, frame.samples)
         if frame.steps:
             ended = {each.id for each in frame.events if not isinstance(each, ChunkEvent)}
-            self.turns.end_step(self.in_flight.keys() - ended)
+            self.holding.end_step(ended)
         if frame.occupancy is not None:
-            self._series.count_news(self.occupancy, frame.occupancy)
-            self.occupancy = frame.occupancy
+            self._series.count_news(self.holding.occupancy, frame.occupancy)
+            self.holding.occupancy = frame.occupancy
         for event in frame.events:
             self._on_event(event)
         for seconds, size in frame.steps:
@@ -378,16 +345,14 @@ class Replica:
 
     def _on_event(self, event: WireEvent) -> None:
         if isinstance(event, ChunkEvent):
-            task = self.in_flight.get(event.id)
-            if task is not None:
-                task.add_chunk(event.data)
+            writing = self.holding.tasks.get(event.id)
+            if writing is not None:
+                writing.add_chunk(event.data)
             return
-        # A result may cross the cancellation of its task on the way.
-        self.leaving.remove(event.id)
-        self.turns.remove(event.id)
         if isinstance(event, GoneEvent):
+            self.holding.let_go(event.id)
             return
-        task = self.in_flight.pop(event.id, None)
+        task = self.holding.settle(event.id)
         if task is None:
             return
         self._series.task_seconds.observe(self._now() - task.started_at)
@@ -397,4 +362,3 @@ class Replica:
         else:
             task.fail(from_error(event.error))
         self._owner.on_settled(task)
-        self._emptied.set()

@@ -194,12 +194,13 @@ class Run:
     async def _execute_ready(self, group: asyncio.TaskGroup) -> None:
         """Execute the nodes that are ready, and those that become ready by that.
 
-        One alone needs no task of its own: a chain of nodes is executed in one.
+        The first needs no task of its own: a chain of nodes is executed in one.
         """
-        while len(ready := self._progress.start_ready()) == 1:
-            await self._execute_node(self.graph.nodes[ready[0]])
-        for name in ready:
-            group.create_task(self._execute_from(self.graph.nodes[name], group))
+        while ready := self._progress.start_ready():
+            first, *others = ready
+            for name in others:
+                group.create_task(self._execute_from(self.graph.nodes[name], group))
+            await self._execute_node(self.graph.nodes[first])
 
     async def _execute_from(self, node: Node, group: asyncio.TaskGroup) -> None:
         await self._execute_node(node)

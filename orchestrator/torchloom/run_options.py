@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 import msgspec
 
 from torchloom.time_limit import TimeLimits
+
+
+#: What nothing limits. One for all: most calls have no limit of their own.
+_NO_LIMIT: Final = nullcontext()
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,4 +58,4 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def time_limit(self, limits: TimeLimits) -> AbstractContextManager[object]:
         """Give what raises TimeoutError within when the time is over, if it is limited."""
-        return nullcontext() if self.timeout_s is None else limits.within(self.timeout_s)
+        return _NO_LIMIT if self.timeout_s is None else limits.within(self.timeout_s)

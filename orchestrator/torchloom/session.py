@@ -165,9 +165,10 @@ class Sessions:
 
     def _learn(self, replicas: Iterable[Replica]) -> None:
         """Take what engines say of themselves; while none is there, what they said before holds."""
-        said = [each.room.sessions for each in replicas if each.room.sessions is not None]
-        if said:
-            self._policy = said[0]
+        for each in replicas:
+            if each.holding.room.sessions is not None:
+                self._policy = each.holding.room.sessions
+                return
 
     def _has(self, task: Task) -> bool:
         session = self._open.get(task.session)

@@ -31,7 +31,7 @@ class Meter:
 
     def count(self, model: str, usage: object) -> None:
         """Add the output `usage` of a model's answer: its whole numbers, where it is a mapping."""
-        if isinstance(usage, Mapping):
+        if usage is not None and isinstance(usage, Mapping):  # to ask what None is takes a while
             counts = {str(name): n for name, n in usage.items() if isinstance(n, int)}
             add_usage(self.usage, {model: counts})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 
 
 #: The next batch may go this long before the step is expected to end: as long as a scheduler may
@@ -84,9 +84,9 @@ class Turns:
                     self._ahead.remove(batch)
                 return
 
-    def end_step(self, held: Container[int]) -> None:
+    def end_step(self, held: Iterable[int]) -> None:
         """Take note that a step is over, after which the caller still waits for those in `held`."""
-        if any(task_id in held for task_id in self._running):
+        if not self._running.isdisjoint(held):
             self._is_long = True
 
     def clear(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from api_fakes.turns import turns
 
+from torchloom_api import lingering
 from torchloom_api.protocol import JoiningTransport, guard
 from torchloom_api.server import Listener
 
@@ -229,6 +230,35 @@ async def test_closes_after_an_answer_to_a_client_that_waits_for_leave() -> None
     assert told(answers) == [b"200/unread"]
 
 
+@pytest.mark.parametrize("lines", [(), ("expect: 100-continue",)])
+async def test_resets_no_client_that_sends_a_body_after_its_answer(lines: tuple[str, ...]) -> None:
+    """Where the connection ends with that: the client sends all, and then reads the answer."""
+    request = post("/unread", bytes(20_000_000), "connection: close", *lines)
+
+    def send(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+            line.sendall(request)
+            return b"".join(iter(lambda: line.recv(1024), b""))
+
+    async with listening(echo) as (port, _):
+        assert told(await asyncio.to_thread(send, port)) == [b"200/unread"]
+
+
+async def test_ends_without_what_still_comes() -> None:
+    """A server that is told to end drops a body that is answered."""
+    request = b"POST /unread HTTP/1.1\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n"
+    async with listening(echo) as (port, listener):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        answers = await reader.readuntil(b">")
+        (connection,) = listener.server_state.connections
+        connection.shutdown()
+        await turns(lambda: not listener.server_state.connections)
+        writer.close()
+
+    assert told(answers) == [b"200/unread"]
+
+
 async def test_reads_on_after_a_body_that_was_answered_before_it_came() -> None:
     """What follows it is the next request."""
     request = b"POST /unread HTTP/1.1\r\ncontent-length: 4\r\n\r\nab"
@@ -248,8 +278,11 @@ async def test_reads_on_after_a_body_that_was_answered_before_it_came() -> None:
         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;", b"extension-"),
     ],
 )
-async def test_refuses_what_has_no_end(start: bytes, piece: bytes) -> None:
+async def test_refuses_what_has_no_end(
+    start: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Heads and trailers are held in memory: they have a limit, whatever time they take."""
+    monkeypatch.setattr(lingering, "_MAX_BYTES", 1 << 20)  # until then, what comes is dropped
     async with listening(echo) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(start)

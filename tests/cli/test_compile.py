@@ -191,8 +191,14 @@ def test_refuses_a_pack_that_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-def test_says_which_threads_the_code_is_for(compiled: Compiled, tmp_path: Path) -> None:
-    """Code for another number of threads is not found by a worker that has as many as cores."""
+def test_says_which_threads_the_code_is_for(
+    compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code for another number of threads is not found by a worker that has as many as cores.
+
+    One that has as many as the server was told finds it.
+    """
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     store = tmp_path / "store"
     run("artefacts", "unpack", compiled.pack, "--store", store)
     (about,) = (store / "artefacts").glob(f"*/{ABOUT}")
@@ -204,3 +210,9 @@ def test_says_which_threads_the_code_is_for(compiled: Compiled, tmp_path: Path) 
     done = run("artefacts", "unpack", tmp_path / "all.tlpack", "--store", tmp_path / "other")
 
     assert "`threads: 7777`" in " ".join(done.stderr.split())
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "7777")
+    done = run("artefacts", "unpack", tmp_path / "all.tlpack", "--store", tmp_path / "another")
+
+    assert done.exit_code == ExitCode.OK
+    assert "`threads:" not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from benchmarks.server import free_port
+from torchloom_models.archive.workbench import MAX_FILES
 
 
 if TYPE_CHECKING:
@@ -146,6 +148,44 @@ def test_tells_where_a_file_has_no_syntax_until_it_has(dev: Any, folder: Path) -
     _write(folder, {"handler.py": HANDLER})
     assert dev.ask().json()["code"] == 1
     assert dev.client.get("/ping").json() == {"status": "Healthy"}
+
+
+def test_lives_through_a_save_that_moves_the_handler_away(dev: Any, folder: Path) -> None:
+    """As editors do: it says what is missing until the file is back."""
+    (folder / "handler.py").rename(folder / "handler.py~")
+    answer = dev.ask()
+    (folder / "handler.py~").rename(folder / "handler.py")
+
+    assert answer.status_code == 503
+    assert "handler.py" in answer.json()["message"]
+    assert dev.ask().json()["code"] == 1
+
+
+def test_lives_through_too_many_files(dev: Any, folder: Path) -> None:
+    """As by an archive that is unpacked in the wrong place: it says so until they are gone."""
+    many = folder / "many"
+    many.mkdir()
+    for number in range(MAX_FILES):
+        (many / f"{number}.txt").touch()
+    answer = dev.ask()
+    shutil.rmtree(many)
+
+    assert answer.status_code == 503
+    assert f"more than {MAX_FILES} files" in answer.json()["message"]
+    assert dev.ask().json()["code"] == 1
+
+
+def test_loads_the_last_of_two_saves_within_a_load(dev: Any, folder: Path, tmp_path: Path) -> None:
+    """Whatever the load is at: what is met is what lies there."""
+    place = tmp_path / "loading"
+    begin = "def initialize(self, context):\n"
+    slow = f"        open({str(place)!r}, 'w').close()\n        time.sleep(0.5)\n"
+    _write(folder, {"handler.py": HANDLER.replace(begin, begin + slow)})
+    _wait_for(place)
+    for number in (21, 22):
+        _write(folder, {"helper.py": f"NUMBER = {number}\n"})
+
+    assert dev.ask().json()["helper"] == 22
 
 
 def test_tells_what_initialize_raises(dev: Any, folder: Path) -> None:

@@ -52,10 +52,10 @@ class _Bench:
 
     async def answer_all(self) -> None:
         """Answer whatever is in flight, and what takes its place, until nothing waits."""
-        while busy := [replica for replica in self.pool.replicas if replica.in_flight]:
+        while busy := [replica for replica in self.pool.replicas if replica.holding.tasks]:
             for replica in busy:
                 link = self.executor.links[(replica.pid or 0) - 1]
-                link.answer(*replica.in_flight, text="done")
+                link.answer(*replica.holding.tasks, text="done")
             await settle()
 
     async def pass_time(self, seconds: float) -> None:

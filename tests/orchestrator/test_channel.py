@@ -77,16 +77,21 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.parametrize("what", ["send", "receive"])
 def test_is_not_for_those_who_are_forked_off(what: str) -> None:
-    """A model's code that comes back twice from its call answers once."""
+    """A model's code that comes back twice from its call answers once, and the log says why."""
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
             command = [sys.executable, "-c", _FORK, str(theirs.fileno()), what]
-            worker = subprocess.run(command, pass_fds=[theirs.fileno()], check=False)
+            worker = subprocess.run(
+                command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True, check=False
+            )
         frames = SocketChannel(ours).receive(wait=True)
 
     assert worker.returncode == 0
     assert frames == [Cancel([1])]
+    assert worker.stderr.count("\n") == 1
+    assert "came back from its call" in worker.stderr
+    assert "os._exit(0)" in worker.stderr
 
 
 def test_looks_at_sockets_of_any_number() -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from torchloom import errors
-from torchloom.errors import Fault, ItemFailed, NodeFailed, QueueFull, TorchLoomError, nearest
+from torchloom.errors import (
+    Fault,
+    ItemFailed,
+    ModelLoadError,
+    NodeFailed,
+    OutOfMemory,
+    QueueFull,
+    TorchLoomError,
+    nearest,
+)
 
 
 def _tree(kind: type[TorchLoomError] = TorchLoomError) -> list[type[TorchLoomError]]:
@@ -43,6 +52,17 @@ def test_takes_status_and_advice_from_the_cause() -> None:
     inner = NodeFailed("pictures", ItemFailed(3, cause))
     assert inner.message == "Node 'pictures': Item 3: No room."
     assert (inner.status, inner.type) == (503, cause.type)
+
+
+def test_knows_a_lack_of_memory_by_its_status() -> None:
+    """Whichever error it is, and whatever it is the cause of; no other status is one."""
+    load = ModelLoadError("The worker ended.")
+    assert not load.lacks_memory
+    load.status = OutOfMemory.status  # type: ignore[misc]  # of this one alone
+    assert load.lacks_memory
+    assert NodeFailed("answer", load).lacks_memory
+    assert OutOfMemory("No room.").lacks_memory
+    assert not NodeFailed("answer", QueueFull("No room.")).lacks_memory
 
 
 def test_suggests_the_nearest_name() -> None:

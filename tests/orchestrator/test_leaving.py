@@ -16,7 +16,7 @@ async def test_calls_for_one_that_stays(monkeypatch: pytest.MonkeyPatch) -> None
     hung = asyncio.Event()
     leaving = Leaving(hung.set)
     leaving.add(1)
-    assert len(leaving) == 1
+    assert len(leaving.timers) == 1
     await hung.wait()
 
 
@@ -42,4 +42,4 @@ async def test_calls_for_none_that_has_left(monkeypatch: pytest.MonkeyPatch) -> 
     leaving.remove(4)
     leaving.clear()
     await asyncio.sleep(0.01)
-    assert (len(leaving), hung.is_set()) == (0, False)
+    assert (len(leaving.timers), hung.is_set()) == (0, False)

@@ -141,10 +141,10 @@ async def test_tells_of_items_as_they_come_and_as_they_are_done(scene: _Scene) -
     seconds = {"seconds": 0.0}
     assert told == [
         ("node.started", {"node": "prompts"}),
-        ("node.started", {"node": "pictures"}),
         ("node.chunk", {"node": "prompts", "text": "a\nb\n"}),
         ("node.item", {"node": "prompts", "index": 0, "item": "a"}),
         ("node.item", {"node": "prompts", "index": 1, "item": "b"}),
+        ("node.started", {"node": "pictures"}),
         ("node.item", {"node": "pictures", "index": 1, "outputs": {"image": "B"}}),
         (
             "node.finished",

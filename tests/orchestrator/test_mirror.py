@@ -251,7 +251,7 @@ async def test_leaves_the_callers_values_alone(bench: _Bench) -> None:
     call = asyncio.ensure_future(bench.orchestrator.predict("echo", inputs, {}))
     await settle()
     (pool,) = [pool for pool in bench.orchestrator._pools if pool.deployment.version == 2]
-    (task,) = pool.replicas[0].in_flight.values()
+    (task,) = pool.replicas[0].holding.tasks.values()
     task.inputs["texts"][0]["text"] = "b"  # type: ignore[index]  # the test knows its values
     bench.served.answer_all(text="A")
     bench.shadow.answer_all(text="A")
@@ -377,7 +377,7 @@ async def test_drops_the_copy_of_a_run_for_which_there_is_no_place(bench: _Bench
     for text in ("a", "b", "c"):
         runs.append(bench.orchestrator.start_run(FLOW, {"text": text}))
         await settle()
-    while bench.orchestrator._pools.get("echo").replicas[0].in_flight:
+    while bench.orchestrator._pools.get("echo").replicas[0].holding.tasks:
         bench.served.answer_all(text="done")
         await settle()
 
@@ -415,7 +415,7 @@ async def test_makes_no_copies_of_copies(bench: _Bench) -> None:
     while bench.counts("runs") != {"served done": 1, "shadow done": 1}:
         await settle()
         for pool in bench.orchestrator._pools:
-            busy = list(pool.replicas[0].in_flight)
+            busy = list(pool.replicas[0].holding.tasks)
             if busy:
                 bench.executor.links[pool.deployment.version - 1].answer(*busy, text="done")
     await settle()

@@ -466,7 +466,7 @@ async def test_runs_a_workflow_as_a_node(bench: _Bench) -> None:
     options = RunOptions(timeout_s=60.0, priority=4, tenant="me")
     run = bench.orchestrator.start_run(outer, {"text": "a"}, options=options)
     await settle()
-    (task,) = bench.orchestrator._pools.get("echo").replicas[0].in_flight.values()
+    (task,) = bench.orchestrator._pools.get("echo").replicas[0].holding.tasks.values()
     assert (task.priority, task.tenant, task.deadline) == (4, "me", 1060.0)
     await bench.answer(text="A")
     assert await run.result() == {"text": "A"}
@@ -744,7 +744,7 @@ async def test_stops_the_steps_of_a_stream_whose_caller_has_left(
         gate.let_go()
     await gate.wait_entered()
     cancel()
-    await until(lambda: bool(real._pools.get("echo").replicas[0].leaving))
+    await until(lambda: bool(real._pools.get("echo").replicas[0].holding._leaving.timers))
     gate.let_go()
     other = _soon(real.predict("echo", {"text": "x"}, {}))
     gate.let_go(100)

@@ -33,7 +33,7 @@ async def test_adds_up_the_blocks_of_caches() -> None:
     pool = Pool(deploy("open_echo"), InlineExecutor(), Stats(), now=lambda: 0.0)
     await pool.start()
     try:
-        pool.replicas[0].occupancy = Occupancy(is_full=False, blocks={"held": 3, "free": 5})
+        pool.replicas[0].holding.occupancy = Occupancy(is_full=False, blocks={"held": 3, "free": 5})
         found = [each for each in pool_series(pool) if each.metric.name == "kv_cache_blocks"]
     finally:
         await pool.stop()

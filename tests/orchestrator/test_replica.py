@@ -296,7 +296,7 @@ async def test_gives_nothing_more_to_an_engine_that_is_full(clock: ManualClock) 
     (one,) = bench.dispatch("a")
     bench.link.tell_occupancy(Occupancy(is_full=True, num_waiting=1, blocks={"held": 7}))
     assert bench.replica.credits == 0
-    assert bench.replica.occupancy.blocks == {"held": 7}
+    assert bench.replica.holding.occupancy.blocks == {"held": 7}
     bench.link.tell_occupancy(Occupancy(is_full=False, num_preemptions=2))
     assert bench.replica.credits == 2
     bench.link.tell_occupancy(Occupancy(is_full=True, num_preemptions=5))
@@ -400,7 +400,7 @@ async def test_keeps_the_room_of_a_cancelled_task_until_the_engine_lets_go(bench
     (task,) = bench.dispatch("a")
     bench.replica.cancel(task)
     assert bench.link.cancelled == [task.id]
-    assert bench.replica.in_flight == {}
+    assert bench.replica.holding.tasks == {}
     assert bench.replica.credits == 0
     assert not bench.replica.is_idle
     bench.link.let_go(task.id)
@@ -561,7 +561,7 @@ async def test_leaves_no_timer_behind_a_cancellation(bench: _Bench) -> None:
     bench.replica.cancel(two)
     bench.link.let_go(one.id)
     bench.link.end()
-    assert len(bench.replica.leaving) == 0
+    assert len(bench.replica.holding._leaving.timers) == 0
 
 
 # Death
@@ -721,7 +721,7 @@ async def test_finishes_what_it_has_when_it_drains(bench: _Bench) -> None:
     one, two = bench.dispatch("a", "b")
     bench.replica.drain()
     assert bench.replica.credits == 0
-    empty = asyncio.ensure_future(bench.replica.wait_empty())
+    empty = asyncio.ensure_future(bench.replica.holding.wait_empty())
     bench.link.answer(one.id)
     await settle()
     assert not empty.done()
@@ -735,7 +735,7 @@ async def test_is_empty_when_the_last_task_was_cancelled(bench: _Bench) -> None:
     await bench.replica.start()
     (task,) = bench.dispatch("a")
     bench.replica.drain()
-    empty = asyncio.ensure_future(bench.replica.wait_empty())
+    empty = asyncio.ensure_future(bench.replica.holding.wait_empty())
     await settle()
     bench.replica.cancel(task)
     await until(empty.done)
@@ -748,7 +748,7 @@ async def test_gives_its_tasks_back_if_its_worker_dies_while_it_drains(bench: _B
     bench.replica.drain()
     bench.link.end()
     assert bench.owner.orphans == tasks
-    await bench.replica.wait_empty()
+    await bench.replica.holding.wait_empty()
     await bench.replica.stop()
     assert len(bench.executor.links) == 1
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from torchloom.worker_environment import said_threads
 from torchloom_api.cli.failure import Failure
 from torchloom_api.cli.screen import error_screen, print_json, print_table
 from torchloom_api.cli.size import to_size
@@ -132,7 +133,8 @@ def _open(store: str | None) -> ArtefactStore:
 
 def _tell_threads(artefacts: Iterable[Artefact]) -> None:
     """Say which threads a worker needs, where those are not the ones that it gets by itself."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    here = said_threads(os.environ) or cores
     others = {each.about.threads for each in artefacts} - {None, here}
     for threads in sorted(filter(None, others)):
         message = (

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Final
 
 from torchloom.errors import Conflict, TorchLoomError
 from torchloom.policy import ReplicaPolicy
 from torchloom_api.torchserve.catalog import Served
 from torchloom_api.torchserve.frontend import Frontend
-from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
+from torchloom_api.torchserve.frontend_error import (
+    FrontendError,
+    bad_request,
+    workers_not_started,
+)
 from torchloom_api.torchserve.limits import MAX_WORKERS
 from torchloom_api.torchserve.worker_place import bounds_each
 
 
 _log = logging.getLogger(__name__)
-
-#: A worker that failed to load for want of memory.
-_OUT_OF_MEMORY: Final = 507
 
 
 def check_scale(least: int, most: int | None) -> tuple[int, int]:
@@ -52,8 +52,7 @@ async def scale(frontend: Frontend, served: Served, least: int, most: int, said:
             await orchestrator.scale_model(served.name, served.number, replicas=policy)
     except TorchLoomError as error:
         _log.error("%s %s cannot be scaled: %s", served.name, served.version, error.message)
-        message = f"Failed to start workers for model {served.name} version: {said}"
-        raise internal(message, error.status if error.status == _OUT_OF_MEMORY else 500) from error
+        raise workers_not_started(served.name, said, error) from error
     served.limits = limits
     there = frontend.catalog.status(served)
     frontend.catalog.worker_ids(served, 0 if there is None else len(there.replicas))

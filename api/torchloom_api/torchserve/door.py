@@ -32,7 +32,7 @@ from torchloom_api.torchserve.open_api import (
 )
 from torchloom_api.torchserve.reply import Reply
 from torchloom_api.torchserve.request import Request, read_request, split_path
-from torchloom_api.torchserve.request_id import new_id
+from torchloom_api.torchserve.request_id import new_uuid
 from torchloom_api.torchserve.route import Answering, Route, refusal_route
 from torchloom_api.torchserve.token_file import TokenKind
 
@@ -79,7 +79,7 @@ class Door:
             await self._pass_on(scope, receive, send)
             return
         started = time.perf_counter()
-        exchange = Exchange(scope, receive, send, own_id=new_id())
+        exchange = Exchange(scope, receive, send, own_id=new_uuid())
         requests = self._frontend.service.requests
         requests.num_in_hand += 1
         try:

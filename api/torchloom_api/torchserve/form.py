@@ -17,6 +17,7 @@ import msgspec
 from multipart import (  # type: ignore[import-untyped]  # it has no types
     MultipartError,
     MultipartParser,
+    MultipartPart,
     parse_options_header,
 )
 
@@ -29,6 +30,11 @@ _URLENCODED: Final = "application/x-www-form-urlencoded"
 
 #: How many fields and files a form may hold.
 _MAX_PARTS: Final = 1024
+
+_BYTES: Final = "application/octet-stream"
+
+#: What becomes of blanks in a field's name that are none of their line.
+_BLANKS: Final = str.maketrans({"\r": " ", "\t": " ", "\n": None})
 
 #: The name of a body that is no form.
 _BODY: Final = "body"
@@ -70,7 +76,7 @@ def _parts(request: Request) -> Iterator[tuple[str, str, bytes]]:
     elif essence == _URLENCODED:
         text = request.body.decode("utf-8", "surrogateescape")
         for name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
-            yield _sound(name), "", value.encode("utf-8", "surrogateescape")
+            yield _clean(name), "", value.encode("utf-8", "surrogateescape")
     else:
         yield _BODY, type_alone, request.body
 
@@ -86,15 +92,25 @@ def _multipart(body: bytes, media_type: str) -> Iterator[tuple[str, str, bytes]]
             memory_limit=len(body) + 1,
         )
         for part in parser:
-            is_file = part.filename is not None
-            yield _sound(part.name), (part.content_type or "") if is_file else "", part.raw
+            yield _clean(part.name or ""), _media_type_of(part), part.raw
     except (MultipartError, UnicodeError, LookupError, ValueError) as error:
         message = f"The multipart form is malformed: {error}."
         raise bad_request(message) from None
 
 
-def _sound(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()
+def _media_type_of(part: MultipartPart) -> str:
+    """Give the media type of a part: a field has none, a file that does not say is bytes."""
+    if part.filename is None:
+        return ""
+    return str(part.content_type) if "Content-Type" in part.headers else _BYTES
+
+
+def _clean(name: str) -> str:
+    """Give a field's name as TorchServe tells it: in one line, without blanks around it."""
+    told = name.translate(_BLANKS).strip().encode("utf-8", "replace").decode()
+    if not told:
+        raise bad_request("A field of the form has no name.")
+    return told
 
 
 def _decode(content: bytes, media_type: str) -> object:

@@ -80,12 +80,22 @@ def internal(message: str, status: int = 500) -> FrontendError:
     return FrontendError(status, "InternalServerException", message)
 
 
+def workers_not_started(name: str, version: str, error: Exception) -> FrontendError:
+    """Tell that a model has not got its workers, for this reason."""
+    message = f"Failed to start workers for model {name} version: {version}"
+    return internal(message, _status_of(error))
+
+
+def _status_of(error: Exception) -> int:
+    """Give TorchServe's status for what ended workers: it sets a lack of memory apart."""
+    lacks_memory = isinstance(error, TorchLoomError) and error.lacks_memory
+    return OutOfMemory.status if lacks_memory else 500
+
+
 def unavailable(message: str) -> FrontendError:
     """Tell that nobody takes the request now."""
     return FrontendError(503, "ServiceUnavailableException", message)
 
-
-_NO_MEMORY: Final = 507
 
 #: Where nothing more is known of an error than its class, the first that fits: status and type.
 _KINDS: Final[Sequence[tuple[type[TorchLoomError], int, str]]] = (
@@ -94,7 +104,7 @@ _KINDS: Final[Sequence[tuple[type[TorchLoomError], int, str]]] = (
     (InvalidInput, 400, "BadRequestException"),
     (Conflict, 409, "ConflictStatusException"),
     (QueueFull, 503, "ServiceUnavailableException"),
-    (OutOfMemory, _NO_MEMORY, "InternalServerException"),
+    (OutOfMemory, OutOfMemory.status, "InternalServerException"),
 )
 
 
@@ -103,7 +113,7 @@ def to_frontend_error(error: Exception, request_id: str) -> FrontendError:
     if isinstance(error, FrontendError):
         return error
     if isinstance(error, WorkerDied | DeadlineExceeded):
-        return internal("Worker died.", _NO_MEMORY if error.status == _NO_MEMORY else 500)
+        return internal("Worker died.", _status_of(error))
     if isinstance(error, TaskFailed):
         return _from_handler(error)
     if isinstance(error, TorchLoomError):

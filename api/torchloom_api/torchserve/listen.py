@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from torchloom_api.binding import bind
+from torchloom_api.listening_socket import bind
 from torchloom_api.settings import Address, InvalidSettings
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 

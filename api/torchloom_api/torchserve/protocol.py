@@ -17,7 +17,7 @@ from torchloom_api.exchange import Exchange
 from torchloom_api.protocol import GuardedProtocol, JoiningTransport
 from torchloom_api.torchserve.answer import FRESH, error_answer
 from torchloom_api.torchserve.frontend_error import Header, bad_request
-from torchloom_api.torchserve.request_id import new_id
+from torchloom_api.torchserve.request_id import new_uuid
 
 
 #: The key under which a Shortcut travels in the ASGI scope.
@@ -169,7 +169,7 @@ class SpelledProtocol(GuardedProtocol):
         answer = error_answer(bad_request("Invalid HTTP message."))
         headers = (
             ("content-type", answer.content_type),
-            ("x-request-id", new_id()),
+            ("x-request-id", new_uuid()),
             *FRESH,
             ("content-length", len(answer.body)),
             ("connection", "close"),

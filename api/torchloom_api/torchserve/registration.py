@@ -20,13 +20,16 @@ from torchloom.errors import (
     InvalidModel,
     ModelLoadError,
     NotServing,
-    OutOfMemory,
     TorchLoomError,
 )
 from torchloom_api.registrar import Registrar
 from torchloom_api.torchserve.archive_url import ArchiveFinder, Found
 from torchloom_api.torchserve.catalog import HANDLER, Catalog, Served
-from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
+from torchloom_api.torchserve.frontend_error import (
+    FrontendError,
+    bad_request,
+    workers_not_started,
+)
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
 from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
 from torchloom_api.torchserve.model_document import (
@@ -62,8 +65,6 @@ _NO_NATIVE: Final = (
     "Model {name} is for the C++ backend (runtime LSP), which there is not here. Serve what its "
     "handler does by one in Python, or by a model file of the kind module."
 )
-
-_OUT_OF_MEMORY: Final = 507
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,9 +385,7 @@ def _say(served: Served, error: TorchLoomError | OSError) -> FrontendError:
         return FrontendError(409, "ConflictStatusException", error.message)
     if isinstance(error, NotServing):
         return FrontendError(503, "ServiceUnavailableException", error.message)
-    is_memory = isinstance(error, OutOfMemory) or getattr(error, "status", 0) == _OUT_OF_MEMORY
-    message = f"Failed to start workers for model {served.name} version: {served.version}"
-    return internal(message, _OUT_OF_MEMORY if is_memory else 500)
+    return workers_not_started(served.name, served.version, error)
 
 
 def _forget_file(found: Found) -> None:

@@ -14,7 +14,7 @@ _FREE: Final = (1 << 128) - 1 - (0xF << 76) - (0x3 << 62)
 _VERSION: Final = (0x4 << 76) | (0x2 << 62)
 
 
-def new_id() -> str:
+def new_uuid() -> str:
     """Make up an id: a uuid of version 4, without a call of the system for each."""
     text = f"{_random.getrandbits(128) & _FREE | _VERSION:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -20,7 +20,7 @@ from torchloom_api.server import Listener
 from torchloom_api.torchserve.answer import status_answer
 from torchloom_api.torchserve.frontend_error import Header
 from torchloom_api.torchserve.reply import Reply
-from torchloom_api.torchserve.request_id import new_id
+from torchloom_api.torchserve.request_id import new_uuid
 
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class HttpsOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, in TorchServe's words."""
         exchange = Exchange(cast("HTTPScope", scope), receive, send)
-        exchange.id = new_id()
+        exchange.id = new_uuid()
         answer = status_answer("This TorchServe instance only accepts HTTPS requests", _FORBIDDEN)
         await Reply(exchange, self._extra, closes=True).send(answer)
 

@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Final, Protocol, TypeVar, cast
 
 from torchloom import garbage
-from torchloom.errors import InvalidModel, ModelLoadError, TorchLoomError
+from torchloom.errors import InvalidModel, ModelLoadError, OutOfMemory, TorchLoomError
 from torchloom_models.archive.context import Context
-from torchloom_models.archive.failure import OUT_OF_RESOURCES, is_out_of_memory, name_error
+from torchloom_models.archive.failure import is_out_of_memory, name_error
 from torchloom_models.archive.llm.language_model import to_language_handler
 from torchloom_models.archive.missing_engine import say_missing_engine
 from torchloom_models.archive.own_classes import own_classes
@@ -151,5 +151,5 @@ def guard_loading(handler: str, load: Callable[[], T]) -> T:
         message = f"The handler {handler!r} raised as it was loaded: {name_error(error)}{hint}"
         failure = ModelLoadError(message)
         if is_out_of_memory(error):
-            failure.status = OUT_OF_RESOURCES  # type: ignore[misc]  # this one is not ours
+            failure.status = OutOfMemory.status  # type: ignore[misc]  # this one is not ours
         raise failure from error

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from torchloom.errors import HandlerFailed
+from torchloom.errors import HandlerFailed, OutOfMemory
 from torchloom_models.archive.prediction_exception import PredictionException
 
 
-#: TorchServe's status where memory has run out, and where a prediction has failed.
-OUT_OF_RESOURCES: Final = 507
+#: TorchServe's status where a prediction has failed.
 _UNAVAILABLE: Final = 503
 
 #: Of what an exception says, so many characters are told.
@@ -27,7 +26,7 @@ def to_failure(error: BaseException) -> HandlerFailed:
     if said is not None:
         return HandlerFailed(said[0], status=said[1])
     if is_out_of_memory(error):
-        return HandlerFailed("Out of resources", cause=name_error(error), status=OUT_OF_RESOURCES)
+        return HandlerFailed("Out of resources", cause=name_error(error), status=OutOfMemory.status)
     return HandlerFailed("Prediction failed", cause=name_error(error), status=_UNAVAILABLE)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -546,6 +548,22 @@ async def test_refuses_a_body_that_is_too_large(serve: Serve) -> None:
     assert answer == (
         b"HTTP/1.1 413 Request Entity Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     )
+
+
+async def test_refuses_a_body_that_is_too_large_to_a_client_that_sends_it_all(
+    serve: Serve,
+) -> None:
+    """Python's own client closes each connection, and looks for an answer when all is sent."""
+    served = await serve()
+    url = served.urls["inference"] + "/predictions/noop"
+
+    def send() -> int:
+        with pytest.raises(HTTPError) as raised:
+            urlopen(url, data=bytes(20_000_000), timeout=30)
+        with raised.value as answer:
+            return answer.code
+
+    assert await asyncio.to_thread(send) == 413
 
 
 async def test_refuses_what_is_no_http(served: Served) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import uuid
 
-from torchloom_api.torchserve.request_id import new_id
+from torchloom_api.torchserve.request_id import new_uuid
 
 
 def test_makes_up_uuids_of_version_4() -> None:
     """In the form in which TorchServe writes them, and none twice."""
-    ids = {new_id() for _ in range(1000)}
+    ids = {new_uuid() for _ in range(1000)}
 
     assert len(ids) == 1000
     assert {uuid.UUID(each).version for each in ids} == {4}
@@ -23,8 +23,8 @@ def test_makes_none_again_for_whoever_seeds_the_randomness_of_the_process() -> N
     state = random.getstate()
     try:
         random.seed(0)
-        first = new_id()
+        first = new_uuid()
         random.seed(0)
-        assert new_id() != first
+        assert new_uuid() != first
     finally:
         random.setstate(state)

@@ -6,7 +6,9 @@ import asyncio
 import shutil
 import ssl
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -54,6 +56,21 @@ async def test_answers_on_every_port(secured: Served, tmp_path: Path) -> None:
             answers = [await client.get(paths[port]) for _ in range(2)]
 
             assert [each.status_code for each in answers] == [200, 200]
+
+
+async def test_lets_a_client_send_all_that_is_too_large(secured: Served, tmp_path: Path) -> None:
+    """Though no half of a connection can be closed: the answer is read."""
+    url = secured.urls["inference"] + "/predictions/noop"
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate_file"))
+    trusted.check_hostname = False  # the certificate names 127.0.0.1 alone
+
+    def send() -> int:
+        with pytest.raises(HTTPError) as raised:
+            urlopen(url, data=bytes(20_000_000), timeout=30, context=trusted)
+        with raised.value as answer:
+            return answer.code
+
+    assert await asyncio.to_thread(send) == 413
 
 
 async def test_tells_who_speaks_http(secured: Served) -> None:

@@ -42,6 +42,8 @@ _END_S: Final = 0.5
 #: Paths that have nothing to do with the model.
 _OPEN: Final = frozenset({"ping", "metrics", "api-description"})
 
+_UNTIL_MENDED: Final = "Requests are answered with 503 until a save mends it."
+
 #: Is told what goes on, a line each time.
 Tell = Callable[[str], None]
 
@@ -72,11 +74,16 @@ class Session:
         self._look: Look | None = None
         self._look_s = 0.0
         self._served: Served | None = None
+        #: Why what lies there does not load, and why it cannot even be looked at.
         self._fault: str | None = None
+        self._obstacle: str | None = None
         self._num_loads = 0
 
     async def watch(self) -> None:
-        """Load what changes, until this is cancelled."""
+        """Load what changes, until this is cancelled.
+
+        Raises ArchiverError and OSError where the files cannot be looked at from the start.
+        """
         while True:
             await self.settle()
             await asyncio.sleep(max(_PAUSE_S, self._look_s / _SHARE))
@@ -84,20 +91,21 @@ class Session:
     async def before(self, request: Request) -> None:
         """Hold a request until the code as it lies there now is loaded.
 
-        Raises FrontendError (503) that says where and why it does not load.
+        Raises FrontendError (503) that says where and why it does not load, and what `watch` does.
         """
         if not request.segments or request.segments[0] in _OPEN:
             return
         await self.settle()
         if self._is_closed:
             raise unavailable("The server ends.")
-        if self._fault is not None:
-            raise unavailable(f"{self._fault} Mend it, save, and ask again.")
+        fault = self._obstacle or self._fault
+        if fault is not None:
+            raise unavailable(f"{fault} Mend it, save, and ask again.")
 
     async def settle(self) -> None:
         """Look at the files, and load them until what is loaded is what lies there."""
         async with self._lock:
-            while (look := await self._look_steadily()) != self._look and not self._is_closed:
+            while (look := await self._see()) != self._look and not self._is_closed:
                 await self._load(look)
 
     async def close(self) -> None:
@@ -105,6 +113,21 @@ class Session:
         self._is_closed = True
         if self._served is not None:
             await self._end(self._served, grace_s=0.0)
+
+    async def _see(self) -> Look:
+        """Look at the files; where that cannot be done any more, tell why, and see no change."""
+        try:
+            look = await self._look_steadily()
+        except (ArchiverError, OSError) as error:
+            if self._look is None:
+                raise
+            said = _say(error)
+            if said != self._obstacle:
+                self._tell(f"{said} {_UNTIL_MENDED}")
+            self._obstacle = said
+            return self._look
+        self._obstacle = None
+        return look
 
     async def _look_steadily(self) -> Look:
         look = await self._look_once()
@@ -168,7 +191,7 @@ class Session:
             self._fault = _say(error)
             self._frontend.absent.put(Order(url=name), 500)
             self._on_end()
-            self._tell(f"{self._fault} Requests are answered with 503 until a save mends it.")
+            self._tell(f"{self._fault} {_UNTIL_MENDED}")
             return
         if self._served is None:
             self._on_end()

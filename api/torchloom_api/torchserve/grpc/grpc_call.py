@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import grpc
 
-from torchloom_api.torchserve.request_id import new_id
+from torchloom_api.torchserve.request_id import new_uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class GrpcCall:
     def of(cls, context: grpc.aio.ServicerContext, path: str) -> Self:
         """Read who calls, and the metadata; of several of a name, the last counts."""
         return cls(
-            id=new_id(),
+            id=new_uuid(),
             path=path,
             client=to_place(context.peer()),
             metadata={

@@ -27,7 +27,7 @@ from torchloom_api.torchserve.prediction import (
     say,
 )
 from torchloom_api.torchserve.pulled_prediction import PulledPrediction
-from torchloom_api.torchserve.request_id import new_id
+from torchloom_api.torchserve.request_id import new_uuid
 
 
 DESCRIPTOR: Final = messages.DESCRIPTOR.services_by_name["InferenceAPIsService"]
@@ -98,7 +98,7 @@ class Inference:
         try:
             if not own:
                 raise Refusal.of_prediction(bad_request("Parameter sequenceId is required."))
-            async with aclosing(self._predict(request, new_id())) as parts:
+            async with aclosing(self._predict(request, new_uuid())) as parts:
                 async for part in parts:
                     yield messages.PredictionResponse(prediction=part, sequence_id=own)
         except Refusal as refusal:

@@ -14,11 +14,16 @@ from torchloom_api.torchserve.absent_models import AbsentModels
 from torchloom_api.torchserve.dev import session as session_module
 from torchloom_api.torchserve.dev.session import Session, _name_changes
 from torchloom_api.torchserve.frontend import Frontend
+from torchloom_api.torchserve.frontend_error import FrontendError
 from torchloom_api.torchserve.registration import Order
+from torchloom_api.torchserve.request import Request
+from torchloom_models.archive.archiver_error import ArchiverError
 from torchloom_models.archive.workbench import Look, Workbench
 
 
 HANDLER = Path("handler.py")
+
+ASKED = cast("Request", SimpleNamespace(segments=("predictions", "echo")))
 
 
 def _look(size: int) -> Look:
@@ -97,6 +102,93 @@ async def test_says_why_files_cannot_be_looked_at_while_it_loads(tmp_path: Path)
     assert told == [
         "handler.py: not for you. Requests are answered with 503 until a save mends it."
     ]
+
+
+class _Scripted:
+    """A bench whose files are as the script says, and the registration that loads them.
+
+    `during`: what happens to the files while the load of a number is under way, which has no end;
+    any other load ends at once.
+    """
+
+    def __init__(self, during: dict[int, Sequence[int]]) -> None:
+        self.name, self.folder, self.handler = "echo", None, HANDLER
+        self.size = 1
+        self.error: Exception | None = None
+        self.loaded: list[int] = []
+        self.broken_off: list[int] = []
+        self._during = during
+
+    def look(self) -> Look:
+        if self.error is not None:
+            raise self.error
+        return _look(self.size)
+
+    def lay_out(self, _: Path) -> None:
+        """There is nothing to lay out."""
+
+    async def register(self, _: Order) -> None:
+        size = self.size
+        if size in self._during:
+            for each in self._during[size]:
+                self.size = each
+                await asyncio.sleep(0)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.broken_off.append(size)
+        self.loaded.append(size)
+
+    def session(self, folder: Path, told: list[str]) -> Session:
+        """Make a session of them."""
+        frontend = SimpleNamespace(registration=self, absent=AbsentModels())
+        return Session(
+            cast("Frontend", frontend), cast("Workbench", self), folder, tell=told.append
+        )
+
+
+async def test_loads_the_last_of_two_saves_within_a_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load is broken off, what was saved first is not loaded, and the next request meets it."""
+    monkeypatch.setattr(session_module, "_PAUSE_S", 0)
+    monkeypatch.setattr(session_module, "_QUIET_S", 0)
+    scripted = _Scripted(during={2: [3, 4]})
+    session = scripted.session(tmp_path, [])
+    await session.settle()
+    scripted.size = 2
+    await session.settle()
+
+    assert (scripted.loaded, scripted.broken_off) == ([1, 4], [2])
+
+
+async def test_goes_on_watching_what_cannot_be_looked_at(tmp_path: Path) -> None:
+    """It says why, once, to the author and to all who ask, and serves when that is over."""
+    scripted, told = _Scripted(during={}), list[str]()
+    session = scripted.session(tmp_path, told)
+    await session.settle()
+    scripted.error = ArchiverError("too many files.")
+    for _ in range(2):
+        with pytest.raises(FrontendError, match=r"^too many files\. Mend it") as raised:
+            await session.before(ASKED)
+        assert raised.value.status == 503
+    scripted.error = None
+    await session.before(ASKED)
+    scripted.error = PermissionError("not for you")
+    with pytest.raises(FrontendError, match="not for you"):
+        await session.before(ASKED)
+
+    until = "Requests are answered with 503 until a save mends it."
+    assert told == [f"too many files. {until}", f"not for you. {until}"]
+    assert scripted.loaded == [1], "it is what it was"
+
+
+async def test_does_not_begin_where_files_cannot_be_looked_at(tmp_path: Path) -> None:
+    """Its author hears of it before anything is served."""
+    scripted = _Scripted(during={})
+    scripted.error = ArchiverError("too many files.")
+    with pytest.raises(ArchiverError):
+        await scripted.session(tmp_path, []).watch()
 
 
 def test_names_what_changed() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from torchloom_api.binding import bind
+from torchloom_api.listening_socket import bind
 from torchloom_api.settings import Address, InvalidSettings
 
 

@@ -1,4 +1,4 @@
-"""Binding: sockets that listen before anything is loaded, so that a taken address is told at once.
+"""Listening sockets: bound before anything is loaded, so that a taken address is told at once.
 
 Knows not who will answer there.
 """
