@@ -201,7 +201,7 @@ class Registration:
             raise FrontendError(400, "InvalidModelException", error.message) from error
         manifest = glance.manifest
         name = order.name or manifest.name
-        version = order.version or manifest.version
+        version = manifest.version
         runtime = order.runtime or manifest.runtime
         if runtime == _NATIVE:
             raise FrontendError(400, "InvalidModelException", _NO_NATIVE.format(name=name))
@@ -272,8 +272,8 @@ class Registration:
                 "max_size": served.limits.batch_size,
                 "max_wait_s": to_wait_s(served.limits),
             }
-        if order.handler:
-            document["handler"] = order.handler
+        # The server's default one is told too: the engine does not know it.
+        document["handler"] = order.handler or glance.manifest.handler
         if self.metrics:
             document["metrics"] = self.metrics
         if settings.sequence_headers != SequenceHeaders():
