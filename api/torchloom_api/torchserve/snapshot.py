@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -85,13 +85,13 @@ class Snapshot:
         }
         return json.dumps(document, indent=2, ensure_ascii=False)
 
-    def require_archives(self, there: Collection[str]) -> None:
-        """Raise InvalidSnapshot, naming every archive that is not among those that are there."""
+    def require_archives(self, is_there: Callable[[str], bool]) -> None:
+        """Raise InvalidSnapshot, naming every archive that is not there."""
         missing = sorted(
             {
                 f"{model.mar_name} (model {name!r}, version {version})"
                 for name, version, model in self._each()
-                if model.mar_name not in there
+                if not is_there(model.mar_name)
             }
         )
         if missing:
