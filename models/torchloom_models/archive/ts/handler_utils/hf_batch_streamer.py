@@ -8,7 +8,7 @@ from transformers import TextIteratorStreamer
 from transformers.generation.streamers import BaseStreamer
 
 
-class TextIteratorStreamerBatch(BaseStreamer):  # type: ignore[misc] - transformers has no types
+class TextIteratorStreamerBatch(BaseStreamer):
     """Gives the texts of a batch that `generate` writes, one piece of each at a time.
 
     A piece is `[{"text": …}, …]`, in the order of the rows. It ends with the row that ends first.
@@ -23,7 +23,7 @@ class TextIteratorStreamerBatch(BaseStreamer):  # type: ignore[misc] - transform
         **decode_kwargs: Any,
     ) -> None:
         self.batch_size = batch_size
-        self.streamers = [
+        self.streamers: list[Any] = [
             TextIteratorStreamer(tokenizer, skip_prompt, timeout, **decode_kwargs)
             for _ in range(batch_size)
         ]
@@ -51,6 +51,7 @@ class TextIteratorStreamerBatch(BaseStreamer):  # type: ignore[misc] - transform
     def __next__(self) -> list[dict[str, str]]:
         """Wait for the next piece of each row."""
         pieces = [next(streamer, None) for streamer in self.streamers]
-        if None in pieces:
+        texts = [{"text": piece} for piece in pieces if piece is not None]
+        if len(texts) < len(pieces):
             raise StopIteration
-        return [{"text": piece} for piece in pieces]
+        return texts
