@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ from torchloom_api.torchserve.archive_url import ArchiveFinder, Found
 from torchloom_api.torchserve.catalog import HANDLER, Catalog, Served
 from torchloom_api.torchserve.frontend_error import FrontendError, bad_request, internal
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
-from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
+from torchloom_api.torchserve.limits import Limits, Wish, decide_limits, fill
 from torchloom_api.torchserve.model_document import (
     MAX_TIMEOUT_S,
     to_language_document,
@@ -205,6 +205,10 @@ class Registration:
         runtime = order.runtime or manifest.runtime
         if runtime == _NATIVE:
             raise FrontendError(400, "InvalidModelException", _NO_NATIVE.format(name=name))
+        said = settings.models.get(name, {}).get(version)
+        is_free = order.is_at_startup and order.wish.initial_workers is None
+        wish = fill(order.wish, said, workers=self.startup_workers() if is_free else None)
+        order = replace(order, wish=wish)
         limits = decide_limits(order.wish, glance.config, settings)
         if order.is_alone:
             limits = limits.alone(MAX_TIMEOUT_S)

@@ -63,6 +63,10 @@ class Snapshot:
             models = convert_models(document.models)
         except ValueError as error:
             raise InvalidSnapshot(f"model_snapshot cannot be read: {error}") from error
+        for model, versions in models.items():
+            if not all(said.mar_name for said in versions.values()):
+                message = f"model_snapshot cannot be read: {model!r} has no `marName`."
+                raise InvalidSnapshot(message)
         return cls(name=document.name, created_ms=document.created, models=models)
 
     def write(self, given: Mapping[str, str], *, now: datetime) -> str:
