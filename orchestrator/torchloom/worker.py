@@ -34,7 +34,13 @@ from torchloom.engine import (
     Result,
     Work,
 )
-from torchloom.errors import BatchContractError, InvalidInput, ModelLoadError, TorchLoomError
+from torchloom.errors import (
+    BatchContractError,
+    HandlerFailed,
+    InvalidInput,
+    ModelLoadError,
+    TorchLoomError,
+)
 from torchloom.farewell import leave
 from torchloom.footprint import bytes_of, resident_bytes
 from torchloom.sample import Sample, Sampling
@@ -289,7 +295,8 @@ class Worker:
 
     def _recover(self, error: Exception) -> None:
         """Empty the engine after a step that raised; try each task again alone, or fail it."""
-        _log.error("A step over %d tasks raised.", len(self._held), exc_info=error)
+        trace = None if isinstance(error, HandlerFailed) else error  # its engine has told of it
+        _log.error("A step over %d tasks raised: %s", len(self._held), error, exc_info=trace)
         held = list(self._held.values())
         for work in held:
             self._engine.cancel(work.task_id)

@@ -30,6 +30,9 @@ _RUNNING: Final = "TorchServe is already running, please use torchserve --stop t
 #: How long `--stop --foreground` waits for the end.
 _STOP_S: Final = 60.0
 
+#: By this word of its command line tools find the server, as SageMaker's toolkit does.
+_MARK: Final = ("-X", "org.pytorch.serve.ModelServer")
+
 
 def carry_out(words: Sequence[str], arguments: argparse.Namespace) -> int:
     """Start or stop a server, in TorchServe's words. Gives the exit code.
@@ -65,7 +68,15 @@ def _start(words: Sequence[str], arguments: argparse.Namespace, pid_file: PidFil
     settings = read_settings(_to_command_line(arguments), environment=os.environ, folder=Path.cwd())
     if not arguments.foreground:
         child = subprocess.Popen(  # noqa: S603 - this program itself, with the caller's words
-            [sys.executable, "-m", "torchloom_api.cli", "torchserve", *words, "--foreground"],
+            [
+                sys.executable,
+                *_MARK,
+                "-m",
+                "torchloom_api.cli",
+                "torchserve",
+                *words,
+                "--foreground",
+            ],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -43,6 +43,21 @@ class Wording:
     there: tuple[str, str] = ("InternalServerException", "Model file already exists {name}")
 
 
+def _find_file(store: Path, url: str) -> Path | None:
+    """Find what a path means: of the store, whatever is linked there; a folder may lie elsewhere.
+
+    Of any other path the last name counts, as a file of the store: it may be the store's path as
+    the caller sees it, which is another one in a container or behind a link.
+    """
+    path = store / url
+    if path.is_relative_to(store) and path != store and path.exists():
+        return path
+    if Path(url).is_absolute() and path.is_dir() and not store.is_relative_to(path):
+        return path
+    named = store / Path(url).name
+    return named if "://" not in url and Path(url).name and named.exists() else None
+
+
 class ArchiveFinder:
     """Finds archives for registrations. What is wrong with a URL is told in TorchServe's words."""
 
@@ -69,15 +84,10 @@ class ArchiveFinder:
             raise self._refuse(f"Relative path is not allowed in url: {url}")
         if _URL.fullmatch(url):
             return await self._fetch(url, self._store)
-        path = self._store / url
-        if "\0" in url or not path.exists() or not self._is_inside(path):
+        path = None if "\0" in url else _find_file(self._store, url)
+        if path is None:
             raise self._refuse(f"{self._wording.absent}: {url}")
         return Found(path=path)
-
-    def _is_inside(self, path: Path) -> bool:
-        """Tell whether a path is of the store; what the operator has linked there is."""
-        assert self._store is not None
-        return path.is_relative_to(self._store) and path != self._store
 
     async def _fetch(self, url: str, store: Path) -> Found:
         if not self._is_allowed(url):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torchloom_api.torchserve.frontend_settings import FrontendSettings
+from torchloom_api.torchserve.frontend_settings import FrontendSettings, StartupVersion
 from torchloom_api.torchserve.parallel import level_of, type_of
 
 
@@ -76,6 +76,24 @@ class Wish:
     max_batch_delay_ms: int | None = None
     response_timeout_s: int | None = None
     startup_timeout_s: int | None = None
+
+
+def fill(wish: Wish, said: StartupVersion | None, *, workers: int | None) -> Wish:
+    """Fill in what the property `models` says of a version.
+
+    `workers`: how many it has where nobody says, of a model of the start; None: they are asked for.
+    """
+    if workers is not None:
+        least = None if said is None else said.min_workers
+        most = None if said is None else said.max_workers
+        wish = replace(wish, initial_workers=_or(least, workers), max_workers=most)
+    if said is None:
+        return wish
+    given = {
+        name: getattr(said, name) if getattr(wish, name) is None else getattr(wish, name)
+        for name in ("batch_size", "max_batch_delay_ms", "response_timeout_s", "startup_timeout_s")
+    }
+    return replace(wish, **given)
 
 
 def decide_limits(wish: Wish, archive: Mapping[str, object], settings: FrontendSettings) -> Limits:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,7 @@ from torchloom_api.torchserve.frontend_error import (
     workers_not_started,
 )
 from torchloom_api.torchserve.frontend_settings import FrontendSettings
-from torchloom_api.torchserve.limits import Limits, Wish, decide_limits
+from torchloom_api.torchserve.limits import Limits, Wish, decide_limits, fill
 from torchloom_api.torchserve.model_document import (
     MAX_TIMEOUT_S,
     to_language_document,
@@ -202,10 +202,14 @@ class Registration:
             raise FrontendError(400, "InvalidModelException", error.message) from error
         manifest = glance.manifest
         name = order.name or manifest.name
-        version = order.version or manifest.version
+        version = manifest.version
         runtime = order.runtime or manifest.runtime
         if runtime == _NATIVE:
             raise FrontendError(400, "InvalidModelException", _NO_NATIVE.format(name=name))
+        said = settings.models.get(name, {}).get(version)
+        is_free = order.is_at_startup and order.wish.initial_workers is None
+        wish = fill(order.wish, said, workers=self.startup_workers() if is_free else None)
+        order = replace(order, wish=wish)
         limits = decide_limits(order.wish, glance.config, settings)
         if order.is_alone:
             limits = limits.alone(MAX_TIMEOUT_S)
@@ -273,8 +277,8 @@ class Registration:
                 "max_size": served.limits.batch_size,
                 "max_wait_s": to_wait_s(served.limits),
             }
-        if order.handler:
-            document["handler"] = order.handler
+        # The server's default one is told too: the engine does not know it.
+        document["handler"] = order.handler or glance.manifest.handler
         if self.metrics:
             document["metrics"] = self.metrics
         if settings.sequence_headers != SequenceHeaders():

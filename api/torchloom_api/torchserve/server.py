@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -35,6 +37,7 @@ from torchloom_api.torchserve.gate import Gate, TokenRing
 from torchloom_api.torchserve.identity import Identity, read_identity
 from torchloom_api.torchserve.listen import Place, Port, bound, places, require_free
 from torchloom_api.torchserve.opening import to_frontend_settings
+from torchloom_api.torchserve.own_folder import find_own_folder
 from torchloom_api.torchserve.registration import Registration
 from torchloom_api.torchserve.settings import TorchServeSettings
 from torchloom_api.torchserve.snapshot_folder import SnapshotFolder
@@ -76,7 +79,9 @@ def run(settings: TorchServeSettings, on_ready: Callable[[], None]) -> None:
         if settings.has_snapshots:
             folder.write(frontend.catalog, frontend.absent, "shutdown")
 
-    run_torchserve(to_frontend_settings(settings), on_ready=begin, on_end=end)
+    own = find_own_folder(Path.cwd(), os.environ)
+    told = replace(to_frontend_settings(settings), store=str(own))
+    run_torchserve(told, on_ready=begin, on_end=end)
 
 
 def run_torchserve(

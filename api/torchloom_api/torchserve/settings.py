@@ -114,7 +114,7 @@ def read_settings(
         raise CannotStart(_MISSING_STORE)
     workflow_store = _find_store("--workflow-store", config.workflow_store, folder)
     if restored is not None:
-        restored.require_archives({path.name for path in model_store.iterdir()})
+        restored.require_archives(lambda file: (model_store / file).exists())
     wanted = [part for part in (config.load_models or "").split(",") if part.strip()]
     loads_all = any(part.strip().lower() == _ALL for part in wanted)
     return TorchServeSettings(

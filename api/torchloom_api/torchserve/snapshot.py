@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
+
+import msgspec
 
 from torchloom.errors import TorchLoomError
 from torchloom_api.torchserve.java_properties import write_properties
@@ -29,9 +31,15 @@ class InvalidSnapshot(TorchLoomError):
     title = "The snapshot is not valid"
 
 
+class _Document(msgspec.Struct, frozen=True, kw_only=True):
+    models: dict[str, object]
+    name: str = ""
+    created: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A file's name and what it says. `created_ms` counts from 1970."""
+    """A file's name and what it says. `created_ms` counts from 1970; 0 where nobody said it."""
 
     name: str
     created_ms: int
@@ -46,17 +54,20 @@ class Snapshot:
 
     @classmethod
     def read(cls, text: str) -> Snapshot:
-        """Read the JSON of the key `model_snapshot`. Raises InvalidSnapshot."""
+        """Read the JSON of the key `model_snapshot`. Raises InvalidSnapshot.
+
+        The models alone are needed: KServe's users write theirs by hand, without a time.
+        """
         try:
-            document = json.loads(text)
-            name, created = document["name"], document["created"]
-            models = convert_models(document["models"])
-        except (ValueError, KeyError, TypeError) as error:
+            document = msgspec.convert(json.loads(text), _Document, strict=False)
+            models = convert_models(document.models)
+        except ValueError as error:
             raise InvalidSnapshot(f"model_snapshot cannot be read: {error}") from error
-        if not (isinstance(name, str) and isinstance(created, int)):
-            message = "model_snapshot cannot be read: `name` is a text, and `created` a number."
-            raise InvalidSnapshot(message)
-        return cls(name=name, created_ms=created, models=models)
+        for model, versions in models.items():
+            if not all(said.mar_name for said in versions.values()):
+                message = f"model_snapshot cannot be read: {model!r} has no `marName`."
+                raise InvalidSnapshot(message)
+        return cls(name=document.name, created_ms=document.created, models=models)
 
     def write(self, given: Mapping[str, str], *, now: datetime) -> str:
         """Write the file: the keys that were `given`, and the models in place of older ones."""
@@ -78,13 +89,13 @@ class Snapshot:
         }
         return json.dumps(document, indent=2, ensure_ascii=False)
 
-    def require_archives(self, there: Collection[str]) -> None:
-        """Raise InvalidSnapshot, naming every archive that is not among those that are there."""
+    def require_archives(self, is_there: Callable[[str], bool]) -> None:
+        """Raise InvalidSnapshot, naming every archive that is not there."""
         missing = sorted(
             {
                 f"{model.mar_name} (model {name!r}, version {version})"
                 for name, version, model in self._each()
-                if model.mar_name not in there
+                if not is_there(model.mar_name)
             }
         )
         if missing:

@@ -104,10 +104,15 @@ def _show_absent(
         )
 
 
+def _name_file(url: str) -> str:
+    """Name an archive as a restart finds it: a folder outside the store by its whole path."""
+    return url if Path(url).is_absolute() and Path(url).is_dir() else url.rpartition("/")[2]
+
+
 def _show(served: Served) -> StartupModel:
     limits = served.limits
     return StartupModel(
-        mar_name=served.url.rstrip("/").rpartition("/")[2],
+        mar_name=_name_file(served.url.rstrip("/")),
         min_workers=limits.min_workers,
         max_workers=limits.max_workers,
         batch_size=limits.batch_size,

@@ -104,7 +104,7 @@ def _orders(frontend: Frontend) -> Iterator[Order]:
         return
     for entry in _entries(settings):
         given, _, file = entry.rpartition("=")
-        yield _order(file, workers, _configured(settings, given or None, file), name=given or None)
+        yield Order(url=file, name=given or None, is_at_startup=True)
 
 
 def _entries(settings: FrontendSettings) -> Iterator[str]:
@@ -117,15 +117,6 @@ def _entries(settings: FrontendSettings) -> Iterator[str]:
         is_folder = path.is_dir() and not path.name.startswith(".")
         if is_folder or path.name.endswith(_ENDINGS):
             yield path.name
-
-
-def _configured(settings: FrontendSettings, name: str | None, file: str) -> StartupVersion | None:
-    """Find what the property `models` says of a file, by its own name or the model's."""
-    for model, versions in settings.models.items():
-        for said in versions.values():
-            if said.file == file and name in (None, model):
-                return said
-    return None
 
 
 def _require(settings: FrontendSettings, file: str) -> None:
@@ -141,18 +132,17 @@ def _require(settings: FrontendSettings, file: str) -> None:
 def _order(
     file: str,
     workers: int,
-    said: StartupVersion | None,
+    said: StartupVersion,
     *,
-    name: str | None = None,
-    version: str | None = None,
+    name: str,
+    version: str,
 ) -> Order:
-    least = said.min_workers if said is not None else None
     wish = Wish(
-        initial_workers=workers if least is None else least,
-        max_workers=None if said is None else said.max_workers,
-        batch_size=None if said is None else said.batch_size,
-        max_batch_delay_ms=None if said is None else said.max_batch_delay_ms,
-        response_timeout_s=None if said is None else said.response_timeout_s,
-        startup_timeout_s=None if said is None else said.startup_timeout_s,
+        initial_workers=workers if said.min_workers is None else said.min_workers,
+        max_workers=said.max_workers,
+        batch_size=said.batch_size,
+        max_batch_delay_ms=said.max_batch_delay_ms,
+        response_timeout_s=said.response_timeout_s,
+        startup_timeout_s=said.startup_timeout_s,
     )
     return Order(url=file, name=name, version=version, wish=wish, is_at_startup=True)

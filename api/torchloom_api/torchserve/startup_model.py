@@ -12,10 +12,11 @@ class StartupModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """How a version is served. Times are in seconds, `max_batch_delay` in milliseconds.
 
     What is None was not said: the archive's model-config.yaml, then the server's defaults decide.
+    Of `models`, `mar_name` counts for nothing: names and versions are those of the archives.
     """
 
     default_version: bool = False
-    mar_name: str
+    mar_name: str = ""
     min_workers: int | None = None
     max_workers: int | None = None
     batch_size: int | None = None

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from torchloom_api.settings import InvalidSettings
+
 
 #: What a key lets do; `API` gives out new keys.
 TokenKind = Literal["inference", "management", "API"]
@@ -47,14 +49,24 @@ class Token:
 
 
 class TokenFile:
-    """The keys of one server, and their file. `life_s`: how long those that can be renewed last."""
+    """The keys of one server, and their file. `life_s`: how long those that can be renewed last.
+
+    Raises InvalidSettings where the file cannot be written.
+    """
 
     def __init__(self, path: Path, *, life_s: float, now: Callable[[], float] = time.time) -> None:
         self._path = path
         self._life_s = life_s
         self._now = now
         self._tokens: dict[str, Token] = {kind: self._make(kind) for kind in get_args(TokenKind)}
-        self._write()
+        try:
+            self._write()
+        except OSError as error:
+            message = (
+                f"The file of the tokens, {str(path)!r}, cannot be written: {error}. Start the "
+                "server in a folder that can be, or with --disable-token-auth."
+            )
+            raise InvalidSettings(message) from error
 
     def allows(self, header: str | None, kind: TokenKind) -> bool:
         """Tell whether an `Authorization` header holds the key of a kind, and it still counts."""

@@ -17,7 +17,7 @@ from torchloom_models.archive.answer import to_outputs
 from torchloom_models.archive.context import Batch, Context
 from torchloom_models.archive.engine import check_items
 from torchloom_models.archive.entry import Entry
-from torchloom_models.archive.failure import to_failure
+from torchloom_models.archive.failure import tell_raised, to_failure
 from torchloom_models.archive.footprint import held_bytes
 from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.row import Row
@@ -124,6 +124,7 @@ class AsyncHandlerEngine:
             return Failure(task_id, HandlerFailed("Prediction failed", cause="it was cancelled"))
         error = call.exception()
         if error is not None:
+            tell_raised(error)
             return Failure(task_id, to_failure(error))
         try:
             return Result(task_id, to_outputs(call.result(), context.request_processor[0]))

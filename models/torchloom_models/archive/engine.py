@@ -18,7 +18,7 @@ from torchloom.sample import Sample
 from torchloom_models.archive.answer import to_outputs
 from torchloom_models.archive.context import STREAM_NEXT, Batch, Context
 from torchloom_models.archive.entry import Entry
-from torchloom_models.archive.failure import to_failure
+from torchloom_models.archive.failure import tell_raised, to_failure
 from torchloom_models.archive.footprint import held_bytes
 from torchloom_models.archive.metric import MetricsCache
 from torchloom_models.archive.row import Row
@@ -137,6 +137,7 @@ class HandlerEngine:
         except HandlerFailed:
             raise
         except (Exception, SystemExit) as error:
+            tell_raised(error)
             raise to_failure(error) from error
         finally:
             self.context.end()

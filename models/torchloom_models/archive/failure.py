@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from torchloom.errors import HandlerFailed, OutOfMemory
 from torchloom_models.archive.prediction_exception import PredictionException
 
+
+_log = logging.getLogger(__name__)
 
 #: TorchServe's status where a prediction has failed.
 _UNAVAILABLE: Final = 503
@@ -28,6 +31,17 @@ def to_failure(error: BaseException) -> HandlerFailed:
     if is_out_of_memory(error):
         return HandlerFailed("Out of resources", cause=name_error(error), status=OutOfMemory.status)
     return HandlerFailed("Prediction failed", cause=name_error(error), status=_UNAVAILABLE)
+
+
+def tell_raised(error: BaseException) -> None:
+    """Log what a handler raised, in TorchServe's words, by which alerts on its logs find it."""
+    if _find_said(error) is not None:
+        text = "Prediction error"
+    elif is_out_of_memory(error):
+        text = "CUDA out of memory" if "CUDA" in str(error) else "System out of memory"
+    else:
+        text = "Invoking custom service failed."
+    _log.error(text, exc_info=error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

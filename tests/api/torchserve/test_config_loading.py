@@ -232,7 +232,7 @@ def test_warns_of_a_key_that_comes_twice() -> None:
         ),
         ("ts_header_key_sequence_end=", "ts_header_key_sequence_end: '' is no name of a header."),
         ("models={bad", "models: This is no JSON"),
-        ('models={"m": {"1": {}}}', "models: Object missing required field `marName`"),
+        ('models={"m": {"1": {"batchSize": []}}}', "models: Expected `int | null`"),
         ('models={"m": {"1": {"marName": "a", "batchSize": "x"}}}', "models: Expected `int"),
     ],
 )

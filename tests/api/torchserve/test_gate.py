@@ -10,6 +10,7 @@ import httpx
 import pytest
 from api_fakes.torchserve import MakeMar, Serve, Served
 
+from torchloom_api.settings import InvalidSettings
 from torchloom_api.torchserve.token_file import TokenFile
 
 
@@ -172,3 +173,9 @@ def test_takes_its_file_away(tmp_path: Path) -> None:
     tokens.remove()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tells_where_the_key_file_cannot_be_written() -> None:
+    """The server does not start, and says what to do."""
+    with pytest.raises(InvalidSettings, match=r"'/proc/key_file\.json'.*--disable-token-auth"):
+        TokenFile(Path("/proc/key_file.json"), life_s=60)

@@ -66,6 +66,36 @@ async def test_starts_from_a_snapshot(serve: Serve, make_mar: MakeMar) -> None:
     assert (first["minWorkers"], len(first["workers"])) == (2, 2)
 
 
+async def test_names_a_folder_outside_the_store_whole(
+    serve: Serve, make_mar: MakeMar, tmp_path: Path
+) -> None:
+    """So that a restart finds it; archives of the store are named as they lie there."""
+    make_mar("noop.mar")
+    outside = tmp_path / "outside"
+    (outside / "MAR-INF").mkdir(parents=True)
+    about = '{"model": {"modelName": "far", "handler": "handler.py"}}'
+    (outside / "MAR-INF" / "MANIFEST.json").write_text(about)
+    served = await serve(load_models=("noop.mar", str(outside)))
+    models = read(_write(served, tmp_path / "config")).models
+    said = {name: StartupVersion(file=each["1.0"].mar_name) for name, each in models.items()}
+
+    assert said["far"].file == str(outside)
+    assert said["noop"].file == "noop.mar"
+    again = await serve(restored={name: {"1.0": each} for name, each in said.items()})
+    assert (await again.inference.get("/predictions/far")).json()["model"] == ["far", "1.0"]
+
+
+async def test_lets_the_archive_say_its_version(serve: Serve, make_mar: MakeMar) -> None:
+    """Whatever version a snapshot that was written by hand has for it."""
+    make_mar("two.mar", "m", version="2.0")
+    restored = {"m": {"1.0": StartupVersion(file="two.mar", is_default=True, batch_size=4)}}
+    served = await serve(restored=restored)
+
+    (about,) = (await served.management.get("/models/m")).json()
+    assert (about["modelVersion"], about["batchSize"]) == ("2.0", 4)
+    assert (await served.inference.get("/ping")).status_code == 200
+
+
 async def test_does_not_start_without_an_archive_of_it(serve: Serve) -> None:
     """It says which."""
     with pytest.raises(InvalidSettings, match=r"'gone\.mar'"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torchloom.errors import HandlerFailed
-from torchloom_models.archive.failure import to_failure
+from torchloom_models.archive.failure import tell_raised, to_failure
 from torchloom_models.archive.prediction_exception import PredictionException
 
 
@@ -29,6 +29,25 @@ def test_gives_the_status_and_words_of_torchserve(
     failure = to_failure(error)
 
     assert (failure.status, failure.message) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("x"), "Invoking custom service failed."),
+        (MemoryError(), "System out of memory"),
+        (RuntimeError("CUDA error"), "CUDA out of memory"),
+        (PredictionException("no such thing", 404), "Prediction error"),
+    ],
+)
+def test_is_logged_in_the_words_of_torchserve(
+    error: BaseException, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, and its trace follows."""
+    tell_raised(error)
+
+    (record,) = caplog.records
+    assert (record.message, record.exc_info and record.exc_info[1]) == (text, error)
 
 
 def test_says_what_it_was() -> None:

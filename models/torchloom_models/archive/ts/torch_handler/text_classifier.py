@@ -8,6 +8,7 @@ import torch
 
 from torchloom_models.archive.insight import weigh_tokens
 from torchloom_models.archive.label import map_class_to_label
+from torchloom_models.archive.ts.handler_utils.text_utils import ngrams_iterator
 from torchloom_models.archive.ts.handler_utils.timer import timed
 from torchloom_models.archive.ts.torch_handler.text_handler import TextHandler
 
@@ -37,7 +38,7 @@ class TextClassifier(TextHandler):
         ):
             text = clean(text)
         tokens = self._tokenize(text)
-        known = [self.source_vocab.get(each) for each in _ngrams(tokens, self.ngrams)]
+        known = [self.source_vocab.get(each) for each in ngrams_iterator(tokens, self.ngrams)]
         unknown = self.source_vocab.get("<unk>", 0)
         numbers = [unknown if each is None else each for each in known] or [unknown]
         return torch.as_tensor(numbers, device=self.device), text
@@ -62,13 +63,5 @@ class TextClassifier(TextHandler):
         The importances are those of one text, and so a list in a list.
         """
         numbers, text = text_preprocess
-        words = _ngrams(self._tokenize(text), self.ngrams) or ["<unk>"]
+        words = list(ngrams_iterator(self._tokenize(text), self.ngrams)) or ["<unk>"]
         return [{"importances": [weigh_tokens(self.model, numbers, target)], "words": words}]
-
-
-def _ngrams(tokens: list[str], most: int) -> list[str]:
-    """Give each token, then each pair, and so on, joined by blanks."""
-    found = list(tokens)
-    for size in range(2, most + 1):
-        found += [" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
-    return found

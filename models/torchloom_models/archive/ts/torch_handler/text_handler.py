@@ -6,13 +6,14 @@ import re
 import string
 import unicodedata
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 
 from torchloom.errors import ModelLoadError
+from torchloom_models.archive.ts.handler_utils.text_utils import get_tokenizer
 from torchloom_models.archive.ts.torch_handler.base_handler import BaseHandler
 from torchloom_models.archive.ts.torch_handler.contractions import CONTRACTION_MAP
 
@@ -25,7 +26,7 @@ _TAG = re.compile(r"<[^>\n]*>|&(?:[a-z0-9]+|#x?[0-9a-f]{1,6});")
 _SHORT = re.compile(
     "|".join(map(re.escape, sorted(CONTRACTION_MAP, key=len, reverse=True))), re.IGNORECASE
 )
-_WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
+_cut = cast("Callable[[str], list[str]]", get_tokenizer("basic_english"))
 
 
 class TextHandler(BaseHandler, ABC):
@@ -86,7 +87,13 @@ class TextHandler(BaseHandler, ABC):
     _remove_puncutation = _remove_punctuation
 
     def _tokenize(self, text: str) -> list[str]:
-        return _WORD.findall(text)
+        return _cut(text)
+
+    def summarize_attributions(self, attributions: Any) -> Any:
+        """Make attributions of several runs comparable: a softmax, over the norm of its sums."""
+        dimension = 0 if attributions.dim() in (0, 1, 3) else 1  # what softmax takes unless told
+        shares = torch.nn.functional.softmax(attributions, dim=dimension)
+        return shares / torch.norm(shares.sum(dim=-1))
 
     def get_word_token(self, input_tokens: Iterable[str]) -> list[str]:
         """Give the words of tokens, without the sign that marks where one begins."""
