@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Self
 
 from torchloom.cache import ResultCache, Sink
+from torchloom.calls import Calls
 from torchloom.dependency import (
     models_ahead,
     refuse_if_called,
@@ -23,20 +24,17 @@ from torchloom.deployment import Deployment
 from torchloom.engine import Values
 from torchloom.errors import Conflict, DeadlineExceeded, NotServing, UnknownModel, UnknownWorkflow
 from torchloom.executor import Executor, InlineExecutor, LocalExecutor
-from torchloom.graph import Graph, ModelCall, WorkflowCall
+from torchloom.graph import Graph, ModelCall
 from torchloom.history import History
 from torchloom.memory import Memory
-from torchloom.mirror import Mirror
-from torchloom.model_call import ask
 from torchloom.model_status import ModelStatus
 from torchloom.policy import ReplicaPolicy
 from torchloom.pool import OnProgress, Pool
 from torchloom.pool_series import pool_series
 from torchloom.run import Run
-from torchloom.run_options import CallOptions, RunOptions
+from torchloom.run_options import RunOptions
 from torchloom.stats import Series, Stats
-from torchloom.time_limit import TimeLimits
-from torchloom.timings import Meter, add_usage
+from torchloom.timings import Meter
 from torchloom.traffic import Shadow
 from torchloom.version_table import VersionTable
 
@@ -59,7 +57,6 @@ class Orchestrator:
         cache_size: int = 1024,
     ) -> None:
         self.stats = Stats()
-        self.limits = TimeLimits()
         self.is_draining = False
         self._executor = executor or LocalExecutor()
         self._inline_executor = inline_executor or InlineExecutor()
@@ -71,8 +68,8 @@ class Orchestrator:
         )
         self._graphs: VersionTable[Graph] = VersionTable("Workflow", UnknownWorkflow)
         self._history = History(history_size)
-        self._cache = ResultCache(max_entries=cache_size, now=now)
-        self._mirror = Mirror(self, self.stats, now=now)
+        cache = ResultCache(max_entries=cache_size, now=now)
+        self._calls = Calls(self._pools, self._graphs, cache, self.stats, now=now)
 
     def __repr__(self) -> str:
         """Say what every pool does."""
@@ -89,7 +86,7 @@ class Orchestrator:
     async def drain(self, grace_s: float) -> None:
         """Refuse new work and wait, within the grace, until what was accepted is done."""
         self.is_draining = True
-        await self._mirror.stop()
+        await self._calls.mirror.stop()
         try:
             async with asyncio.timeout(grace_s):
                 for run in self._history.in_progress():
@@ -101,12 +98,12 @@ class Orchestrator:
     async def stop(self) -> None:
         """Cancel every run and end every worker."""
         self.is_draining = True
-        await self._mirror.stop()
+        await self._calls.mirror.stop()
         for run in self._history.in_progress():
             run.cancel()
             await run.wait()
         await asyncio.gather(*(pool.stop() for pool in self._pools))
-        self.limits.end()
+        self._calls.limits.end()
 
     def _refuse_if_draining(self) -> None:
         if self.is_draining:
@@ -285,21 +282,8 @@ class Orchestrator:
     def start_run(self, graph: Graph, inputs: Values, *, options: RunOptions | None = None) -> Run:
         """Begin a run of a graph (see `pick_workflow`). The inputs have been validated."""
         self._refuse_if_draining()
-        run = self._begin(graph, inputs, options or RunOptions())
+        run = self._calls.begin(graph, inputs, options or RunOptions())
         self._history.add(run)
-        return run
-
-    def _begin(self, graph: Graph, inputs: Values, options: RunOptions) -> Run:
-        """Begin a run. A copy has a cache and counters of its own: it changes nobody's answers."""
-        cache = ResultCache(now=self._now) if options.is_copy else self._cache
-        stats = Stats() if options.is_copy else self.stats
-        run = Run(
-            graph, inputs, options=options, caller=self, cache=cache, stats=stats, now=self._now
-        )
-        run.start()
-        if not options.is_copy:
-            pair = self._graphs.pick_pair(graph.name, graph.version)
-            self._mirror.copy_run(pair, run, inputs)
         return run
 
     def runs(self) -> list[Run]:
@@ -331,60 +315,12 @@ class Orchestrator:
         call_options = options.to_call_options(self._now())
         call, meter = ModelCall(model, version), meter or Meter()
         try:
-            with options.time_limit(self.limits):
-                return await self.call_model(
+            with options.time_limit(self._calls.limits):
+                return await self._calls.call_model(
                     call, inputs, params, sink=sink, options=call_options, meter=meter
                 )
         except TimeoutError:
             raise DeadlineExceeded(f"No answer within {options.timeout_s} s.") from None
-
-    # What nodes call
-
-    async def call_model(
-        self,
-        call: ModelCall,
-        inputs: Values,
-        params: Values,
-        *,
-        sink: Sink | None,
-        options: CallOptions,
-        meter: Meter,
-    ) -> Values:
-        """Queue a task at the pool that the split picks, and wait for its answer."""
-        pool = self._pools.pick(call.model, call.version)
-        pair = None if options.is_copy else self._pools.pick_pair(call.model, pool.version)
-        answer = ask(pool, inputs, params, sink=sink, options=options)
-        if pair is None:
-            task, outputs = await answer
-        else:
-            with self._mirror.beside_task(pair, inputs, params, options):
-                task, outputs = await answer
-        meter.add(task.started_at - task.queued_at, self._now() - task.started_at)
-        meter.count(call.model, outputs.get("usage"))
-        return outputs
-
-    async def call_workflow(
-        self, call: WorkflowCall, inputs: Values, *, options: CallOptions, meter: Meter
-    ) -> Values:
-        """Run another workflow as a part of a run: it is not in the history."""
-        graph = self._graphs.pick(call.workflow, call.version)
-        left_s = None if options.deadline is None else max(options.deadline - self._now(), 0.0)
-        run_options = RunOptions(
-            timeout_s=left_s,
-            priority=options.priority,
-            tenant=options.tenant,
-            waits_for_space=options.waits_for_space,
-            is_streamed=False,
-            is_copy=options.is_copy,
-        )
-        run = self._begin(graph, graph.with_defaults(inputs), run_options)
-        try:
-            outputs = await run.result()
-        except asyncio.CancelledError:
-            run.cancel()
-            raise
-        add_usage(meter.usage, run.usage)
-        return outputs
 
     # Watching
 
