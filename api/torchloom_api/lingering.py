@@ -14,6 +14,8 @@ from typing import Final, Protocol, cast
 #: What still comes is dropped until it has paused for so long, or for so long in all, in seconds,
 #: or until it was so much: more than a client sends by mistake.
 _PAUSE_S: Final = 5.0
+#: Where our half cannot be closed, whoever reads to the end of the connection waits for that, too.
+_SHORT_PAUSE_S: Final = 1.0
 _MOST_S: Final = 30.0
 _MAX_BYTES: Final = 256 << 20
 
@@ -60,9 +62,11 @@ class LingeringTransport:
     def _linger(self, protocol: asyncio.Protocol) -> None:
         self._is_lingering = True
         self.write = _drop
+        pause_s = _SHORT_PAUSE_S
         if self._transport.can_write_eof():  # TLS cannot
             self._transport.write_eof()
-        self._transport.set_protocol(_Draining(self._transport, protocol))
+            pause_s = _PAUSE_S
+        self._transport.set_protocol(_Draining(self._transport, protocol, pause_s))
         self._transport.resume_reading()
 
 
@@ -73,14 +77,17 @@ def _drop(_: bytes) -> None:
 class _Draining(asyncio.Protocol):
     """Drops what comes, and closes at a bound. Of the rest, the protocol before it hears."""
 
-    def __init__(self, transport: asyncio.Transport, before: asyncio.Protocol) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, before: asyncio.Protocol, pause_s: float
+    ) -> None:
+        self._pause_s = pause_s
         self._transport = transport
         self._before = before
         self._loop = asyncio.get_running_loop()
         self._end_s = self._loop.time() + _MOST_S
         self._num_bytes = 0
         self._num_looked = 0
-        self._timer = self._loop.call_later(_PAUSE_S, self._look)
+        self._timer = self._loop.call_later(self._pause_s, self._look)
 
     def data_received(self, data: bytes) -> None:
         self._num_bytes += len(data)
@@ -103,4 +110,4 @@ class _Draining(asyncio.Protocol):
             self._transport.close()
             return
         self._num_looked = self._num_bytes
-        self._timer = self._loop.call_later(_PAUSE_S, self._look)
+        self._timer = self._loop.call_later(self._pause_s, self._look)

@@ -86,6 +86,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _num_idle_bytes: int = 0
     #: What came was no HTTP: nothing is read any more.
     _is_garbled: bool = False
+    #: The server ends: this connection does after its answer.
+    _is_ending: bool = False
     #: The request that is being answered, or was answered last.
     _answered: RequestResponseCycle | None = None
     _read_timer: asyncio.TimerHandle | None = None
@@ -101,11 +103,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def expects_more(self) -> bool:
         """Tell whether the client may still send what was answered already, and all of it was."""
+        if self._is_ending:
+            return False
         is_cut = self.cycle is not None and self.cycle.response_started and self._is_answering
         return not is_cut and (self._is_garbled or (self._is_in_message and not self._is_in_head))
 
     def shutdown(self) -> None:
         """End after what is being answered; the server waits for nothing that is dropped."""
+        self._is_ending = True
         super().shutdown()
         if self._lingering.is_closing():
             self._lingering.close_now()

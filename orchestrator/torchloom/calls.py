@@ -71,12 +71,11 @@ class Calls:
         """Queue a task at the pool that the split picks, and wait for its answer."""
         pool = self._pools.pick(call.model, call.version)
         pair = None if options.is_copy else self._pools.pick_pair(call.model, pool.version)
-        answer = ask(pool, inputs, params, sink=sink, options=options)
         if pair is None:
-            task, outputs = await answer
+            task, outputs = await ask(pool, inputs, params, sink=sink, options=options)
         else:
             with self.mirror.beside_task(pair, inputs, params, options):
-                task, outputs = await answer
+                task, outputs = await ask(pool, inputs, params, sink=sink, options=options)
         meter.add(task.started_at - task.queued_at, self._now() - task.started_at)
         meter.count(call.model, outputs.get("usage"))
         return outputs

@@ -72,11 +72,15 @@ class Mirror:
         """Give what a call of a model is to be made within, so that its shadow gets a copy."""
         if self._is_over:
             return nullcontext()
+        try:
+            own = _own(inputs), _own(params)
+        except RecursionError:  # in more containers than can be copied
+            self._drop("task", pair)
+            return nullcontext()
         copied = partial(
             self._caller.call_model,
             ModelCall(pair.name, pair.shadow),
-            _own(inputs),
-            _own(params),
+            *own,
             sink=None,
             options=_to_copied(options),
             meter=Meter(),
@@ -85,17 +89,23 @@ class Mirror:
 
     def copy_run(self, pair: Pair | None, run: Run, inputs: Values) -> None:
         """Give the shadow a copy of a run that has begun."""
-        if pair is not None and not self._is_over:
-            copied = partial(
-                self._caller.call_workflow,
-                WorkflowCall(pair.name, pair.shadow),
-                _own(inputs),
-                options=_to_copied(run.options.to_call_options(self._now())),
-                meter=Meter(),
-            )
-            work = asyncio.get_running_loop().create_task(self._accompany(pair, run, copied))
-            self._at_work.add(work)
-            work.add_done_callback(self._at_work.discard)
+        if pair is None or self._is_over:
+            return
+        try:
+            own = _own(inputs)
+        except RecursionError:
+            self._drop("run", pair)
+            return
+        copied = partial(
+            self._caller.call_workflow,
+            WorkflowCall(pair.name, pair.shadow),
+            own,
+            options=_to_copied(run.options.to_call_options(self._now())),
+            meter=Meter(),
+        )
+        work = asyncio.get_running_loop().create_task(self._accompany(pair, run, copied))
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
 
     async def stop(self) -> None:
         """Give up every copy, and make none: a server that ends finishes what is waited for."""
@@ -129,10 +139,10 @@ class Mirror:
 
     def _begin(self, noun: Noun, pair: Pair, copied: Copied) -> asyncio.Task[State] | None:
         """Begin a copy, unless there are as many as there may be."""
-        began = self._now()
         if self._counts[noun, pair.name] >= MAX_COPIES:
-            self._note(noun, pair, "shadow", "dropped", began)
+            self._drop(noun, pair)
             return None
+        began = self._now()
 
         def end(copy: asyncio.Task[State]) -> None:
             self._at_work.discard(copy)
@@ -144,6 +154,9 @@ class Mirror:
         self._at_work.add(copy)
         copy.add_done_callback(end)
         return copy
+
+    def _drop(self, noun: Noun, pair: Pair) -> None:
+        self._note(noun, pair, "shadow", "dropped", self._now())
 
     def _note(self, noun: Noun, pair: Pair, role: Role, state: State, began: float) -> None:
         version = pair.served if role == "served" else pair.shadow

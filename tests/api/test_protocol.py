@@ -259,6 +259,29 @@ async def test_ends_without_what_still_comes() -> None:
     assert told(answers) == [b"200/unread"]
 
 
+async def test_ends_without_what_is_still_to_come_after_its_answer() -> None:
+    """Nor does it wait for the body of a request that it answers while it ends."""
+    request = b"POST /unread HTTP/1.1\r\ncontent-length: 1000\r\n\r\n"
+    leave = asyncio.Event()
+
+    async def answer_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await leave.wait()
+        await echo(scope, receive, send)
+
+    async with listening(answer_late) as (port, listener):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        await turns(lambda: listener.server_state.tasks)
+        (connection,) = listener.server_state.connections
+        connection.shutdown()
+        leave.set()
+        answers = await reader.readuntil(b">")
+        await turns(lambda: not listener.server_state.connections)
+        writer.close()
+
+    assert told(answers) == [b"200/unread"]
+
+
 async def test_reads_on_after_a_body_that_was_answered_before_it_came() -> None:
     """What follows it is the next request."""
     request = b"POST /unread HTTP/1.1\r\ncontent-length: 4\r\n\r\nab"

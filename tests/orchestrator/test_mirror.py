@@ -260,6 +260,19 @@ async def test_leaves_the_callers_values_alone(bench: _Bench) -> None:
     assert inputs == {"texts": [{"text": "a"}]}
 
 
+async def test_answers_what_cannot_be_copied_without_a_copy(bench: _Bench) -> None:
+    """Containers may be nested more deeply than can be copied: that is no fault of the caller's."""
+    await bench.begin()
+    nested: object = "a"
+    for _ in range(600):
+        nested = [nested]
+    call = asyncio.ensure_future(bench.orchestrator.predict("echo", {"text": nested}, {}))
+    await until(lambda: bool(bench.served.batches))
+    bench.served.answer_all(text="A")
+    assert await call == {"text": "A"}
+    assert (bench.counts(), bench.shadow.batches) == ({"shadow dropped": 1}, [])
+
+
 async def test_removes_a_shadow_with_its_version(bench: _Bench) -> None:
     """What it has is finished; then there are no copies any more."""
     await bench.begin()

@@ -43,19 +43,35 @@ class Wording:
     there: tuple[str, str] = ("InternalServerException", "Model file already exists {name}")
 
 
-def _find_file(store: Path, url: str) -> Path | None:
+def find_file(store: Path, url: str) -> Path | None:
     """Find what a path means: of the store, whatever is linked there; a folder may lie elsewhere.
 
     Of any other path the last name counts, as a file of the store: it may be the store's path as
-    the caller sees it, which is another one in a container or behind a link.
+    the caller sees it, which is another one in a container or behind a link. What this process may
+    not look at is not there.
     """
     path = store / url
-    if path.is_relative_to(store) and path != store and path.exists():
+    if path.is_relative_to(store) and path != store and _is_there(path):
         return path
-    if Path(url).is_absolute() and path.is_dir() and not store.is_relative_to(path):
+    if Path(url).is_absolute() and is_folder(path) and not store.is_relative_to(path):
         return path
     named = store / Path(url).name
-    return named if "://" not in url and Path(url).name and named.exists() else None
+    return named if "://" not in url and Path(url).name and _is_there(named) else None
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path leads to a folder that this process may look at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 class ArchiveFinder:
@@ -84,7 +100,7 @@ class ArchiveFinder:
             raise self._refuse(f"Relative path is not allowed in url: {url}")
         if _URL.fullmatch(url):
             return await self._fetch(url, self._store)
-        path = None if "\0" in url else _find_file(self._store, url)
+        path = find_file(self._store, url)
         if path is None:
             raise self._refuse(f"{self._wording.absent}: {url}")
         return Found(path=path)

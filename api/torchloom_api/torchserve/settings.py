@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from torchloom.errors import TorchLoomError
+from torchloom_api.torchserve.archive_url import find_file
 from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.config_loading import Loaded, load_config
 from torchloom_api.torchserve.snapshot import Snapshot, newest
@@ -114,7 +115,8 @@ def read_settings(
         raise CannotStart(_MISSING_STORE)
     workflow_store = _find_store("--workflow-store", config.workflow_store, folder)
     if restored is not None:
-        restored.require_archives(lambda file: (model_store / file).exists())
+        store = model_store.resolve()
+        restored.require_archives(lambda file: find_file(store, file) is not None)
     wanted = [part for part in (config.load_models or "").split(",") if part.strip()]
     loads_all = any(part.strip().lower() == _ALL for part in wanted)
     return TorchServeSettings(

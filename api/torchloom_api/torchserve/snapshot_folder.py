@@ -17,6 +17,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from torchloom_api.torchserve.absent_models import Absence
+from torchloom_api.torchserve.archive_url import is_folder
 from torchloom_api.torchserve.catalog import Catalog, Served
 from torchloom_api.torchserve.registration import Order
 from torchloom_api.torchserve.snapshot import Moment, Snapshot
@@ -105,8 +106,12 @@ def _show_absent(
 
 
 def _name_file(url: str) -> str:
-    """Name an archive as a restart finds it: a folder outside the store by its whole path."""
-    return url if Path(url).is_absolute() and Path(url).is_dir() else url.rpartition("/")[2]
+    """Name an archive as a restart finds it: by its path below the store, or a folder's elsewhere.
+
+    What came from a URL lies in the store under its last name.
+    """
+    is_known = "://" not in url and (not Path(url).is_absolute() or is_folder(Path(url)))
+    return url if is_known else url.rpartition("/")[2]
 
 
 def _show(served: Served) -> StartupModel:

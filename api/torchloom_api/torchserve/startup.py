@@ -13,6 +13,7 @@ from typing import Final
 
 from torchloom_api.settings import InvalidSettings
 from torchloom_api.torchserve.absent_models import Absence
+from torchloom_api.torchserve.archive_url import find_file
 from torchloom_api.torchserve.frontend import Frontend
 from torchloom_api.torchserve.frontend_error import FrontendError
 from torchloom_api.torchserve.frontend_settings import FrontendSettings, StartupVersion
@@ -121,7 +122,7 @@ def _entries(settings: FrontendSettings) -> Iterator[str]:
 
 def _require(settings: FrontendSettings, file: str) -> None:
     store = settings.model_store
-    if "://" not in file and (store is None or not (store / file).exists()):
+    if "://" not in file and (store is None or find_file(store.resolve(), file) is None):
         message = (
             f"The snapshot names the archive {file!r}, which is not in the model store. Put it "
             "there, or start with --no-config-snapshots."

@@ -129,4 +129,5 @@ class AsyncHandlerEngine:
         try:
             return Result(task_id, to_outputs(call.result(), context.request_processor[0]))
         except HandlerFailed as failure:
+            tell_raised(failure)
             return Failure(task_id, failure)

@@ -134,7 +134,8 @@ class HandlerEngine:
                 given = asyncio.run(given)
             items = check_items(given, len(rows))
             self._ask_whether_more_follows(items)
-        except HandlerFailed:
+        except HandlerFailed as error:
+            tell_raised(error)
             raise
         except (Exception, SystemExit) as error:
             tell_raised(error)

@@ -34,8 +34,13 @@ def to_failure(error: BaseException) -> HandlerFailed:
 
 
 def tell_raised(error: BaseException) -> None:
-    """Log what a handler raised, in TorchServe's words, by which alerts on its logs find it."""
-    if _find_said(error) is not None:
+    """Log what a handler raised, in TorchServe's words, by which alerts on its logs find it.
+
+    And what is wrong with what it gave.
+    """
+    if isinstance(error, HandlerFailed):
+        text = " ".join([error.message, *(fault.message for fault in error.faults)])
+    elif _find_said(error) is not None:
         text = "Prediction error"
     elif is_out_of_memory(error):
         text = "CUDA out of memory" if "CUDA" in str(error) else "System out of memory"

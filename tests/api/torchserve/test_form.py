@@ -17,7 +17,6 @@ def _read(body: bytes, media_type: str) -> Form:
         segments=("predictions", "noop"),
         query=(),
         headers=headers,
-        lowered=headers,
         body=body,
         id="1",
     )

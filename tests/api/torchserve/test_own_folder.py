@@ -25,16 +25,26 @@ def test_is_where_the_server_was_started(tmp_path: Path) -> None:
 
 def test_goes_to_the_temporary_files_of_a_container(tmp_path: Path) -> None:
     """Whose root cannot be written. It is for one user alone, and found again."""
-    for _ in range(2):
-        found = find_own_folder(CLOSED, {"TEMP": str(tmp_path)})
-        assert found == tmp_path / f".torchloom-{os.getuid()}"
-        assert found.stat().st_mode & 0o777 == 0o700
+    found = find_own_folder(CLOSED, {"TEMP": str(tmp_path)})
+    assert found.parent == tmp_path
+    assert found.name.startswith(f".torchloom-{os.getuid()}-")
+    assert found.stat().st_mode & 0o777 == 0o700
+    assert find_own_folder(CLOSED, {"TEMP": str(tmp_path)}) == found
+
+
+def test_is_another_one_for_each_place(tmp_path: Path) -> None:
+    """Two servers of one user do not restore each other's models."""
+    places = [CLOSED, CLOSED / "sys"]
+    found = {find_own_folder(place, {"TEMP": str(tmp_path)}) for place in places}
+    assert len(found) == 2
 
 
 def test_trusts_no_folder_of_somebody_else(tmp_path: Path) -> None:
     """What is unpacked there is run."""
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / f".torchloom-{os.getuid()}").symlink_to(tmp_path / "theirs")
+    found = find_own_folder(CLOSED, {"TEMP": str(tmp_path)})
+    found.rename(tmp_path / "theirs")
+    found.symlink_to(tmp_path / "theirs")
+    (tmp_path / "theirs").chmod(0o500)
     with pytest.raises(InvalidSettings, match="belongs to somebody else"):
         find_own_folder(CLOSED, {"TEMP": str(tmp_path)})
 

@@ -85,6 +85,25 @@ async def test_names_a_folder_outside_the_store_whole(
     assert (await again.inference.get("/predictions/far")).json()["model"] == ["far", "1.0"]
 
 
+async def test_names_an_archive_below_the_store_by_its_path(
+    serve: Serve, make_mar: MakeMar, tmp_path: Path
+) -> None:
+    """A restart finds it, and one whose path is another for who wrote the snapshot."""
+    folder = make_mar("noop.mar").parent / "below"
+    folder.mkdir()
+    make_mar("deep.mar", "deep").rename(folder / "deep.mar")
+    served = await serve()
+    await served.register("below/deep.mar")
+    (model,) = read(_write(served, tmp_path / "config")).models["deep"].values()
+    assert model.mar_name == "below/deep.mar"
+
+    said = {"deep": StartupVersion(file=model.mar_name)}
+    said["noop"] = StartupVersion(file="/elsewhere/model-store/noop.mar")
+    again = await serve(restored={name: {"1.0": each} for name, each in said.items()})
+    for name in said:
+        assert (await again.inference.get(f"/predictions/{name}")).status_code == 200
+
+
 async def test_lets_the_archive_say_its_version(serve: Serve, make_mar: MakeMar) -> None:
     """Whatever version a snapshot that was written by hand has for it."""
     make_mar("two.mar", "m", version="2.0")

@@ -195,14 +195,17 @@ def test_gives_what_the_handler_says_of_each_answer() -> None:
         ([], "number of batch response mismatched", "0 items for 2 rows"),
     ],
 )
-def test_raises_for_what_is_no_list_of_items(answer: object, message: str, cause: str) -> None:
-    """The words are TorchServe's; what was wrong with it is told beside them."""
+def test_raises_for_what_is_no_list_of_items(
+    answer: object, message: str, cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The words are TorchServe's; what was wrong with it is told beside them, and in the log."""
     engine = engine_of(lambda *_: answer)
 
     with pytest.raises(HandlerFailed, match=message) as caught:
         run(engine, Work(1, {}), Work(2, {}))
     assert caught.value.status == 503
     assert cause in caught.value.faults[0].message
+    assert cause in caplog.text
 
 
 def test_fails_a_row_alone_whose_item_cannot_be_sent(caplog: pytest.LogCaptureFixture) -> None:
