@@ -39,8 +39,8 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Lets tests and scripts around a handler import what it imports. `-m` is the name of a program while
-#: Python looks for the module to run: that one lies beside this file, and not among ours.
+#: Lets tests and scripts around a handler import what it imports. `-m` is the name of a program
+#: while Python looks for the module to run: that one lies beside this file, and not among ours.
 _PACKAGE: Final = """\
 # {mark}
 import sys
