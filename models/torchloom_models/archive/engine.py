@@ -144,12 +144,16 @@ class HandlerEngine:
         return [self._settle(row, index, items[index]) for index, row in enumerate(rows)]
 
     def _ask_whether_more_follows(self, items: Sequence[object]) -> None:
-        """Ask the handler's criteria of each row, where it has any: true means it was the last."""
+        """Ask the handler's criteria of each row, where it has any.
+
+        As in TorchServe, true means that the answer was the last, and None that it is the only one.
+        """
         criteria = self.context.stopping_criteria
         if not (criteria and self._can_stay):
             return
         for index, item in enumerate(items):
-            if not criteria[index](item):
+            is_last = criteria[index](item)
+            if is_last is not None and not is_last:
                 self.context.set_response_header(index, STREAM_NEXT, "true")
 
     def _to_batch(self, rows: Sequence[Row]) -> Batch:

@@ -76,6 +76,19 @@ def test_goes_on_until_the_criteria_of_a_handler_say_so(open_archive: Open, tmp_
     ]
 
 
+def test_takes_a_criterion_that_says_nothing_for_the_end(
+    open_archive: Open, tmp_path: Path
+) -> None:
+    """So handlers of both kinds of requests tell those that ask for no stream."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 0}))
+    (event,) = engine.step()
+
+    assert isinstance(event, Result)
+    assert event.outputs["headers"] == {}
+    assert list(engine.step()) == []
+
+
 def test_tells_clients_that_more_follows(open_archive: Open, tmp_path: Path) -> None:
     """By the header that streams have; the last answer has none."""
     engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
