@@ -155,21 +155,22 @@ def test_works_on_one_request_of_each_sequence_at_a_time(
     assert told(list(engine.step())) == [(2, Result, [3, 1])]
 
 
-def test_finishes_a_request_of_a_sequence_before_the_next(
+def test_takes_the_next_request_of_a_sequence_beside_one_that_streams(
     open_archive: Open, tmp_path: Path
 ) -> None:
-    """Where rows stay as well: those of other sequences go on beside it."""
+    """Where rows stay as well, so that it can stop the stream; a third waits for its turn."""
     engine = open_with(
         open_archive, tmp_path, "criteria.py", f"{SEQUENCES}continuousBatching: true\n"
     )
-    engine.admit(Work(1, {"body": 2}, sequence("a", is_start=True)))
+    engine.admit(Work(1, {"body": 3}, sequence("a", is_start=True)))
     engine.admit(Work(2, {"body": 1}, sequence("a")))
-    engine.admit(Work(3, {"body": 1}, sequence("b", is_start=True)))
+    engine.admit(Work(3, {"body": 1}, sequence("a")))
+    engine.admit(Work(4, {"body": 1}, sequence("b", is_start=True)))
 
     assert [told(list(engine.step())) for _ in range(3)] == [
-        [(1, Chunk, {"count": 1, "rows": 2}), (3, Result, {"count": 1, "rows": 2})],
-        [(1, Result, {"count": 2, "rows": 1})],
-        [(2, Result, {"count": 1, "rows": 1})],
+        [(1, Chunk, {"count": 1, "rows": 2}), (4, Result, {"count": 1, "rows": 2})],
+        [(1, Chunk, {"count": 2, "rows": 2}), (2, Result, {"count": 1, "rows": 2})],
+        [(1, Result, {"count": 3, "rows": 2}), (3, Result, {"count": 1, "rows": 2})],
     ]
 
 
