@@ -57,5 +57,6 @@ def _takes_list(model: Any) -> bool:
     """Tell whether a script says that it takes a list, as torchvision's do; one tensor is none."""
     if not isinstance(model, torch.jit.ScriptModule):
         return False
-    arguments = model.forward.schema.arguments
+    forward: Any = model.forward
+    arguments = forward.schema.arguments
     return len(arguments) > 1 and arguments[1].type.kind() == "ListType"
