@@ -15,7 +15,9 @@ from PIL import Image
 from torch import nn
 
 from torchloom.engine import Chunk, Result, Work
+from torchloom_models.archive.context import Batch, Context
 from torchloom_models.archive.engine import HandlerEngine
+from torchloom_models.archive.intermediate import send_intermediate_predict_response
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
@@ -118,9 +120,9 @@ def picture(grey: int, width: int = 28, mode: str = "L") -> bytes:
 
 def test_sets_up_a_model_that_a_handler_has_made(open_archive: Open, tmp_path: Path) -> None:
     """Whoever replaces `_load_pickled_model` need not say `eval()`."""
-    files = {"model.py": DROPPING, "net.pth": saved({"weight": torch.full((3,), 2.0)})}
+    files = {"dropping.py": DROPPING, "net.pth": saved({"weight": torch.full((3,), 2.0)})}
     source = make_mar(
-        tmp_path, "own", "own_loader.py", files, modelFile="model.py", serializedFile="net.pth"
+        tmp_path, "own", "own_loader.py", files, modelFile="dropping.py", serializedFile="net.pth"
     )
 
     assert ask(open_archive(source), {"body": [1.0, 2.0, 3.0]}) == [[2.0, 4.0, 6.0]]
@@ -139,9 +141,9 @@ def test_gives_pictures_as_they_are_to_steps_of_a_handler(
     open_archive: Open, tmp_path: Path
 ) -> None:
     """Grey digits have one channel, as the model has been trained on."""
-    files = {"net.py": ONE_CHANNEL}
+    files = {"one_channel.py": ONE_CHANNEL}
     engine = open_archive(
-        make_mar(tmp_path, "digits", "digits.py", files, modelFile="net.py"), max_size=2
+        make_mar(tmp_path, "digits", "digits.py", files, modelFile="one_channel.py"), max_size=2
     )
     answers = ask(engine, {"body": picture(255)}, {"body": picture(0)})
 
@@ -224,6 +226,22 @@ def test_streams_to_each_part_of_a_batch(open_archive: Open, tmp_path: Path) -> 
         place: [f"{text}:one ".encode(), f"{text}:two ".encode()]
         for place, text in enumerate("abc")
     }
+
+
+@pytest.mark.usefixtures("ts")
+def test_sends_to_no_request_that_is_not_of_the_batch() -> None:
+    """A piece that comes late is nobody else's."""
+    context = Context("m", "/", {}, 2, None, "0.12.0")
+    sent: list[tuple[int, object]] = []
+    context.begin(
+        Batch(["a", "b"], [{}, {}], ["", ""], lambda place, item: sent.append((place, item)))
+    )
+    send_intermediate_predict_response(["one"], {0: "b"}, "ok", 200, context)
+    with pytest.raises(ValueError, match="no request 'z'"):
+        send_intermediate_predict_response(["two"], {0: "z"}, "ok", 200, context)
+    context.end()
+
+    assert sent == [(1, "one")]
 
 
 def test_describes_and_explains_in_parts_too(open_archive: Open, tmp_path: Path) -> None:
