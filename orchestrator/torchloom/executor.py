@@ -13,8 +13,9 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Protocol, cast
 
 from torchloom.channel import Hangup
@@ -198,7 +199,7 @@ class LocalExecutor:
     `worker_environment.py`). With `open_streams` each prints where that says, without the stamps of
     our own log. Where it `is_at_terminal`, each has this process's terminal, so that a debugger in
     a model's code finds who sits there. What `hidden` matches as a whole of the names in this
-    process's environment, no worker sees.
+    process's environment, no worker sees; what is `added` each does.
     """
 
     def __init__(
@@ -208,9 +209,11 @@ class LocalExecutor:
         open_streams: OpenStreams | None = None,
         is_at_terminal: bool = False,
         hidden: re.Pattern[str] | None = None,
+        added: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._cores = cores or Cores()
         self._hidden = hidden
+        self._added = added
         self._open_streams = open_streams
         self._is_at_terminal = is_at_terminal
 
@@ -231,6 +234,7 @@ class LocalExecutor:
         share = self._cores.take(worker, deployment.label, deployment.threads, device)
         try:
             environment = worker_environment(deployment.threads, share, self._hidden)
+            environment |= self._added
             await self._start(link, command, environment, deployment)
         except BaseException:
             self._cores.release(worker)

@@ -50,6 +50,31 @@ def test_makes_the_old_import_work(tmp_path: Path) -> None:
     assert (tmp_path / "m.mar").exists()
 
 
+def test_lets_tests_of_handlers_import_what_those_do(tmp_path: Path) -> None:
+    """`ts` is, outside of workers too, the one package under both of its names."""
+    _alias(tmp_path, "install")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "from ts.torch_handler.base_handler import BaseHandler\n"
+        "from ts.torch_handler.unit_tests.test_utils.mock_context import MockContext\n"
+        "import ts.handler_utils.timer, ts\n"
+        "from torchloom_models.archive.ts.torch_handler import base_handler\n"
+        "assert BaseHandler is base_handler.BaseHandler\n"
+        "assert ts.handler_utils.timer.timed\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_keeps_the_launcher_beside_them(tmp_path: Path) -> None:
+    """`python -m` finds the one module that TorchLoom's `ts` has not."""
+    _alias(tmp_path, "install")
+    words = [sys.executable, "-m", "ts.llm_launcher", "--help"]
+    done = subprocess.run(words, cwd=tmp_path / "site", capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "--model_id" in done.stdout
+
+
 def test_goes_without_a_trace(tmp_path: Path) -> None:
     """What was installed is removed, bytecode included; nothing else is."""
     _alias(tmp_path, "install")

@@ -217,6 +217,18 @@ async def test_gives_workers_the_terminal_where_it_is_at_one(
     assert (AT_TERMINAL in variables) == is_at_terminal
 
 
+@pytest.mark.usefixtures("worker_path")
+async def test_adds_variables_to_those_of_workers() -> None:
+    """They go before what this process has."""
+    link, recorder = await _start(LocalExecutor(added={"TS_ONE": "1", "HOME": "/elsewhere"}))
+    await recorder.wait_for(_is_ready)
+    variables = psutil.Process(link.pid).environ()
+    link.send(Close())
+    await link.wait()
+
+    assert (variables["TS_ONE"], variables["HOME"]) == ("1", "/elsewhere")
+
+
 @pytest.fixture
 def standard_input() -> Iterator[str]:
     """Read standard input from a pipe; gives its name."""

@@ -39,7 +39,19 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Makes `python -m ts.llm_launcher` work. Handlers are not meant: in workers `ts` is another.
+#: Lets tests and scripts around a handler import what it imports. `-m` is the name of a program
+#: while Python looks for the module to run: that one lies beside this file, and not among ours.
+_PACKAGE: Final = """\
+# {mark}
+import sys
+
+from torchloom_models.archive import alias
+
+if sys.argv[:1] != ["-m"]:
+    alias.install()
+"""
+
+#: Makes `python -m ts.llm_launcher` work. Workers do not come here: `ts` is theirs before.
 _LAUNCHER: Final = """\
 # {mark}
 import sys
@@ -115,13 +127,13 @@ def old_names(*, scripts: Path, packages: Path, python: str) -> list[OldName]:
     folder = packages / "model_archiver"
     files = {folder / file: f"# {MARK}\n{line}  # noqa: F401\n" for file, line in _MODULES.items()}
     launcher = {
-        packages / "ts" / "__init__.py": f"# {MARK}\n",
+        packages / "ts" / "__init__.py": _PACKAGE.format(mark=MARK),
         packages / "ts" / "llm_launcher.py": _LAUNCHER.format(mark=MARK),
     }
     return [
         *names,
         OldName(name="model_archiver", owner="torch-model-archiver", files=files),
-        OldName(name="ts.llm_launcher", owner="torchserve", files=launcher),
+        OldName(name="ts", owner="torchserve", files=launcher),
     ]
 
 

@@ -74,6 +74,9 @@ class Config:
     #: The number of the first worker: W-9000-….
     initial_worker_port: int = _key(read.read_port, "9000")
     blacklist_env_vars: re.Pattern[str] | None = _unset(read.read_pattern)
+    #: What handlers find of these two in their environment; nothing else comes of them.
+    ipex_enable: bool = _key(read.read_bool, "false")
+    ipex_gpu_enable: bool = _key(read.read_bool, "false")
     #: The first port of distributed workers' rendezvous.
     initial_distribution_port: int = _key(read.read_port, "29500")
 
@@ -135,8 +138,6 @@ IDLE_KEYS: Mapping[str, str] = MappingProxyType(
         "plugins_path": "plugins are Java's",
         "model_server_home": "the program knows where it is",
         "cpp_log_config": "there is no C++ backend",
-        "ipex_enable": "torch.compile is used in its place",
-        "ipex_gpu_enable": "torch.compile is used in its place",
         "cpu_launcher_enable": "workers are pinned to cores as they are",
         "cpu_launcher_args": "workers are pinned to cores as they are",
         "debug": "there is no debug mode",

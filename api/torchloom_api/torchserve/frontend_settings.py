@@ -78,6 +78,8 @@ class FrontendSettings:
     install_py_dep_per_model: bool = False
     #: Names of variables that workers do not see: those that it matches as a whole.
     blacklist_env_vars: re.Pattern[str] | None = None
+    #: Variables that workers have besides.
+    worker_variables: Mapping[str, str] = field(default_factory=dict)
     #: Which headers tell of sequences.
     sequence_headers: SequenceHeaders = field(default_factory=SequenceHeaders)
     decode_input_request: bool = True

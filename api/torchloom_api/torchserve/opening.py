@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torchloom_api.settings import Address
+from torchloom_api.torchserve.config import Config
 from torchloom_api.torchserve.frontend_settings import (
     FrontendSettings,
     GrpcPort,
@@ -52,6 +53,7 @@ def to_frontend_settings(settings: TorchServeSettings) -> FrontendSettings:
         limit_max_image_pixels=config.limit_max_image_pixels,
         install_py_dep_per_model=config.install_py_dep_per_model,
         blacklist_env_vars=config.blacklist_env_vars,
+        worker_variables=_worker_variables(config),
         initial_worker_port=config.initial_worker_port,
         sequence_headers=SequenceHeaders(
             id=config.ts_header_key_sequence_id,
@@ -115,3 +117,13 @@ def _versions(models: StartupModels) -> Mapping[str, Mapping[str, StartupVersion
         }
         for name, versions in models.items()
     }
+
+
+def _worker_variables(config: Config) -> dict[str, str]:
+    """Give what TorchServe tells handlers of its own keys, as it writes them."""
+    told = {
+        "TS_DECODE_INPUT_REQUEST": config.decode_input_request,
+        "TS_IPEX_ENABLE": config.ipex_enable,
+        "TS_IPEX_GPU_ENABLE": config.ipex_gpu_enable,
+    }
+    return {name: str(value).lower() for name, value in told.items()}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+
+_log = logging.getLogger(__name__)
+
+#: The key by which the examples beyond TorchServe 0.12 ask torchao to quantize; it knows none.
+_QUANTIZATION: Final = "ao"
 
 #: The backends that TorchServe takes.
 BACKENDS: Final = frozenset(
@@ -37,6 +43,13 @@ class CompileConfig:
         if not isinstance(section, Mapping):
             message = f"`pt2` is a backend's name or a mapping, not {section!r}."
             raise ValueError(message)  # noqa: TRY004 - of the file, not of a caller
+        section = _without_quantization(section)
+        if section is None:
+            return cls()
+        return cls._read_mapping(section)
+
+    @classmethod
+    def _read_mapping(cls, section: Mapping[str, object]) -> Self:
         export = section.get("export")
         is_exported = isinstance(export, Mapping) and bool(export.get("aot_compile"))
         if "compile" not in section and "export" not in section:
@@ -51,6 +64,14 @@ class CompileConfig:
             return cls(is_exported=is_exported)
         arguments = {key: value for key, value in compile_.items() if key != "enable"}
         return cls(arguments=_checked(arguments), is_exported=is_exported)
+
+
+def _without_quantization(section: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Leave out what asks for torchao; None where there is nothing else."""
+    if _QUANTIZATION not in section:
+        return section
+    _log.warning("`pt2.ao` means nothing, as in TorchServe 0.12: weights stay as they are.")
+    return {key: value for key, value in section.items() if key != _QUANTIZATION} or None
 
 
 def _checked(arguments: Mapping[str, object]) -> Mapping[str, object]:

@@ -20,8 +20,11 @@ CONTENT_TYPE: Final = "content-type"
 #: An answer with this header, `true`, is followed by more.
 STREAM_NEXT: Final = "ts_stream_next"
 
-#: By place in the batch: told a row's answer, it says whether that is the last. A list or a dict.
-Criteria = Sequence[Callable[[object], bool]] | Mapping[int, Callable[[object], bool]]
+#: Told a row's answer, it says whether that is the last; None where there is only one.
+Criterion = Callable[[object], bool | None]
+
+#: By place in the batch. A list or a dict.
+Criteria = Sequence[Criterion] | Mapping[int, Criterion]
 
 #: Hands an intermediate answer on: place in the batch, and item.
 Tell = Callable[[int, object], None]

@@ -34,8 +34,8 @@ class HandlerEngine:
     """An Engine around a handler. A call that raises fails its rows: the worker tries them alone.
 
     `is_continuous`: rows come and go between calls, and one whose answer says that more follows
-    stays for the next. With `sequences`, a call has one row of each sequence, and `max_rows` at
-    most. `close` gives back what the archive holds.
+    stays for the next. With `sequences`, a call has one new row of each sequence, and `max_rows`
+    at most. `close` gives back what the archive holds.
     """
 
     def __init__(
@@ -117,14 +117,19 @@ class HandlerEngine:
             self._close()
 
     def _pick(self) -> list[Row]:
-        """Give the rows of the next step: of each sequence the one that came first."""
+        """Give the rows of the next step: of each sequence the one that came first.
+
+        Those that have begun to answer stay beside it: what comes next may be what stops them.
+        """
         rows = list(self._rows.values())
         if self._sequences is None:
             return rows
+        begun = [row for row in rows if row.has_begun]
         firsts: dict[str, Row] = {}
         for row in rows:
-            firsts.setdefault(row.sequence_id, row)
-        return list(firsts.values())[: self._max_rows]
+            if not row.has_begun:
+                firsts.setdefault(row.sequence_id, row)
+        return [*begun, *firsts.values()][: self._max_rows]
 
     def _call(self, rows: Sequence[Row]) -> list[Event]:
         self.context.begin(self._to_batch(rows))
@@ -145,12 +150,16 @@ class HandlerEngine:
         return [self._settle(row, index, items[index]) for index, row in enumerate(rows)]
 
     def _ask_whether_more_follows(self, items: Sequence[object]) -> None:
-        """Ask the handler's criteria of each row, where it has any: true means it was the last."""
+        """Ask the handler's criteria of each row, where it has any.
+
+        As in TorchServe, true means that the answer was the last, and None that it is the only one.
+        """
         criteria = self.context.stopping_criteria
         if not (criteria and self._can_stay):
             return
         for index, item in enumerate(items):
-            if not criteria[index](item):
+            is_last = criteria[index](item)
+            if is_last is not None and not is_last:
                 self.context.set_response_header(index, STREAM_NEXT, "true")
 
     def _to_batch(self, rows: Sequence[Row]) -> Batch:

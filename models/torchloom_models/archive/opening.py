@@ -63,15 +63,6 @@ def open_handler(
         raise
 
 
-def _refuse_to_install(files: ArchiveFiles, source: Path) -> None:
-    if source.is_dir() and files.manifest.requirements_file is not None:
-        message = (
-            f"{str(source)!r} is a folder, into which nothing is installed. Install what its "
-            "requirements list by yourself, or make a .mar of it."
-        )
-        raise InvalidModel(message)
-
-
 def _open(
     config: Mapping[str, object],
     device: Device,
@@ -82,8 +73,6 @@ def _open(
 ) -> AnyEngine:
     handler = cast("str | None", config.get("handler"))
     files = ArchiveFiles.read(unpacked.path.resolve(), source, handler=handler)
-    if config.get("install_requirements"):
-        _refuse_to_install(files, source)
     place = _place_of(device, files.config)
     headers = SequenceHeaders.read(config)
     batching = Batching.read(files.config, stated=config.get("max_size"), headers=headers)
@@ -101,7 +90,7 @@ def _open(
         files.config,
     )
     context.name_sequence_headers(headers)
-    _enter(files.folder)
+    _enter(files.folder, unpacked.packages.resolve())
     report("loading the handler", None)
     entry = find_entry(files.folder, handler or files.manifest.handler, context)
     envelope = config.get("envelope", files.manifest.envelope)
@@ -112,11 +101,12 @@ def _open(
     return batching.make_engine(adapt(entry), context, device=place, close=unpacked.close)
 
 
-def _enter(folder: Path) -> None:
+def _enter(folder: Path, packages: Path) -> None:
     """Make this process the archive's: its output, its folder, and its modules before others."""
     console.take_over()
     alias.install()
-    sys.path[:0] = [str(folder), *(str(each) for each in (packages_of(folder),) if each.is_dir())]
+    places = dict.fromkeys((folder, packages, packages_of(folder), packages_of(packages)))
+    sys.path[:0] = [str(each) for each in places if each.is_dir()]
     os.chdir(folder)
 
 

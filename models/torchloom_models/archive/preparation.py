@@ -25,11 +25,11 @@ def store_of(config: Mapping[str, object], source: Path) -> UnpackedStore:
     if not config.get("install_requirements"):
         return UnpackedStore(folder)
 
-    def finish(unpacked: Path) -> None:
-        files = ArchiveFiles.read(unpacked, source, handler=cast("str", config.get("handler")))
+    def finish(lying: Path, packages: Path) -> None:
+        files = ArchiveFiles.read(lying, source, handler=cast("str", config.get("handler")))
         name = files.manifest.requirements_file
         if name is not None:
             model, has_venv = str(config.get("name")), has_own_packages(files.config)
-            install(unpacked, unpacked / name, model=model, has_venv=has_venv)
+            install(packages, lying / name, model=model, has_venv=has_venv)
 
     return UnpackedStore(folder, finish=finish, variant="requirements")

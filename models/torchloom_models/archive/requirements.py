@@ -1,4 +1,4 @@
-"""Requirements: packages that an archive asks for, installed beside its files and nowhere else.
+"""Requirements: packages that an archive asks for, installed for it and nowhere else.
 
 Runs pip, which runs what it installs: only where the operator has allowed that.
 """
@@ -30,15 +30,17 @@ _NOTICE: Final = "[notice]"
 def install(folder: Path, file: Path, *, model: str, has_venv: bool) -> None:
     """Install what a file of requirements lists. Raises ModelLoadError with pip's last lines.
 
-    Without an environment of its own, everything lies among the archive's files; with one, only
-    what this server's packages do not have already.
+    Without an environment of its own, everything lies in `folder`; with one, which lies there, only
+    what this server's packages do not have already. Paths in the file are those beside it.
     """
+    folder, file = folder.absolute(), file.absolute()
+    beside = file.parent
     if not file.is_file():
         message = f"The requirements {file.name!r} of model {model!r} are not in the archive."
         raise ModelLoadError(message)
     if not has_venv:
         pip = [sys.executable, "-m", "pip", "install", "-U", "-t", str(folder), "-r", str(file)]
-        _run(pip, folder, f"Custom pip package installation failed for model {model}")
+        _run(pip, beside, f"Custom pip package installation failed for model {model}")
         return
     made = [sys.executable, "-m", "venv", "--clear", str(folder / _VENV)]
     _run(made, folder, f"Virtual environment creation failed for model {model}")
@@ -48,7 +50,7 @@ def install(folder: Path, file: Path, *, model: str, has_venv: bool) -> None:
     python = str(folder / _VENV / "bin" / "python")
     only = ["--upgrade-strategy", "only-if-needed"]
     pip = [python, "-m", "pip", "install", "-U", *only, "-r", str(file)]
-    _run(pip, folder, f"Custom pip package installation failed for model {model}")
+    _run(pip, beside, f"Custom pip package installation failed for model {model}")
 
 
 def has_own_packages(config: Mapping[str, object]) -> bool:
@@ -57,7 +59,7 @@ def has_own_packages(config: Mapping[str, object]) -> bool:
 
 
 def packages_of(folder: Path) -> Path:
-    """Give where the packages of an archive's own environment are."""
+    """Give where the packages of an environment in a folder are."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return folder / _VENV / "lib" / version / "site-packages"
 

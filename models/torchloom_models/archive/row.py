@@ -35,10 +35,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     #: Rows of another purpose are no part of the same call; those that describe are alone.
     purpose: str
     is_describe: bool = False
+    has_begun: bool = False
 
     def again(self) -> Row:
         """Give it as the handler sees it once it has begun to answer: without data, and marked."""
-        return msgspec.structs.replace(self, data={}, headers={**self.headers, "cached": "true"})
+        headers = {**self.headers, "cached": "true"}
+        return msgspec.structs.replace(self, data={}, headers=headers, has_begun=True)
 
     @classmethod
     def of(cls, work: Work) -> Row:

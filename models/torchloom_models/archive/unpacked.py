@@ -25,20 +25,24 @@ _MAX_STEM: Final = 64
 
 
 class Unpacked:
-    """A folder in use. `path` holds the archive's files."""
+    """A folder in use. `path` holds the archive's files, `packages` what belongs to it.
 
-    def __init__(self, path: Path, lock: int | None) -> None:
+    They are one but for an archive that is a folder, to which nothing is added.
+    """
+
+    def __init__(self, path: Path, lock: int | None = None, packages: Path | None = None) -> None:
         self.path = path
+        self.packages = packages or path
         self._lock = lock
 
     def close(self) -> None:
-        """Let go of it; the last one removes it. What was not unpacked stays."""
+        """Let go of it; the last one removes it. What was not made for it stays."""
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
         try:
             if _try_lock(lock):
-                _remove(self.path)
+                _remove(self.packages)
         finally:
             os.close(lock)
 
@@ -46,12 +50,12 @@ class Unpacked:
 class UnpackedStore:
     """A folder of unpacked archives, which several processes share.
 
-    `finish` adds what belongs to an archive once it is unpacked; `variant` tells such folders from
-    those without.
+    `finish` is told where an archive's files are, and where to put what belongs to it; `variant`
+    tells such folders from those without.
     """
 
     def __init__(
-        self, root: Path, *, finish: Callable[[Path], None] | None = None, variant: str = ""
+        self, root: Path, *, finish: Callable[[Path, Path], None] | None = None, variant: str = ""
     ) -> None:
         self._root = root
         self._finish = finish
@@ -60,10 +64,10 @@ class UnpackedStore:
     def open(self, source: Path) -> Unpacked:
         """Give the files of an archive; a folder is used as it lies there.
 
-        Raises what `unpack` does, and FileNotFoundError.
+        Raises what `unpack` and `finish` do, and FileNotFoundError.
         """
-        if source.is_dir():
-            return Unpacked(source, None)
+        if source.is_dir() and self._finish is None:
+            return Unpacked(source)
         self._root.mkdir(parents=True, exist_ok=True)
         name = _name(source, self._variant)
         lock = os.open(self._root / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -73,7 +77,8 @@ class UnpackedStore:
             os.close(lock)
             raise
         self._sweep(name)
-        return Unpacked(self._root / name, lock)
+        made = self._root / name
+        return Unpacked(source if source.is_dir() else made, lock, made)
 
     def _hold(self, source: Path, name: str, lock: int) -> None:
         """Take a share of the lock with the folder there.
@@ -95,9 +100,10 @@ class UnpackedStore:
         self._remove_rests(name)
         folder = Path(tempfile.mkdtemp(prefix=f"{name}.part.", dir=self._root))
         try:
-            unpack(source, folder)
+            if not source.is_dir():
+                unpack(source, folder)
             if self._finish is not None:
-                self._finish(folder)
+                self._finish(source if source.is_dir() else folder, folder)
             folder.replace(self._root / name)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -69,6 +69,15 @@ def test_reads_what_workers_are_called_and_do_not_see() -> None:
     assert _open().initial_worker_port == 9000
 
 
+def test_tells_workers_what_handlers_look_for() -> None:
+    """Keys that TorchServe puts into their environment."""
+    assert _open("ipex_enable=true\ndecode_input_request=false\n").worker_variables == {
+        "TS_DECODE_INPUT_REQUEST": "false",
+        "TS_IPEX_ENABLE": "true",
+        "TS_IPEX_GPU_ENABLE": "false",
+    }
+
+
 def test_names_the_headers_of_sequences() -> None:
     """As the file or, always, the environment says."""
     settings = _open("ts_header_key_sequence_id=x-id\n", TS_REQUEST_SEQUENCE_END="x-end")

@@ -76,6 +76,19 @@ def test_goes_on_until_the_criteria_of_a_handler_say_so(open_archive: Open, tmp_
     ]
 
 
+def test_takes_a_criterion_that_says_nothing_for_the_end(
+    open_archive: Open, tmp_path: Path
+) -> None:
+    """So handlers of both kinds of requests tell those that ask for no stream."""
+    engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
+    engine.admit(Work(1, {"body": 0}))
+    (event,) = engine.step()
+
+    assert isinstance(event, Result)
+    assert event.outputs["headers"] == {}
+    assert list(engine.step()) == []
+
+
 def test_tells_clients_that_more_follows(open_archive: Open, tmp_path: Path) -> None:
     """By the header that streams have; the last answer has none."""
     engine = open_with(open_archive, tmp_path, "criteria.py", CRITERIA)
@@ -142,21 +155,22 @@ def test_works_on_one_request_of_each_sequence_at_a_time(
     assert told(list(engine.step())) == [(2, Result, [3, 1])]
 
 
-def test_finishes_a_request_of_a_sequence_before_the_next(
+def test_takes_the_next_request_of_a_sequence_beside_one_that_streams(
     open_archive: Open, tmp_path: Path
 ) -> None:
-    """Where rows stay as well: those of other sequences go on beside it."""
+    """Where rows stay as well, so that it can stop the stream; a third waits for its turn."""
     engine = open_with(
         open_archive, tmp_path, "criteria.py", f"{SEQUENCES}continuousBatching: true\n"
     )
-    engine.admit(Work(1, {"body": 2}, sequence("a", is_start=True)))
+    engine.admit(Work(1, {"body": 3}, sequence("a", is_start=True)))
     engine.admit(Work(2, {"body": 1}, sequence("a")))
-    engine.admit(Work(3, {"body": 1}, sequence("b", is_start=True)))
+    engine.admit(Work(3, {"body": 1}, sequence("a")))
+    engine.admit(Work(4, {"body": 1}, sequence("b", is_start=True)))
 
     assert [told(list(engine.step())) for _ in range(3)] == [
-        [(1, Chunk, {"count": 1, "rows": 2}), (3, Result, {"count": 1, "rows": 2})],
-        [(1, Result, {"count": 2, "rows": 1})],
-        [(2, Result, {"count": 1, "rows": 1})],
+        [(1, Chunk, {"count": 1, "rows": 2}), (4, Result, {"count": 1, "rows": 2})],
+        [(1, Chunk, {"count": 2, "rows": 2}), (2, Result, {"count": 1, "rows": 2})],
+        [(1, Result, {"count": 3, "rows": 2}), (3, Result, {"count": 1, "rows": 2})],
     ]
 
 

@@ -41,6 +41,26 @@ def test_refuses_what_is_no_backend(section: object) -> None:
         CompileConfig.read(section)
 
 
+@pytest.mark.parametrize(
+    ("section", "arguments"),
+    [
+        ({"ao": {"enable": True, "autoquant": {"enable": True}}}, None),
+        (
+            {"ao": {"enable": True}, "compile": {"enable": True, "backend": "eager"}},
+            {"backend": "eager"},
+        ),
+    ],
+)
+def test_says_that_torchao_is_not_asked(
+    section: object, arguments: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What TorchServe's examples beyond 0.12 say is no argument of torch.compile."""
+    config = CompileConfig.read(section)
+
+    assert config.arguments == arguments
+    assert "`pt2.ao` means nothing" in caplog.text
+
+
 def test_refuses_a_compile_that_is_no_mapping() -> None:
     """The message shows the form."""
     with pytest.raises(ValueError, match="enable: true"):

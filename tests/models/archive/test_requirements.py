@@ -12,9 +12,9 @@ import pytest
 from model_fakes.archives import files_of, make_mar, write_folder
 
 from torchloom.engine import Result, Work
-from torchloom.errors import InvalidModel, ModelLoadError
+from torchloom.errors import ModelLoadError
 from torchloom_models.archive.engine import HandlerEngine
-from torchloom_models.archive.requirements import install, packages_of
+from torchloom_models.archive.requirements import install
 
 
 #: Opens an archive with the keys of a model file.
@@ -111,13 +111,36 @@ def test_names_requirements_that_are_not_there(tmp_path: Path) -> None:
         install(tmp_path, tmp_path / "r.txt", model="m", has_venv=False)
 
 
-def test_leaves_folders_of_the_operator_alone(open_archive: Open, tmp_path: Path) -> None:
-    """Nothing is installed into a folder that is used where it lies."""
-    files = files_of(
-        "needy", "needy.py", {"needy.py": HANDLER, "r.txt": ""}, requirementsFile="r.txt"
-    )
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["", "useVenv: true\n"])
+def test_leaves_folders_of_the_operator_alone(
+    config: str, open_archive: Open, tmp_path: Path, wheel: Path
+) -> None:
+    """What a folder asks for is installed elsewhere, found there, and gone with the last worker."""
+    beside = f"./{wheel.name}\n"
+    texts = {"needy.py": HANDLER, "r.txt": beside, "model-config.yaml": config}
+    files = {**files_of("needy", "needy.py", texts, requirementsFile="r.txt")}
+    source = write_folder(tmp_path / "needy", {**files, wheel.name: wheel.read_bytes()})
+    before = {each for each in source.rglob("*") if "__pycache__" not in each.parts}
+    engine = open_archive(source, install_requirements=True)
+    engine.admit(Work(1, {}))
+    (event,) = engine.step()
+
+    assert isinstance(event, Result)
+    assert event.outputs["value"] == 42
+    assert {each for each in source.rglob("*") if "__pycache__" not in each.parts} == before
+    engine.close()
+    assert [each for each in (tmp_path / "archives").iterdir() if each.is_dir()] == []
+
+
+@pytest.mark.slow
+def test_says_what_pip_says_of_a_folder(open_archive: Open, tmp_path: Path) -> None:
+    """Nothing is left of it, and the folder is as it was."""
+    texts = {"needy.py": HANDLER, "r.txt": "./no_such_wheel-1.0-py3-none-any.whl"}
+    files = files_of("needy", "needy.py", texts, requirementsFile="r.txt")
     source = write_folder(tmp_path / "needy", files)
 
-    with pytest.raises(InvalidModel, match="is a folder"):
+    with pytest.raises(ModelLoadError, match=r"Custom pip package installation failed.*no_such"):
         open_archive(source, install_requirements=True)
-    assert packages_of(source).relative_to(source).parts[0] == "venv"
+    assert [each for each in (tmp_path / "archives").iterdir() if each.is_dir()] == []
+    assert (source / "needy.py").is_file()

@@ -243,3 +243,43 @@ def test_says_why_onnx_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with pytest.raises(ModelLoadError, match=r"'net\.onnx': INVALID_PROTOBUF"):
         open_weights("onnx", Weights(folder=tmp_path, file=tmp_path / "net.onnx"))
+
+
+def _needing_tensorrt(monkeypatch: pytest.MonkeyPatch, file: Path) -> Path:
+    """Make torch refuse a script until `torch_tensorrt` has been imported, as it does."""
+    torch.jit.script(torch.nn.ReLU()).save(str(file))
+    load = torch.jit.load
+
+    def refuse(*args: object, **kwargs: object) -> object:
+        if "torch_tensorrt" not in sys.modules:
+            raise RuntimeError("Unknown type name '__torch__.torch.classes.tensorrt.Engine'")
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(torch.jit, "load", refuse)
+    return file
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_imports_what_scripts_of_tensorrt_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their operators are there once its package is imported."""
+    file = _needing_tensorrt(monkeypatch, tmp_path / "net.pt")
+    (tmp_path / "torch_tensorrt.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        opened = open_weights("torchscript", Weights(folder=tmp_path, file=file, device="cpu"))
+    finally:
+        sys.modules.pop("torch_tensorrt", None)
+
+    assert opened(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_names_what_scripts_of_tensorrt_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not installed, the message says so."""
+    file = _needing_tensorrt(monkeypatch, tmp_path / "net.pt")
+    with pytest.raises(ModelLoadError, match="install torch_tensorrt"):
+        open_weights("torchscript", Weights(folder=tmp_path, file=file, device="cpu"))

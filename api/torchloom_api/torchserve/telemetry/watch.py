@@ -38,8 +38,11 @@ class Watch:
         self._telemetry: Telemetry | None = None
         self._output = None if feed is None else WorkerOutput(self._on_line)
         streams = None if self._output is None else self._output.open
-        hidden = settings.blacklist_env_vars
-        starting = LocalExecutor(open_streams=streams, hidden=hidden)
+        starting = LocalExecutor(
+            open_streams=streams,
+            hidden=settings.blacklist_env_vars,
+            added=settings.worker_variables,
+        )
         self.executor: Executor = HeardExecutor(starting, self._on_loaded)
 
     @asynccontextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
-from typing import cast
+from typing import Final, cast
 
 import torch
 
@@ -11,7 +12,25 @@ from torchloom.errors import ModelLoadError
 from torchloom_models.archive.runtime.table import Weights
 
 
+#: Registers the operators of scripts that TensorRT runs, which say its name where they are missing.
+_TENSORRT: Final = "torch_tensorrt"
+
+
 def _load(file: str, device: str) -> torch.jit.ScriptModule:
+    try:
+        return _read(file, device)
+    except RuntimeError as error:
+        if "tensorrt" not in str(error):
+            raise
+    try:
+        importlib.import_module(_TENSORRT)
+    except ImportError as error:
+        message = f"The script is TensorRT's: install {_TENSORRT} in the server's environment."
+        raise ModelLoadError(message) from error
+    return _read(file, device)
+
+
+def _read(file: str, device: str) -> torch.jit.ScriptModule:
     loaded = torch.jit.load(file, map_location=device)  # type: ignore[no-untyped-call]  # it has none
     return cast("torch.jit.ScriptModule", loaded.eval())
 

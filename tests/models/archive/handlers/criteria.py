@@ -13,6 +13,8 @@ class Counting:
             def __call__(self, answer):
                 if answer == "broken":
                     raise ValueError(answer)
+                if self.cache[key]["most"] == 0:
+                    return None
                 is_last = answer["count"] >= self.cache[key]["most"]
                 if is_last:
                     del self.cache[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,41 +24,60 @@ class MicroBatching:
     ) -> None:
         self.handler = parent_handler
         self.micro_batch_size = micro_batch_size
-        self._pool: ThreadPoolExecutor
-        self._gates: dict[str, Semaphore]
+        self._place = threading.local()
+        self._parallelism = dict.fromkeys(_STAGES, 1)
+        self._gates: dict[str, Semaphore] = {}
+        self._pool = ThreadPoolExecutor(1)
         self.parallelism = parallelism
 
     @property
     def parallelism(self) -> dict[str, int]:
-        """How often each stage may run at once."""
-        return self._parallelism
+        """How often each stage may run at once. Setting some leaves the others. ValueError."""
+        return dict(self._parallelism)
 
     @parallelism.setter
     def parallelism(self, given: Mapping[str, int] | None) -> None:
-        self._parallelism = {stage: int((given or {}).get(stage, 1)) for stage in _STAGES}
+        unknown = [stage for stage in given or () if stage not in _STAGES]
+        if unknown:
+            message = f"There is no stage {unknown[0]!r}; the stages are {', '.join(_STAGES)}."
+            raise ValueError(message)
+        self._parallelism |= {stage: int(count) for stage, count in (given or {}).items()}
         self._gates = {stage: Semaphore(count) for stage, count in self._parallelism.items()}
+        self._pool.shutdown()
         self._pool = ThreadPoolExecutor(sum(self._parallelism.values()))
 
     def shutdown(self) -> None:
         """End the threads."""
         self._pool.shutdown()
 
-    def handle(self, data: Sequence[object], context: Any = None) -> list[object]:
-        """Give an item for each row, in order; without a context, it is the handler's."""
-        started = time.perf_counter()
-        if context is None:
-            context = self.handler.context
-        self.handler.context = context
+    def get_micro_batch_idx(self) -> int | None:
+        """Give the place of the part that the calling thread works on; None outside of stages."""
+        return getattr(self._place, "index", None)
+
+    def handle(self, data: Sequence[object]) -> list[object]:
+        """Give an item for each row, in order."""
         size = max(int(self.micro_batch_size), 1)
         parts = [data[start : start + size] for start in range(0, len(data), size)]
-        items = [item for given in self._pool.map(self._run, parts) for item in given]
+        given = self._pool.map(self._run, range(len(parts)), parts)
+        return [item for items in given for item in items]
+
+    def __call__(self, data: Sequence[object], context: Any) -> Any:
+        """Answer a batch as `BaseHandler.handle` does: only predictions go in parts."""
+        started = time.perf_counter()
+        handler = self.handler
+        handler.context = context
+        if handler._is_describe():  # noqa: SLF001 - it stands in for a method of the handler
+            items = [handler.describe_handle()]
+        elif handler._is_explain():  # noqa: SLF001 - the same
+            items = handler.explain_handle(handler.preprocess(data), data)
+        else:
+            items = self.handle(data)
         took_ms = round((time.perf_counter() - started) * 1000, 2)
         context.metrics.add_time("HandlerTime", took_ms, None, "ms")
         return items
 
-    __call__ = handle
-
-    def _run(self, part: object) -> Sequence[object]:
+    def _run(self, index: int, part: object) -> Sequence[object]:
+        self._place.index = index
         value: Any = part
         for stage in _STAGES:
             with self._gates[stage]:

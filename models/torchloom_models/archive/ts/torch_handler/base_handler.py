@@ -10,7 +10,7 @@ import abc
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,17 +83,24 @@ class BaseHandler(abc.ABC):  # noqa: B024 - users' handlers expect this base
         return torch.device("cpu" if gpu_id is None else f"cuda:{gpu_id}")
 
     def _open(self, weights: Weights) -> Any:
-        """Open the weights by the helper for their runtime: handlers replace those helpers."""
+        """Open the weights by the helper for their runtime.
+
+        Handlers replace those helpers, and may name another device there. What they give is, as in
+        TorchServe, neither on the device nor set to evaluate before this does it.
+        """
         name = name_runtime(weights)
         if name == "eager":
             folder, file = str(weights.folder), str(weights.model_file)
-            return self._load_pickled_model(folder, Path(file).name, self.model_pt_path)
-        loaders: dict[str, Callable[[str], Any]] = {
-            "torchscript": self._load_torchscript_model,
-            "aoti": self._load_torch_export_aot_compile,
-        }
-        if name in loaders:
-            return loaders[name](str(weights.file))
+            model = self._load_pickled_model(folder, Path(file).name, self.model_pt_path)
+            model.to(self.device)
+            model.eval()
+            return model
+        if name == "torchscript":
+            model = self._load_torchscript_model(str(weights.file))
+            model.eval()
+            return model
+        if name == "aoti":
+            return self._load_torch_export_aot_compile(str(weights.file))
         return open_weights(name, weights)
 
     def _load_pickled_model(

@@ -20,14 +20,19 @@ class ObjectDetector(VisionHandler):
 
     @timed
     def preprocess(self, data: Any) -> Any:
-        """Give a tensor for each picture: they need not be of one size."""
-        return [self._to_tensor(row).to(self.device) for row in data]
+        """Give one tensor of all pictures; where they are not of one size, a list of tensors."""
+        pictures = [self._to_tensor(row).to(self.device) for row in data]
+        sizes = {each.shape for each in pictures}
+        return torch.stack(pictures) if len(sizes) == 1 else pictures
 
     @timed
     def inference(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         """Run the model on all pictures."""
+        pictures = [each.to(self.device) for each in data] if isinstance(data, list) else data
+        if _takes_list(self.model):
+            pictures = list(pictures)
         with torch.inference_mode():
-            return self.model([each.to(self.device) for each in data], *args, **kwargs)
+            return self.model(pictures, *args, **kwargs)
 
     @timed
     def postprocess(self, data: Any) -> Any:
@@ -46,3 +51,12 @@ class ObjectDetector(VisionHandler):
         return [
             {names.get(str(label), str(label)): box, "score": score} for box, label, score in boxes
         ]
+
+
+def _takes_list(model: Any) -> bool:
+    """Tell whether a script says that it takes a list, as torchvision's do; one tensor is none."""
+    if not isinstance(model, torch.jit.ScriptModule):
+        return False
+    forward: Any = model.forward
+    arguments = forward.schema.arguments
+    return len(arguments) > 1 and arguments[1].type.kind() == "ListType"

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from torchloom_models.archive.insight import PICTURE_STEPS, open_gradients
+from torchloom_models.archive.transform import Compose
 from torchloom_models.archive.ts.handler_utils.timer import timed
 from torchloom_models.archive.ts.torch_handler.base_handler import BaseHandler
 
@@ -39,8 +40,12 @@ class VisionHandler(BaseHandler, ABC):
             picture = base64.b64decode(picture)
         if isinstance(picture, bytes | bytearray):
             with Image.open(io.BytesIO(picture)) as opened:
-                return self.image_processing(opened.convert("RGB"))
+                return self.image_processing(self._in_colour(opened))
         return torch.tensor(picture, dtype=torch.float32)
+
+    def _in_colour(self, opened: Image.Image) -> Image.Image:
+        """Give what the steps take: ours three colours, a handler's own the picture as it is."""
+        return opened.convert("RGB") if isinstance(self.image_processing, Compose) else opened
 
     def get_insights(self, tensor_data: Any, _: Any, target: Any = 0) -> Any:
         """Give the share of each number of the picture in the answer (integrated gradients)."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -16,6 +17,7 @@ from torchloom_models.archive.prediction_exception import PredictionException
 
 
 __all__ = [
+    "CLEANUP_REGEX",
     "PT2Backend",
     "PredictionException",
     "check_valid_pt2_backend",
@@ -25,6 +27,10 @@ __all__ = [
     "load_label_mapping",
     "map_class_to_label",
 ]
+
+
+#: Tags of HTML, and what stands for a character there.
+CLEANUP_REGEX: Final = re.compile(r"<[^>\n]*>|&(?:[a-z0-9]+|#x?[0-9a-f]{1,6});")
 
 
 class PT2Backend(StrEnum):
