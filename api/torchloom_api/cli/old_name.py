@@ -39,16 +39,41 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Makes `python -m ts.llm_launcher` work. Handlers are not meant: in workers `ts` is another.
-_LAUNCHER: Final = """\
+#: Lets scripts and tests import `ts` as handlers do, and the programs below as parts of it.
+_TS: Final = """\
+# {mark}
+import sys
+from pathlib import Path
+
+from torchloom_models.archive import alias
+
+alias.install()
+sys.modules["ts"].__path__.append(str(Path(__file__).parent))
+"""
+
+#: Makes `python -m ts.NAME` work.
+_PROGRAM: Final = """\
 # {mark}
 import sys
 
-from torchloom_api.cli.llm_launcher import main
+from torchloom_api.cli.{module} import main
+
+
+def start() -> None:
+    sys.exit(main(sys.argv[1:], {name!r}))
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], "python -m ts.llm_launcher"))
+    start()
 """
+
+#: TorchServe's modules that are programs → ours, and what their help calls them.
+_PROGRAMS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "llm_launcher": ("llm_launcher", "python -m ts.llm_launcher"),
+        "model_server": ("torchserve", "torchserve"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +139,15 @@ def old_names(*, scripts: Path, packages: Path, python: str) -> list[OldName]:
     ]
     folder = packages / "model_archiver"
     files = {folder / file: f"# {MARK}\n{line}  # noqa: F401\n" for file, line in _MODULES.items()}
-    launcher = {
-        packages / "ts" / "__init__.py": f"# {MARK}\n",
-        packages / "ts" / "llm_launcher.py": _LAUNCHER.format(mark=MARK),
+    programs = {
+        packages / "ts" / f"{file}.py": _PROGRAM.format(mark=MARK, module=module, name=name)
+        for file, (module, name) in _PROGRAMS.items()
     }
+    package = {packages / "ts" / "__init__.py": _TS.format(mark=MARK), **programs}
     return [
         *names,
         OldName(name="model_archiver", owner="torch-model-archiver", files=files),
-        OldName(name="ts.llm_launcher", owner="torchserve", files=launcher),
+        OldName(name="ts", owner="torchserve", files=package),
     ]
 
 

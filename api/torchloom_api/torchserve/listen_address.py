@@ -19,7 +19,9 @@ _PORTS: Final = {
 
 _MAX_PORT: Final = 65_535
 
-_WEB: Final = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^:/?#\[\]@]+)(?::([0-9]+))?/?", re.IGNORECASE)
+_WEB: Final = re.compile(
+    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^:/?#\[\]@]+)(?::([0-9]+))?/?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,11 @@ from torchloom.errors import ModelLoadError
 from torchloom_models.archive.ts.handler_utils.text_utils import get_tokenizer
 from torchloom_models.archive.ts.torch_handler.base_handler import BaseHandler
 from torchloom_models.archive.ts.torch_handler.contractions import CONTRACTION_MAP
+from torchloom_models.archive.ts.utils.util import CLEANUP_REGEX
 
 
 _VOCABULARY: Final = "source_vocab.pt"
 
-#: Tags of HTML, and what stands for a character there.
-_TAG = re.compile(r"<[^>\n]*>|&(?:[a-z0-9]+|#x?[0-9a-f]{1,6});")
 #: Longer ones first. They count inside words as well, as in TorchServe.
 _SHORT = re.compile(
     "|".join(map(re.escape, sorted(CONTRACTION_MAP, key=len, reverse=True))), re.IGNORECASE
@@ -67,7 +66,7 @@ class TextHandler(BaseHandler, ABC):
         return tokens
 
     def _remove_html_tags(self, text: str) -> str:
-        return _TAG.sub("", text)
+        return CLEANUP_REGEX.sub("", text)
 
     def _lowercase_text(self, text: str) -> str:
         return text.lower()
