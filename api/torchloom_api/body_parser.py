@@ -72,6 +72,14 @@ def new_parser(listening: object) -> httptools.HttpRequestParser:
     return parser
 
 
+def is_head_of_bare_lines(data: bytes) -> bool:
+    """Tell whether these are whole heads and nothing else, whose lines end without a return.
+
+    So ask probes that shells write by `echo`. httptools refuses them.
+    """
+    return b"\r" not in data and data.endswith(b"\n\n") and b"\n\n" not in data.strip(b"\n")
+
+
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Tell whether a head (names in lower case) says that a body follows."""
     return any(name in _FRAMING for name, _ in headers)

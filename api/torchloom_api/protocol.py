@@ -13,7 +13,7 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from torchloom_api.body_parser import body_parser, has_body
+from torchloom_api.body_parser import body_parser, has_body, is_head_of_bare_lines, new_parser
 from torchloom_api.connection import CONNECTION_KEY, Connection
 from torchloom_api.lingering import LingeringTransport
 
@@ -128,7 +128,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._num_idle_bytes += len(data)
         try:
-            self._parse(data)
+            self._take_in(data)
         except httptools.HttpParserError:
             self._refuse("Invalid HTTP request received.")
             return
@@ -136,6 +136,17 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse("The head of the request is too large.")
         elif self._is_in_head and self._read_timer is None and not self._is_answering:
             self._start_read_timer(self.max_header_s)
+
+    def _take_in(self, data: bytes) -> None:
+        """Parse; of a head that the parser refuses for its bare lines, what they stand for."""
+        begins = not self._is_in_message
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            if not (begins and is_head_of_bare_lines(data)):
+                raise
+            self.parser = new_parser(self)
+            self._parse(data.replace(b"\n", b"\r\n"))
 
     def _parse(self, data: bytes) -> None:
         rest = memoryview(data)
