@@ -82,6 +82,23 @@ def test_lets_scripts_and_tests_import_ts(tmp_path: Path) -> None:
     assert run_python(tmp_path, "-c", code).stdout == "0.12.0 Level:Host\n"
 
 
+def test_packs_by_the_function_that_scripts_call(tmp_path: Path) -> None:
+    """With a configuration, or with the words of the script itself."""
+    _alias(tmp_path, "install")
+    (tmp_path / "h.py").write_text("")
+    code = (
+        "import model_archiver, sys\n"
+        "from model_archiver.model_packaging import generate_model_archive\n"
+        "from model_archiver.version import __version__\n"
+        "assert model_archiver.__version__ == __version__ == '0.12.0'\n"
+        "generate_model_archive(model_archiver.ModelArchiverConfig('one', 'h.py', '1'))\n"
+        "sys.argv[1:] = ['--model-name', 'two', '--version', '1', '--handler', 'h.py']\n"
+        "generate_model_archive()\n"
+    )
+    run_python(tmp_path, "-c", code)
+    assert {file.name for file in tmp_path.glob("*.mar")} == {"one.mar", "two.mar"}
+
+
 def test_runs_the_modules_of_ts_that_are_programs(tmp_path: Path) -> None:
     """The server's own, and the script that measures the host."""
     _alias(tmp_path, "install")

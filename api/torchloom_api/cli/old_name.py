@@ -30,7 +30,9 @@ sys.exit(main(sys.argv[1:], {name!r}))
 _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "__init__.py": "from torchloom_models.archive.archiver import "
-        "ModelArchiver, ModelArchiverConfig",
+        "ModelArchiver, ModelArchiverConfig  # noqa: F401\n"
+        "from torchloom_models.archive.ts import __version__",
+        "version.py": "from torchloom_models.archive.ts import __version__",
         "model_archiver.py": "from torchloom_models.archive.archiver import ModelArchiver",
         "model_archiver_config.py": "from torchloom_models.archive.archiver import "
         "ModelArchiverConfig",
@@ -38,6 +40,26 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "ModelArchiverError",
     }
 )
+
+#: What scripts call in place of the command, with a configuration or their own words.
+_PACKAGING: Final = """\
+# {mark}
+import sys
+
+from torchloom_api.cli.archive import main
+from torchloom_models.archive.archiver import ModelArchiver
+
+
+def generate_model_archive(config=None):
+    if config is not None:
+        ModelArchiver.generate_model_archive(config)
+    elif status := main(sys.argv[1:], "torch-model-archiver"):
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    generate_model_archive()
+"""
 
 #: Lets scripts and tests import `ts` as handlers do, and the programs below as parts of it.
 _TS: Final = """\
@@ -139,6 +161,7 @@ def old_names(*, scripts: Path, packages: Path, python: str) -> list[OldName]:
     ]
     folder = packages / "model_archiver"
     files = {folder / file: f"# {MARK}\n{line}  # noqa: F401\n" for file, line in _MODULES.items()}
+    files[folder / "model_packaging.py"] = _PACKAGING.format(mark=MARK)
     programs = {
         packages / "ts" / f"{file}.py": _PROGRAM.format(mark=MARK, module=module, name=name)
         for file, (module, name) in _PROGRAMS.items()
