@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import json
 import logging
@@ -73,6 +74,17 @@ def test_times_and_deprecates_functions(capsys: pytest.CaptureFixture[str]) -> N
     old = find("ts.utils.util").deprecated("0.9", replacement="new")(len)
     with pytest.warns(PendingDeprecationWarning, match=r"len .* 0\.9.* new"):
         assert old("ab") == 2
+
+
+def test_tells_handlers_what_there_is() -> None:
+    """Those that open weights by themselves ask BaseHandler's module for it."""
+    base = find("ts.torch_handler.base_handler")
+
+    assert base.PT2_AVAILABLE
+    assert not base.XLA_AVAILABLE
+    assert not base.IPEX_AVAILABLE
+    assert base.ONNX_AVAILABLE is (importlib.util.find_spec("onnxruntime") is not None)
+    assert base.logger.name.endswith("base_handler")
 
 
 def test_fetches_a_model_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
