@@ -6,6 +6,7 @@ nothing is upgraded here and a body may follow. Knows no answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, Protocol
 
@@ -14,6 +15,10 @@ import httptools
 
 #: What says where a body ends.
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+#: The longest head whose lines end without a return, and how it begins.
+_MAX_BARE: Final = 4096
+_BARE_LINE: Final = re.compile(rb"\n*[A-Z]+ [^ \n]+ HTTP/1\.[01]\n")
 
 
 class Listening(Protocol):
@@ -72,12 +77,19 @@ def new_parser(listening: object) -> httptools.HttpRequestParser:
     return parser
 
 
-def is_head_of_bare_lines(data: bytes) -> bool:
-    """Tell whether these are whole heads and nothing else, whose lines end without a return.
+def begins_bare_head(data: bytes) -> bool:
+    """Tell whether this is, or may become, a head whose lines end without a return.
 
-    So ask probes that shells write by `echo`. httptools refuses them.
+    So ask probes that shells write by `echo`, a line at a time. httptools refuses them. Where a
+    body has come as well, it would be read otherwise than it was meant.
     """
-    return b"\r" not in data and data.endswith(b"\n\n") and b"\n\n" not in data.strip(b"\n")
+    is_head = b"\r" not in data and b"\n\n" not in data.strip(b"\n")
+    return is_head and len(data) <= _MAX_BARE and _BARE_LINE.match(data) is not None
+
+
+def is_bare_head(data: bytes) -> bool:
+    """Tell whether such a head is whole."""
+    return data.endswith(b"\n\n")
 
 
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

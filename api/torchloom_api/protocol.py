@@ -13,7 +13,13 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from torchloom_api.body_parser import body_parser, has_body, is_head_of_bare_lines, new_parser
+from torchloom_api.body_parser import (
+    begins_bare_head,
+    body_parser,
+    has_body,
+    is_bare_head,
+    new_parser,
+)
 from torchloom_api.connection import CONNECTION_KEY, Connection
 from torchloom_api.lingering import LingeringTransport
 
@@ -84,6 +90,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _is_in_message: bool = False
     #: How many bytes have come since the last that were of any use.
     _num_idle_bytes: int = 0
+    #: What has come of a head whose lines end without a return.
+    _bare: bytes = b""
     #: What came was no HTTP: nothing is read any more.
     _is_garbled: bool = False
     #: The request that is being answered, or was answered last.
@@ -138,15 +146,19 @@ class GuardedProtocol(HttpToolsProtocol):
             self._start_read_timer(self.max_header_s)
 
     def _take_in(self, data: bytes) -> None:
-        """Parse; of a head that the parser refuses for its bare lines, what they stand for."""
-        begins = not self._is_in_message
+        """Parse; a head that the parser refuses for its bare lines is kept until it is whole."""
+        begins = not self._is_in_message or bool(self._bare)
+        data, self._bare = self._bare + data, b""
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            if not (begins and is_head_of_bare_lines(data)):
+            if not (begins and begins_bare_head(data)):
                 raise
             self.parser = new_parser(self)
-            self._parse(data.replace(b"\n", b"\r\n"))
+            if is_bare_head(data):
+                self._parse(data.replace(b"\n", b"\r\n"))
+            else:
+                self._bare = data
 
     def _parse(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -604,6 +604,8 @@ async def test_answers_probes_that_shells_write(served: Served, asked: bytes) ->
         b"POST /predictions/noop HTTP/1.1\nContent-Length: 4\n\na\n\n\n",
         b"GET /ping HTTP/1.1\nHost: x\r\n\r\n",
         b"GET /ping HTTP/1.1\nNONSENSE\n\n",
+        b"NONSENSE\n",
+        b"GET /ping HTTP/1.1\nX: " + bytes(5000),
     ],
 )
 async def test_reads_bare_lines_of_whole_heads_alone(served: Served, asked: bytes) -> None:
