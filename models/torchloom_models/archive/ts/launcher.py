@@ -5,16 +5,13 @@ Runs the command `torchserve`, which `torchloom alias install` makes. In handler
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from queue import Full, Queue
-from typing import TYPE_CHECKING, Final
-
-
-if TYPE_CHECKING:
-    import requests
+from typing import Any, Final
 
 
 #: Says that all serves.
@@ -73,7 +70,7 @@ def stop(wait: bool = True) -> None:  # noqa: FBT001, FBT002 - TorchServe's own 
     subprocess.run(words, check=False)  # noqa: S603 - words of this module
 
 
-def register_model(model_name: str, url: str) -> requests.Response:
+def register_model(model_name: str, url: str) -> Any:
     """Have the server of port 8081 serve an archive, with one worker."""
     given = {
         "model_name": model_name,
@@ -86,10 +83,9 @@ def register_model(model_name: str, url: str) -> requests.Response:
 
 def register_model_with_params(
     params: Mapping[str, str] | Sequence[tuple[str, str]],
-) -> requests.Response:
-    """Register with parameters of one's own. Needs the package `requests`."""
-    import requests  # noqa: PLC0415 - an optional package
-
+) -> Any:
+    """Register with parameters of one's own. Needs `requests`, and gives its answer."""
+    requests = importlib.import_module("requests")  # an optional package
     return requests.post(_MODELS, params=dict(params), timeout=600)
 
 
