@@ -6,6 +6,7 @@ nothing is upgraded here and a body may follow. Knows no answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, Protocol
 
@@ -14,6 +15,10 @@ import httptools
 
 #: What says where a body ends.
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+#: The longest head whose lines end without a return, and how it begins.
+_MAX_BARE: Final = 4096
+_BARE_LINE: Final = re.compile(rb"\n*[A-Z]+ [^ \n]+ HTTP/1\.[01]\n")
 
 
 class Listening(Protocol):
@@ -70,6 +75,21 @@ def new_parser(listening: object) -> httptools.HttpRequestParser:
     parser = httptools.HttpRequestParser(listening)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
+
+
+def begins_bare_head(data: bytes) -> bool:
+    """Tell whether this is, or may become, a head whose lines end without a return.
+
+    So ask probes that shells write by `echo`, a line at a time. httptools refuses them. Where a
+    body has come as well, it would be read otherwise than it was meant.
+    """
+    is_head = b"\r" not in data and b"\n\n" not in data.strip(b"\n")
+    return is_head and len(data) <= _MAX_BARE and _BARE_LINE.match(data) is not None
+
+
+def is_bare_head(data: bytes) -> bool:
+    """Tell whether such a head is whole."""
+    return data.endswith(b"\n\n")
 
 
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -13,7 +13,13 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from torchloom_api.body_parser import body_parser, has_body
+from torchloom_api.body_parser import (
+    begins_bare_head,
+    body_parser,
+    has_body,
+    is_bare_head,
+    new_parser,
+)
 from torchloom_api.connection import CONNECTION_KEY, Connection
 from torchloom_api.lingering import LingeringTransport
 
@@ -84,6 +90,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _is_in_message: bool = False
     #: How many bytes have come since the last that were of any use.
     _num_idle_bytes: int = 0
+    #: What has come of a head whose lines end without a return.
+    _bare: bytes = b""
     #: What came was no HTTP: nothing is read any more.
     _is_garbled: bool = False
     #: The server ends: this connection does after its answer.
@@ -133,7 +141,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._num_idle_bytes += len(data)
         try:
-            self._parse(data)
+            self._take_in(data)
         except httptools.HttpParserError:
             self._refuse("Invalid HTTP request received.")
             return
@@ -141,6 +149,21 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse("The head of the request is too large.")
         elif self._is_in_head and self._read_timer is None and not self._is_answering:
             self._start_read_timer(self.max_header_s)
+
+    def _take_in(self, data: bytes) -> None:
+        """Parse; a head that the parser refuses for its bare lines is kept until it is whole."""
+        begins = not self._is_in_message or bool(self._bare)
+        data, self._bare = self._bare + data, b""
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            if not (begins and begins_bare_head(data)):
+                raise
+            self.parser = new_parser(self)
+            if is_bare_head(data):
+                self._parse(data.replace(b"\n", b"\r\n"))
+            else:
+                self._bare = data
 
     def _parse(self, data: bytes) -> None:
         rest = memoryview(data)

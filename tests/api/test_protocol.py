@@ -191,6 +191,33 @@ async def test_answers_what_came_before_garbage(garbage: bytes) -> None:
     assert told(behind_two) == [b"200/wait", b"200/second", b"400"]
 
 
+async def test_takes_a_head_whose_lines_come_one_by_one() -> None:
+    """Without returns, as a shell writes them; the next request is as any other."""
+    async with listening(echo) as (port, listener):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await turns(lambda: listener.server_state.connections)
+        (protocol,) = listener.server_state.connections
+        for line in (b"GET /one HTTP/1.1\n", b"host: x\n"):
+            writer.write(line)
+            await turns(lambda last=line: vars(protocol).get("_bare", b"").endswith(last))
+        writer.write(b"\n")
+        answers = await reader.readuntil(b">")
+        writer.write(post("/two", b"hi"))
+        answers += await reader.readuntil(b">")
+        writer.close()
+
+    assert told(answers) == [b"200/one", b"200/two"]
+
+
+async def test_cuts_a_head_of_bare_lines_that_does_not_end() -> None:
+    """As any other head."""
+    async with listening(max_header_s=0.05) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\nhost: x\n")
+        assert await _read_to_the_end(reader) == b""
+        writer.close()
+
+
 async def test_answers_garbage_once() -> None:
     """A request whose body is broken is no request; one that is answered has its answer."""
     broken = b" HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnone\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,14 +66,95 @@ def test_lets_tests_of_handlers_import_what_those_do(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-def test_keeps_the_launcher_beside_them(tmp_path: Path) -> None:
-    """`python -m` finds the one module that TorchLoom's `ts` has not."""
-    _alias(tmp_path, "install")
-    words = [sys.executable, "-m", "ts.llm_launcher", "--help"]
-    done = subprocess.run(words, cwd=tmp_path / "site", capture_output=True, text=True, check=False)
+def run_python(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the old names on its paths; it must end well."""
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}",
+        "TEMP": str(tmp_path),
+    }
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
-    assert done.returncode == 0, done.stderr
-    assert "--model_id" in done.stdout
+
+def test_lets_scripts_and_tests_import_ts(tmp_path: Path) -> None:
+    """Unit tests of handlers find their base class, and the programs are modules of it."""
+    _alias(tmp_path, "install")
+    code = (
+        "from ts.torch_handler.base_handler import BaseHandler\n"
+        "from ts.model_server import start\n"
+        "import ts.metrics, ts.llm_launcher\n"
+        "print(ts.__version__, ts.metrics.dimension.Dimension('Level', 'Host'))\n"
+    )
+    assert run_python(tmp_path, "-c", code).stdout == "0.12.0 Level:Host\n"
+
+
+def test_packs_by_the_function_that_scripts_call(tmp_path: Path) -> None:
+    """With a configuration, or with the words of the script itself."""
+    _alias(tmp_path, "install")
+    (tmp_path / "h.py").write_text("")
+    code = (
+        "import model_archiver, sys\n"
+        "from model_archiver.model_packaging import generate_model_archive\n"
+        "from model_archiver.version import __version__\n"
+        "assert model_archiver.__version__ == __version__ == '0.12.0'\n"
+        "generate_model_archive(model_archiver.ModelArchiverConfig('one', 'h.py', '1'))\n"
+        "sys.argv[1:] = ['--model-name', 'two', '--version', '1', '--handler', 'h.py']\n"
+        "generate_model_archive()\n"
+    )
+    run_python(tmp_path, "-c", code)
+    assert {file.name for file in tmp_path.glob("*.mar")} == {"one.mar", "two.mar"}
+
+
+def test_runs_the_modules_of_ts_that_are_programs(tmp_path: Path) -> None:
+    """The server's own, and the script that measures the host."""
+    _alias(tmp_path, "install")
+    version = run_python(tmp_path, "-m", "ts.model_server", "--version").stdout
+    assert version.startswith("TorchServe Version is ")
+    printed = run_python(tmp_path, "-m", "ts.metrics.metric_collector", "--gpu", "0").stdout
+    names = [line.partition(".")[0] for line in printed.splitlines() if line]
+    assert names == [
+        "CPUUtilization",
+        *("DiskAvailable", "DiskUsage", "DiskUtilization"),
+        *("MemoryAvailable", "MemoryUsed", "MemoryUtilization"),
+    ]
+    assert "|#Level:Host|#hostname:" in printed
+
+
+def test_starts_a_server_for_scripts(tmp_path: Path) -> None:
+    """`ts.launcher` prints what the command does, and gives lines to its caller until the end."""
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / "torchserve"
+    stand_in.write_text(
+        '#!/bin/sh\necho "$@"\n'
+        'case "$*" in --start*) echo Model server started.; echo one; echo two;; esac\n'
+    )
+    stand_in.chmod(0o755)
+    _alias(tmp_path, "install")
+    code = (
+        "from ts.launcher import start, stop\n"
+        "lines = start('store', 'c.properties', True, disable_token=True, models='a=a.mar')\n"
+        "found = list(iter(lines.get, None))\n"
+        "stop(wait=False)\n"
+        "print(found)\n"
+    )
+    printed = run_python(tmp_path, "-c", code).stdout.splitlines()
+    words = "--model-store store --ts-config c.properties --no-config-snapshots"
+    assert sorted(printed) == sorted(
+        [
+            *("--stop --foreground", "--stop", "Model server started.", "one", "two"),
+            f"--start {words} --disable-token-auth --models a=a.mar",
+            "['one\\n', 'two\\n']",
+        ]
+    )
 
 
 def test_goes_without_a_trace(tmp_path: Path) -> None:

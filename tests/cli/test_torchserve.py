@@ -139,6 +139,16 @@ def test_refuses_in_torchserves_words(folder: Folder, words: list[str], printed:
     assert not folder.pid_file.exists()
 
 
+def test_needs_the_temporary_folder_that_the_environment_names(folder: Folder) -> None:
+    """It is told before anything is started."""
+    folder.environment["TEMP"] = "nowhere"
+
+    code, printed = folder.call("--start", "--model-store", "models")
+
+    assert code == 1
+    assert printed == ("Invalid temp directory: nowhere, please check TEMP environment variable.\n")
+
+
 def test_tells_every_fault_of_a_configuration_before_it_starts(folder: Folder) -> None:
     """A server that cannot start does not go to the background first."""
     (folder.path / "c").write_text("job_queue_size=x\nenable_model_api=y\n")

@@ -30,7 +30,9 @@ sys.exit(main(sys.argv[1:], {name!r}))
 _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "__init__.py": "from torchloom_models.archive.archiver import "
-        "ModelArchiver, ModelArchiverConfig",
+        "ModelArchiver, ModelArchiverConfig  # noqa: F401\n"
+        "from torchloom_models.archive.ts import __version__",
+        "version.py": "from torchloom_models.archive.ts import __version__",
         "model_archiver.py": "from torchloom_models.archive.archiver import ModelArchiver",
         "model_archiver_config.py": "from torchloom_models.archive.archiver import "
         "ModelArchiverConfig",
@@ -39,28 +41,61 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Lets tests and scripts around a handler import what it imports. `-m` is the name of a program
-#: while Python looks for the module to run: that one lies beside this file, and not among ours.
-_PACKAGE: Final = """\
+#: What scripts call in place of the command, with a configuration or their own words.
+_PACKAGING: Final = """\
 # {mark}
 import sys
+
+from torchloom_api.cli.archive import main
+from torchloom_models.archive.archiver import ModelArchiver
+
+
+def generate_model_archive(config=None):
+    if config is not None:
+        ModelArchiver.generate_model_archive(config)
+    elif status := main(sys.argv[1:], "torch-model-archiver"):
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    generate_model_archive()
+"""
+
+#: Lets scripts and tests import `ts` as handlers do, and the programs below as parts of it.
+_TS: Final = """\
+# {mark}
+import sys
+from pathlib import Path
 
 from torchloom_models.archive import alias
 
-if sys.argv[:1] != ["-m"]:
-    alias.install()
+alias.install()
+sys.modules["ts"].__path__.append(str(Path(__file__).parent))
 """
 
-#: Makes `python -m ts.llm_launcher` work. Workers do not come here: `ts` is theirs before.
-_LAUNCHER: Final = """\
+#: Makes `python -m ts.NAME` work.
+_PROGRAM: Final = """\
 # {mark}
 import sys
 
-from torchloom_api.cli.llm_launcher import main
+from torchloom_api.cli.{module} import main
+
+
+def start() -> None:
+    sys.exit(main(sys.argv[1:], {name!r}))
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], "python -m ts.llm_launcher"))
+    start()
 """
+
+#: TorchServe's modules that are programs → ours, and what their help calls them.
+_PROGRAMS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "llm_launcher": ("llm_launcher", "python -m ts.llm_launcher"),
+        "model_server": ("torchserve", "torchserve"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +161,16 @@ def old_names(*, scripts: Path, packages: Path, python: str) -> list[OldName]:
     ]
     folder = packages / "model_archiver"
     files = {folder / file: f"# {MARK}\n{line}  # noqa: F401\n" for file, line in _MODULES.items()}
-    launcher = {
-        packages / "ts" / "__init__.py": _PACKAGE.format(mark=MARK),
-        packages / "ts" / "llm_launcher.py": _LAUNCHER.format(mark=MARK),
+    files[folder / "model_packaging.py"] = _PACKAGING.format(mark=MARK)
+    programs = {
+        packages / "ts" / f"{file}.py": _PROGRAM.format(mark=MARK, module=module, name=name)
+        for file, (module, name) in _PROGRAMS.items()
     }
+    package = {packages / "ts" / "__init__.py": _TS.format(mark=MARK), **programs}
     return [
         *names,
         OldName(name="model_archiver", owner="torch-model-archiver", files=files),
-        OldName(name="ts", owner="torchserve", files=launcher),
+        OldName(name="ts", owner="torchserve", files=package),
     ]
 
 

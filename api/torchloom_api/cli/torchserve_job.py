@@ -64,6 +64,10 @@ def _start(words: Sequence[str], arguments: argparse.Namespace, pid_file: PidFil
     if process is None and pid_file.path.exists():
         _say("Removing orphan pid file.")
         pid_file.remove()
+    if not pid_file.path.parent.is_dir():
+        folder = pid_file.path.parent
+        _say(f"Invalid temp directory: {folder}, please check TEMP environment variable.")
+        return ExitCode.FAILED
     # Read here too where the server goes to the background: what is wrong is told at once.
     settings = read_settings(_to_command_line(arguments), environment=os.environ, folder=Path.cwd())
     if not arguments.foreground:

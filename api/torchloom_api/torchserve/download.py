@@ -52,6 +52,7 @@ class Download:
 
         Raises FileExistsError, DownloadFailed and HostRefused.
         """
+        target.parent.mkdir(parents=True, exist_ok=True)  # a store of workflows need not be there
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".download-")
         try:
             with os.fdopen(descriptor, "wb") as file:

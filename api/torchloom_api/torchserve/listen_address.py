@@ -19,7 +19,9 @@ _PORTS: Final = {
 
 _MAX_PORT: Final = 65_535
 
-_WEB: Final = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^:/?#\[\]@]+)(?::([0-9]+))?/?")
+_WEB: Final = re.compile(
+    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^:/?#\[\]@]+)(?::([0-9]+))?/?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +35,15 @@ class ListenAddress:
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Self:
         """Read an address as TorchServe does. Raises ValueError."""
-        if text.startswith("unix:") and len(text) > len("unix:"):
-            return cls(scheme="unix", host=text.removeprefix("unix:"))
+        if text.lower().startswith("unix:") and len(text) > len("unix:"):
+            return cls(scheme="unix", host=text[len("unix:") :])
         match = _WEB.fullmatch(text)
         if match is None:
             raise ValueError(
                 f"Invalid binding address: {text}. Write http://HOST:PORT, https://HOST:PORT or "
                 "unix:/PATH."
             )
-        scheme: Scheme = "https" if match[1] == "https" else "http"
+        scheme: Scheme = "https" if match[1].lower() == "https" else "http"
         port = int(match[3]) if match[3] else _PORTS[scope][scheme]
         if port > _MAX_PORT:
             raise ValueError(f"Invalid port number: {text}. A port is {_MAX_PORT} at most.")

@@ -15,6 +15,9 @@ import psutil
 #: How much later than its file a process may have been made, for clocks that are coarse.
 _SLACK_S: Final = 2.0
 
+#: One of these is in the words of every server, behind the Python that runs it.
+_NAMES: Final = ("torchserve", "torchloom", "ts.model_server", "ts.llm_launcher")
+
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
@@ -30,11 +33,13 @@ class PidFile:
     def read(self) -> psutil.Process | None:
         """Give the server's process, if it lives.
 
-        A process that was made after the file was written has only come by the same number.
+        A process that was made after the file was written, or is called otherwise, has only come by
+        the same number: a temporary folder may outlive its container, or be shared by several.
         """
         try:
             process = psutil.Process(int(self.path.read_text()))
             is_server = process.create_time() <= self.path.stat().st_mtime + _SLACK_S
+            is_server = is_server and _is_named(process)
             is_alive = process.status() != psutil.STATUS_ZOMBIE
         except (OSError, ValueError, psutil.Error):
             return None
@@ -51,3 +56,7 @@ class PidFile:
         if pid is not None and (process := self.read()) is not None and process.pid != pid:
             return
         self.path.unlink(missing_ok=True)
+
+
+def _is_named(process: psutil.Process) -> bool:
+    return any(name in word for word in process.cmdline()[1:] for name in _NAMES)

@@ -62,7 +62,7 @@ class InitialModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchServeSettings:
-    """What the API is started with. Paths are absolute, and those of stores are there.
+    """What the API is started with. Paths are absolute, and the model store is there.
 
     `restored` is a snapshot whose models are loaded in place of `models`. `given` holds the keys
     that snapshots repeat.
@@ -101,6 +101,7 @@ def read_settings(
     if named is not None and not (folder / named).is_file():
         raise CannotStart(f"--ts-config file not found: {named}")
     _require_file("--log-config", command_line.log_config, folder)
+    _require_file("--cpp-log-config", command_line.cpp_log_config, folder)
     if named is None and not command_line.model_store:
         raise CannotStart(_MISSING_STORE)  # a snapshot would know one, but is not asked for it
     restarted = None
@@ -113,7 +114,7 @@ def read_settings(
     model_store = _find_store("--model-store", config.model_store, folder)
     if model_store is None:
         raise CannotStart(_MISSING_STORE)
-    workflow_store = _find_store("--workflow-store", config.workflow_store, folder)
+    workflow_store, lacking = _find_workflow_store(command_line, config, folder)
     if restored is not None:
         store = model_store.resolve()
         restored.require_archives(lambda file: find_file(store, file) is not None)
@@ -132,7 +133,7 @@ def read_settings(
         restored=restored,
         has_snapshots=command_line.has_snapshots,
         log_config=folder / command_line.log_config if command_line.log_config else None,
-        warnings=loaded.warnings,
+        warnings=(*loaded.warnings, *lacking),
     )
 
 
@@ -174,6 +175,22 @@ def _find_store(option: str, text: str | None, folder: Path) -> Path | None:
     if not store.is_dir():
         raise CannotStart(f"{option} directory not found: {text}")
     return store
+
+
+def _find_workflow_store(
+    command_line: CommandLine, config: Config, folder: Path
+) -> tuple[Path | None, Sequence[str]]:
+    """Give the store of workflows, and what to warn of.
+
+    One of the file need not be there: the configuration of TorchServe's own image names one that
+    nobody has made.
+    """
+    if command_line.workflow_store or not config.workflow_store:
+        return _find_store("--workflow-store", config.workflow_store, folder), ()
+    store = (folder / config.workflow_store).resolve()
+    if store.is_dir():
+        return store, ()
+    return store, [f"workflow_store: there is no folder {config.workflow_store!r} so far."]
 
 
 def _require_file(option: str, text: str | None, folder: Path) -> None:

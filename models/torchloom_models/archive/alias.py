@@ -11,11 +11,11 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Mapping, Sequence
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Final
 
 from torchloom_models.archive.intermediate import send_intermediate_predict_response
@@ -26,6 +26,25 @@ _OURS: Final = "torchloom_models.archive.ts"
 
 #: Where TorchServe has what sends intermediate answers.
 _SENDING: Final = ("ts.handler_utils.utils", "ts.protocol.otf_message_handler")
+
+_DALI: Final = "decode pictures in the handler, or install TorchServe and NVIDIA DALI"
+_WORKER: Final = "TorchLoom's workers take its place, and nothing speaks its protocol here"
+_START: Final = "start a server by `torchloom torchserve`"
+
+#: TorchServe's modules that are not here, below `ts` → what there is in their stead.
+_ABSENT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "arg_parser": _START,
+        "async_service": _WORKER,
+        "handler_utils.preprocess": _DALI,
+        "llm_launcher": "it is `torchloom llm-launcher`",
+        "model_server": _START,
+        "model_service_worker": _WORKER,
+        "torch_handler.dali_handler": _DALI,
+        "torch_handler.dali_image_classifier": _DALI,
+        "utils.setup_model_venv": "`install_py_dep_per_model` makes environments",
+    }
+)
 
 
 def install() -> bool:
@@ -72,7 +91,12 @@ class _Finder(MetaPathFinder):
             found = importlib.util.find_spec(ours)
         except ModuleNotFoundError:
             return None
-        return None if found is None else ModuleSpec(fullname, _Loader(ours))
+        if found is not None:
+            return ModuleSpec(fullname, _Loader(ours), origin=found.origin)
+        if rest in _ABSENT:
+            message = f"No module named {fullname!r}. TorchLoom has none: {_ABSENT[rest]}."
+            raise ModuleNotFoundError(message, name=fullname)
+        return None
 
 
 class _Loader(Loader):
@@ -86,6 +110,12 @@ class _Loader(Loader):
         module = importlib.import_module(self._ours)
         self._spec = module.__spec__
         return module
+
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - the protocol's face
+        """Give what `python -m` runs."""
+        found = importlib.util.find_spec(self._ours)
+        loader = None if found is None else found.loader
+        return loader.get_code(self._ours) if isinstance(loader, InspectLoader) else None
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec  # the import system has just put the alias's in its place

@@ -585,6 +585,34 @@ async def test_refuses_what_is_no_http(served: Served) -> None:
     assert json.loads(body)["message"] == "Invalid HTTP message."
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"GET /ping HTTP/1.1\nHost: x\nConnection: close\n\n",
+        b"GET /ping HTTP/1.0\n\n\n",
+        b"\nGET /ping HTTP/1.0\n\n",
+    ],
+)
+async def test_answers_probes_that_shells_write(served: Served, asked: bytes) -> None:
+    """Their lines end without a return, as TorchServe takes them."""
+    assert (await served.raw(asked)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"POST /predictions/noop HTTP/1.1\nContent-Length: 4\n\na\n\n\n",
+        b"GET /ping HTTP/1.1\nHost: x\r\n\r\n",
+        b"GET /ping HTTP/1.1\nNONSENSE\n\n",
+        b"NONSENSE\n",
+        b"GET /ping HTTP/1.1\nX: " + bytes(5000),
+    ],
+)
+async def test_reads_bare_lines_of_whole_heads_alone(served: Served, asked: bytes) -> None:
+    """Where a body may follow, or lines are mixed, what is meant is not guessed at."""
+    assert (await served.raw(asked)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
 async def test_streams_parts_as_they_come(served: Served) -> None:
     """The head says that more follows; the last part is what the handler has returned."""
     answer = await served.raw(ask(b"", "/predictions/noop", "do: stream 2"))

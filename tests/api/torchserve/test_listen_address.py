@@ -17,6 +17,8 @@ from torchloom_api.torchserve.listen_address import ListenAddress, Scope
         ("http://localhost", "inference", "http", "localhost", 80),
         ("http://[::1]:9", "metrics", "http", "::1", 9),
         ("unix:/tmp/a.sock", "metrics", "unix", "/tmp/a.sock", 0),
+        ("HTTPS://h:9", "metrics", "https", "h", 9),
+        ("Unix:/tmp/A.sock", "metrics", "unix", "/tmp/A.sock", 0),
     ],
 )
 def test_reads_an_address(text: str, scope: Scope, scheme: str, host: str, port: int) -> None:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from torchloom_api.torchserve.pid_file import PidFile
+
+
+@pytest.fixture
+def server() -> Iterator[subprocess.Popen[bytes]]:
+    """Give a process that is called as a server is, and ends with the test."""
+    words = [sys.executable, "-c", "input()", "torchserve", "--start"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        yield process
+        process.communicate(b"\n")
 
 
 def test_lies_in_the_folder_that_temp_names(tmp_path: Path) -> None:
@@ -17,13 +29,13 @@ def test_lies_in_the_folder_that_temp_names(tmp_path: Path) -> None:
     assert PidFile.find({}).path.parent == Path(tempfile.gettempdir())
 
 
-def test_finds_the_process_that_it_names(tmp_path: Path) -> None:
+def test_finds_the_process_that_it_names(tmp_path: Path, server: subprocess.Popen[bytes]) -> None:
     """What was written is found; nothing else is left in the folder."""
     pid_file = PidFile(tmp_path / "pid")
-    pid_file.write(os.getpid())
+    pid_file.write(server.pid)
     process = pid_file.read()
     assert process is not None
-    assert process.pid == os.getpid()
+    assert process.pid == server.pid
     assert [path.name for path in tmp_path.iterdir()] == ["pid"]
 
 
@@ -35,19 +47,30 @@ def test_finds_nothing_in_a_file_that_names_no_process(tmp_path: Path, text: str
     assert PidFile(tmp_path / "none").read() is None
 
 
-def test_takes_no_stranger_for_the_server(tmp_path: Path) -> None:
+def test_takes_no_stranger_for_the_server(tmp_path: Path, server: subprocess.Popen[bytes]) -> None:
     """A process that is younger than the file has the number by chance: it is not to be ended."""
     pid_file = PidFile(tmp_path / "pid")
-    pid_file.write(os.getpid())
+    pid_file.write(server.pid)
     os.utime(pid_file.path, (1, 1))
     assert pid_file.read() is None
 
 
-def test_is_removed_by_its_own_process_alone(tmp_path: Path) -> None:
+def test_takes_nothing_else_for_the_server(tmp_path: Path) -> None:
+    """So does one of another container, which is not called as servers are."""
+    pid_file = PidFile(tmp_path / "pid")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        pid_file.write(process.pid)
+        assert pid_file.read() is None
+        process.communicate(b"\n")
+
+
+def test_is_removed_by_its_own_process_alone(
+    tmp_path: Path, server: subprocess.Popen[bytes]
+) -> None:
     """A server that ends late leaves the file of the one that took its place."""
     pid_file = PidFile(tmp_path / "pid")
-    pid_file.write(os.getpid())
-    pid_file.remove(os.getppid())
-    assert pid_file.path.exists()
+    pid_file.write(server.pid)
     pid_file.remove(os.getpid())
+    assert pid_file.path.exists()
+    pid_file.remove(server.pid)
     assert not pid_file.path.exists()

@@ -105,11 +105,23 @@ def test_refuses_in_torchserves_words(folder: Path, options: dict[str, object], 
     assert caught.value.message == says
 
 
-def test_misses_a_log_configuration_by_its_whole_path(folder: Path) -> None:
-    """A quirk: this file is named by its absolute path."""
+@pytest.mark.parametrize("option", ["log_config", "cpp_log_config"])
+def test_misses_a_log_configuration_by_its_whole_path(folder: Path, option: str) -> None:
+    """A quirk: these files are named by their absolute paths."""
     with pytest.raises(CannotStart) as caught:
-        _read(folder, model_store="models", log_config="nope")
-    assert caught.value.message == f"--log-config file not found: {folder}/nope"
+        _read(folder, model_store="models", **{option: "nope"})
+    said = option.replace("_", "-")
+    assert caught.value.message == f"--{said} file not found: {folder}/nope"
+
+
+def test_starts_without_the_workflow_store_that_a_file_names(folder: Path) -> None:
+    """The configuration of TorchServe's own image names one that nobody has made."""
+    (folder / "a").write_text("model_store=models\nworkflow_store=wf-store\n")
+    settings = _read(folder, ts_config="a")
+    assert settings.workflow_store == folder / "wf-store"
+    assert settings.warnings == ("workflow_store: there is no folder 'wf-store' so far.",)
+    (folder / "wf-store").mkdir()
+    assert not _read(folder, ts_config="a").warnings
 
 
 def test_names_the_file_of_a_bad_value_as_it_was_given(folder: Path) -> None:

@@ -33,6 +33,24 @@ def test_has_no_more_than_there_is(name: str) -> None:
         importlib.import_module(name)
 
 
+@pytest.mark.usefixtures("ts")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("ts.torch_handler.dali_image_classifier", "DALI"),
+        ("ts.handler_utils.preprocess.dali", "DALI"),
+        ("ts.model_service_worker", "workers take its place"),
+        ("ts.model_server", "`torchloom torchserve`"),
+    ],
+)
+def test_says_what_there_is_in_place_of_what_is_left_out(name: str, says: str) -> None:
+    """What TorchServe has beyond it is named, with a way on."""
+    with pytest.raises(ModuleNotFoundError, match=says) as caught:
+        importlib.import_module(name)
+
+    assert name.startswith(str(caught.value.name))
+
+
 def write_ts(folder: Path, *names: str) -> None:
     """Write a package `ts`, and modules below it."""
     for name in ("__init__.py", *names):

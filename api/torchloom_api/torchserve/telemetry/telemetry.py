@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shlex
 import socket
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -45,6 +45,9 @@ _LOOK_S: Final = 1.0
 _REQUESTS: Final[Mapping[int, str]] = {2: "Requests2XX", 4: "Requests4XX"}
 
 _PREDICTION_TIME: Final = "PredictionTime"
+
+#: TorchServe's own script, as `system_metrics_cmd` names it; what it measures is measured here.
+_OWN_SCRIPT: Final = "ts/metrics/metric_collector.py"
 
 #: Of so many models and versions it is remembered what takes what their predictions took.
 _MAX_KNOWN: Final = 1000
@@ -157,8 +160,13 @@ class Telemetry:
 
     async def _look_at_host(self, command: str) -> None:
         self._gpus = await look_at_gpus()
-        if command:
-            self.add_host(list(read_values(await run_tool(*shlex.split(command)))))
+        words = command.split()
+        if words and words[0] != _OWN_SCRIPT:
+            # As there: words of Python's command line, a script or `-m` and a module, unquoted.
+            values = list(read_values(await run_tool(sys.executable, *words)))
+            if not values:
+                _log.warning("system_metrics_cmd gives no metrics: python %s", command)
+            self.add_host(values)
             return
         host = await asyncio.to_thread(lambda: list(measure_host()))
         self.add_host([*host, *to_values(self._gpus)])

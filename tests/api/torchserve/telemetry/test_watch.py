@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,14 +93,20 @@ async def test_shows_the_names_that_are_asked_for(serve: Serve) -> None:
     assert await values_of(served, "Nonesuch") == {}
 
 
-async def test_measures_the_host_unless_told_not_to(serve: Serve) -> None:
-    """Right from the start."""
-    served = await serve(metrics_mode="prometheus")
+@pytest.mark.parametrize("command", ["", "ts/metrics/metric_collector.py --gpu 0"])
+async def test_measures_the_host_unless_told_not_to(serve: Serve, command: str) -> None:
+    """Right from the start; also where TorchServe's own script is named."""
+    served = await serve(metrics_mode="prometheus", system_metrics_cmd=command)
     values = await values_with(served, "MemoryUtilization")
     assert 0 < values["MemoryUtilization"]["Host",] <= 100
 
-    program = "print('CPUUtilization.Percent:12.5|#Level:Host|')"
-    command = shlex.join([sys.executable, "-c", program])
+
+async def test_has_a_script_of_python_measure_the_host(serve: Serve, tmp_path: Path) -> None:
+    """A script need not be executable: Python runs it, as TorchServe has it."""
+    script = tmp_path / "measure.py"
+    line = "'CPUUtilization.Percent:' + sys.argv[1] + '|#Level:Host|'"
+    script.write_text(f"import sys\nprint({line})\n")
+    command = f"{script} 12.5"
     other = await serve(metrics_mode="prometheus", system_metrics_cmd=command)
     values = await values_with(other, "CPUUtilization")
     assert (values["CPUUtilization"]["Host",], "MemoryUsed" in values) == (12.5, False)

@@ -191,6 +191,20 @@ async def test_removes_fetched_files_with_it(
     assert names_in(store) == []
 
 
+async def test_fetches_into_a_store_that_nobody_has_made(
+    serve: Serve, make_mar: MakeMar, make_war: MakeWar, tmp_path: Path
+) -> None:
+    """The configuration of TorchServe's own image names one."""
+    make_mar("m.mar", "m")
+    war = make_war("w", "models: {m: {url: m.mar}}\ndag: {start: [m]}\n")
+    war = war.rename(tmp_path / "w.war")
+    server = await serve(workflow_store=tmp_path / "wf-store")
+
+    assert (await post(server, "w.war")).status_code == 404
+    assert (await post(server, war.as_uri())).status_code == 200
+    assert names_in(tmp_path / "wf-store") == ["w.war"]
+
+
 async def test_is_no_part_of_snapshots(served: Served, make_war: MakeWar) -> None:
     """TorchServe keeps no workflows over a restart: none is told of."""
     changes: list[str] = []

@@ -33,6 +33,10 @@ class Metric:
         """Take a value: a counter adds it."""
         self.value = self.value + value if self.metric_method == "counter" else value
 
+    def reset(self) -> None:
+        """Begin again at nothing."""
+        self.value = 0
+
     def __str__(self) -> str:
         """Write it as logs have it."""
         dimensions = ",".join(map(str, self.dimensions))

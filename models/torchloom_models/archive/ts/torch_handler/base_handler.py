@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import abc
+import importlib.util
 import logging
 import os
 import time
@@ -22,7 +23,15 @@ from torchloom_models.archive.runtime.table import Weights, name_runtime, open_w
 from torchloom_models.archive.ts.handler_utils.timer import timed
 
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+# What there is, for handlers that import these names to open their weights by themselves.
+PT2_AVAILABLE: Final = True
+PT230_AVAILABLE: Final = True
+PROFILER_AVAILABLE: Final = True
+XLA_AVAILABLE: Final = False
+IPEX_AVAILABLE: Final = False
+ONNX_AVAILABLE: Final = importlib.util.find_spec("onnxruntime") is not None
 
 _NAMES: Final = "index_to_name.json"
 
@@ -72,7 +81,7 @@ class BaseHandler(abc.ABC):  # noqa: B024 - users' handlers expect this base
         )
         self.model = self._open(weights)
         if config.arguments is not None:
-            _log.info("The model is compiled as its configuration says: %s", config.arguments)
+            logger.info("The model is compiled as its configuration says: %s", config.arguments)
             self.model = torch.compile(self.model, **config.arguments)  # type: ignore[call-overload]  # the user's own arguments
         self.mapping = load_label_mapping(folder / _NAMES)
         self.initialized = True

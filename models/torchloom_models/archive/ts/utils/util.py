@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Callable
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import yaml
 
@@ -16,11 +19,15 @@ from torchloom_models.archive.own_classes import own_classes
 from torchloom_models.archive.prediction_exception import PredictionException
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 __all__ = [
     "CLEANUP_REGEX",
     "PT2Backend",
     "PredictionException",
     "check_valid_pt2_backend",
+    "deprecated",
     "get_yaml_config",
     "list_classes_from_module",
     "load_compiler_config",
@@ -72,3 +79,22 @@ def load_compiler_config(config: dict[str, object]) -> object:
 def check_valid_pt2_backend(backend: str) -> bool:
     """Tell whether `pt2` may name a backend."""
     return backend in BACKENDS
+
+
+def deprecated(
+    version: str, replacement: str = "", klass: type[Warning] = PendingDeprecationWarning
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Mark a function that goes with a version: each call warns of it."""
+
+    def mark(func: Callable[P, R]) -> Callable[P, R]:
+        @wraps(func)
+        def marked(*args: P.args, **kwargs: P.kwargs) -> R:
+            instead = f" Use {replacement}." if replacement else ""
+            warnings.warn(
+                f"{func.__name__} is deprecated in {version}.{instead}", klass, stacklevel=2
+            )
+            return func(*args, **kwargs)
+
+        return marked
+
+    return mark
