@@ -80,11 +80,13 @@ def new_parser(listening: object) -> httptools.HttpRequestParser:
 def begins_bare_head(data: bytes) -> bool:
     """Tell whether this is, or may become, a head whose lines end without a return.
 
-    So ask probes that shells write by `echo`, a line at a time. httptools refuses them. Where a
-    body has come as well, it would be read otherwise than it was meant.
+    So ask probes that shells write by `echo`, a line at a time. httptools refuses them. One with a
+    body is none: that would be read otherwise than it was meant.
     """
     is_head = b"\r" not in data and b"\n\n" not in data.strip(b"\n")
-    return is_head and len(data) <= _MAX_BARE and _BARE_LINE.match(data) is not None
+    has_no_body = not any(name in data.lower() for name in _FRAMING)
+    is_short = len(data) <= _MAX_BARE
+    return is_head and has_no_body and is_short and _BARE_LINE.match(data) is not None
 
 
 def is_bare_head(data: bytes) -> bool:

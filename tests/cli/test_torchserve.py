@@ -114,6 +114,18 @@ def test_tells_that_nothing_runs(folder: Folder) -> None:
     assert folder.call("--stop") == (0, "TorchServe is not currently running.\n")
 
 
+def test_stops_nothing_that_is_no_server(folder: Folder) -> None:
+    """A pid file may name another process by now: that goes on, and so does what keys are for."""
+    (folder.path / "key_file.json").touch()
+    words = [sys.executable, "-c", "input()", "torchserve"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as stranger:
+        folder.pid_file.write_text(str(stranger.pid))
+        assert folder.call("--stop") == (0, "TorchServe is not currently running.\n")
+        assert stranger.poll() is None
+        stranger.communicate(b"\n")
+    assert (folder.path / "key_file.json").exists()
+
+
 def test_removes_the_file_of_a_server_that_is_gone(folder: Folder) -> None:
     """A crash leaves a pid file; the next start says so and goes on."""
     folder.pid_file.write_text("99999999")

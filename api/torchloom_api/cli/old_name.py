@@ -82,7 +82,8 @@ from torchloom_api.cli.{module} import main
 
 
 def start() -> None:
-    sys.exit(main(sys.argv[1:], {name!r}))
+    if status := main(sys.argv[1:], {name!r}):
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import psutil
 from torchloom.errors import TorchLoomError
 from torchloom_api.cli.exit_code import ExitCode
 from torchloom_api.settings import InvalidSettings
-from torchloom_api.torchserve.pid_file import PidFile
+from torchloom_api.torchserve.pid_file import MARK, PidFile
 from torchloom_api.torchserve.serving import serve_torchserve
 from torchloom_api.torchserve.settings import CommandLine, read_settings
 from torchloom_api.torchserve.snapshot import InvalidSnapshot
@@ -29,9 +29,6 @@ _RUNNING: Final = "TorchServe is already running, please use torchserve --stop t
 
 #: How long `--stop --foreground` waits for the end.
 _STOP_S: Final = 60.0
-
-#: By this word of its command line tools find the server, as SageMaker's toolkit does.
-_MARK: Final = ("-X", "org.pytorch.serve.ModelServer")
 
 
 def carry_out(words: Sequence[str], arguments: argparse.Namespace) -> int:
@@ -74,7 +71,7 @@ def _start(words: Sequence[str], arguments: argparse.Namespace, pid_file: PidFil
         child = subprocess.Popen(  # noqa: S603 - this program itself, with the caller's words
             [
                 sys.executable,
-                *_MARK,
+                *("-X", MARK),
                 "-m",
                 "torchloom_api.cli",
                 "torchserve",
@@ -88,32 +85,28 @@ def _start(words: Sequence[str], arguments: argparse.Namespace, pid_file: PidFil
         return ExitCode.OK
     for warning in settings.warnings:
         print(f"WARNING - {warning}", file=sys.stderr)  # noqa: T201 - before logs are set up
-    pid_file.write(os.getpid())
-    try:
+    with pid_file.held():
         serve_torchserve(settings, on_ready=lambda: _say("Model server started."))
-    finally:
-        pid_file.remove(os.getpid())
     return ExitCode.OK
 
 
 def _stop(pid_file: PidFile, *, waits: bool) -> int:
-    if not pid_file.path.exists():
+    process = pid_file.read()
+    if process is None:
         _say("TorchServe is not currently running.")
         return ExitCode.OK
-    process = pid_file.read()
-    if process is not None:
-        try:
-            process.terminate()
-            if waits:
-                process.wait(_STOP_S)
-        except psutil.NoSuchProcess:
-            pass
-        except psutil.AccessDenied:
-            _say(f"The server (process {process.pid}) belongs to another user.")
-            return ExitCode.FAILED
-        except psutil.TimeoutExpired:
-            _say(f"The server (process {process.pid}) has not ended in {_STOP_S:.0f} s.")
-            return ExitCode.FAILED
+    try:
+        process.terminate()
+        if waits:
+            process.wait(_STOP_S)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied:
+        _say(f"The server (process {process.pid}) belongs to another user.")
+        return ExitCode.FAILED
+    except psutil.TimeoutExpired:
+        _say(f"The server (process {process.pid}) has not ended in {_STOP_S:.0f} s.")
+        return ExitCode.FAILED
     pid_file.remove()
     Path("key_file.json").unlink(missing_ok=True)
     _say("TorchServe has stopped.")

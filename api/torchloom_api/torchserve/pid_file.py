@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TextIO
 
 import psutil
 
@@ -15,8 +16,8 @@ import psutil
 #: How much later than its file a process may have been made, for clocks that are coarse.
 _SLACK_S: Final = 2.0
 
-#: One of these is in the words of every server, behind the Python that runs it.
-_NAMES: Final = ("torchserve", "torchloom", "ts.model_server", "ts.llm_launcher")
+#: Is among the words of a server in the background: SageMaker's toolkit, for one, looks for it.
+MARK: Final = "org.pytorch.serve.ModelServer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ class PidFile:
     def read(self) -> psutil.Process | None:
         """Give the server's process, if it lives.
 
-        A process that was made after the file was written, or is called otherwise, has only come by
+        A process that was made after the file was written, or does not hold it, has only come by
         the same number: a temporary folder may outlive its container, or be shared by several.
         """
         try:
             process = psutil.Process(int(self.path.read_text()))
             is_server = process.create_time() <= self.path.stat().st_mtime + _SLACK_S
-            is_server = is_server and _is_named(process)
+            is_server = is_server and self._is_held_by(process)
             is_alive = process.status() != psutil.STATUS_ZOMBIE
         except (OSError, ValueError, psutil.Error):
             return None
@@ -47,9 +48,24 @@ class PidFile:
 
     def write(self, pid: int) -> None:
         """Write it whole: whoever looks finds a number or nothing."""
+        self._put(pid).close()
+
+    def _put(self, pid: int) -> TextIO:
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        temporary.write_text(str(pid))
+        file = temporary.open("w")
+        file.write(str(pid))
+        file.flush()
         temporary.replace(self.path)
+        return file
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Have this process in it, which holds it open, and is known by that; at the end none."""
+        with self._put(os.getpid()):
+            try:
+                yield
+            finally:
+                self.remove(os.getpid())
 
     def remove(self, pid: int | None = None) -> None:
         """Remove it; with `pid`, only if that is what it holds."""
@@ -57,6 +73,11 @@ class PidFile:
             return
         self.path.unlink(missing_ok=True)
 
-
-def _is_named(process: psutil.Process) -> bool:
-    return any(name in word for word in process.cmdline()[1:] for name in _NAMES)
+    def _is_held_by(self, process: psutil.Process) -> bool:
+        """Tell whether it is a server, be it one that is about to hold the file."""
+        if MARK in process.cmdline():
+            return True
+        try:
+            return str(self.path.resolve()) in [file.path for file in process.open_files()]
+        except psutil.AccessDenied:
+            return True  # another user's, who alone may end it

@@ -34,8 +34,9 @@ class HandlerEngine:
     """An Engine around a handler. A call that raises fails its rows: the worker tries them alone.
 
     `is_continuous`: rows come and go between calls, and one whose answer says that more follows
-    stays for the next. With `sequences`, a call has one new row of each sequence, and `max_rows`
-    at most. `close` gives back what the archive holds.
+    stays for the next. With `sequences`, a call has `max_rows` at most: those that have begun,
+    and one new row of each sequence in the places that are left. `close` gives back what the
+    archive holds.
     """
 
     def __init__(

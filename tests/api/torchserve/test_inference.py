@@ -602,6 +602,7 @@ async def test_answers_probes_that_shells_write(served: Served, asked: bytes) ->
     "asked",
     [
         b"POST /predictions/noop HTTP/1.1\nContent-Length: 4\n\na\n\n\n",
+        b"POST /predictions/noop HTTP/1.1\nContent-Length: 4\n\n",
         b"GET /ping HTTP/1.1\nHost: x\r\n\r\n",
         b"GET /ping HTTP/1.1\nNONSENSE\n\n",
         b"NONSENSE\n",

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from torchloom_api.torchserve.pid_file import PidFile
+from torchloom_api.torchserve.pid_file import MARK, PidFile
 
 
 @pytest.fixture
 def server() -> Iterator[subprocess.Popen[bytes]]:
     """Give a process that is called as a server is, and ends with the test."""
-    words = [sys.executable, "-c", "input()", "torchserve", "--start"]
+    words = [sys.executable, "-X", MARK, "-c", "input()"]
     with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         yield process
         process.communicate(b"\n")
@@ -56,12 +56,24 @@ def test_takes_no_stranger_for_the_server(tmp_path: Path, server: subprocess.Pop
 
 
 def test_takes_nothing_else_for_the_server(tmp_path: Path) -> None:
-    """So does one of another container, which is not called as servers are."""
+    """So does one of another container, whatever its words are: it does not hold the file."""
     pid_file = PidFile(tmp_path / "pid")
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    words = [sys.executable, "-c", "input()", "/var/log/torchserve/ts.log", "torchserve"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         pid_file.write(process.pid)
         assert pid_file.read() is None
         process.communicate(b"\n")
+
+
+def test_knows_a_server_by_the_file_that_it_holds(tmp_path: Path) -> None:
+    """However it is called: a program of somebody's own may start one."""
+    pid_file = PidFile(tmp_path / "pid")
+    with pid_file.held():
+        process = pid_file.read()
+        assert process is not None
+        assert process.pid == os.getpid()
+    assert pid_file.read() is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_is_removed_by_its_own_process_alone(
