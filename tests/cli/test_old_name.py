@@ -51,21 +51,6 @@ def test_makes_the_old_import_work(tmp_path: Path) -> None:
     assert (tmp_path / "m.mar").exists()
 
 
-def test_lets_tests_of_handlers_import_what_those_do(tmp_path: Path) -> None:
-    """`ts` is, outside of workers too, the one package under both of its names."""
-    _alias(tmp_path, "install")
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
-        "from ts.torch_handler.base_handler import BaseHandler\n"
-        "from ts.torch_handler.unit_tests.test_utils.mock_context import MockContext\n"
-        "import ts.handler_utils.timer, ts\n"
-        "from torchloom_models.archive.ts.torch_handler import base_handler\n"
-        "assert BaseHandler is base_handler.BaseHandler\n"
-        "assert ts.handler_utils.timer.timed\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-
-
 def run_python(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the old names on its paths; it must end well."""
     environment = {
@@ -86,12 +71,16 @@ def run_python(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_lets_scripts_and_tests_import_ts(tmp_path: Path) -> None:
-    """Unit tests of handlers find their base class, and the programs are modules of it."""
+    """Outside of workers too `ts` is the one package under both of its names, programs included."""
     _alias(tmp_path, "install")
     code = (
-        "from ts.torch_handler.base_handler import BaseHandler\n"
+        "import ts.handler_utils.timer, ts.metrics, ts.llm_launcher\n"
+        "from torchloom_models.archive.ts.torch_handler import base_handler\n"
         "from ts.model_server import start\n"
-        "import ts.metrics, ts.llm_launcher\n"
+        "from ts.torch_handler.base_handler import BaseHandler\n"
+        "from ts.torch_handler.unit_tests.test_utils.mock_context import MockContext\n"
+        "assert BaseHandler is base_handler.BaseHandler\n"
+        "assert ts.handler_utils.timer.timed\n"
         "print(ts.__version__, ts.metrics.dimension.Dimension('Level', 'Host'))\n"
     )
     assert run_python(tmp_path, "-c", code).stdout == "0.12.0 Level:Host\n"

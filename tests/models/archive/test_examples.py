@@ -258,9 +258,9 @@ def test_unpacks_a_model_beside_itself(open_archive: Open, tmp_path: Path) -> No
     """The archive's folder is where it runs, may be written, and is looked for modules in."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as packed:
-        packed.writestr("models/__init__.py", "")
-        packed.writestr("models/painter.py", PAINTER)
-    held = {"models.zip": stream.getvalue(), "colours.txt": "red blue"}
+        packed.writestr("studio/__init__.py", "")
+        packed.writestr("studio/painter.py", PAINTER)
+    held = {"studio.zip": stream.getvalue(), "colours.txt": "red blue"}
     engine = open_archive(make_mar(tmp_path, "zipped", "zipped.py", held), max_size=2)
     engine.admit(Work(0, {"body": {"number": 3, "colour": "red"}}))
     engine.admit(Work(1, {"data": {"colour": "blue"}}))

@@ -1,7 +1,8 @@
-"""A handler for tasks of transformers, as TorchServe's best known example is written."""
+"""A handler for several tasks of transformers, as users of TorchServe write theirs."""
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # transformers and tracing wa
 #: Opens an archive with the keys of a model file.
 Open = Callable[..., HandlerEngine]
 
-WORDS = ("[PAD]", "[UNK]", "jim", "was", "a", "nice", "puppet", "who")
+WORDS = ("[PAD]", "[UNK]", "tea", "is", "a", "warm", "drink", "what")
 
 CONFIG = BertConfig(
     vocab_size=len(WORDS),
@@ -36,16 +37,17 @@ CONFIG = BertConfig(
     is_decoder=False,
 )
 
-SETUP = {
-    "mode": "sequence_classification",
-    "save_mode": "pretrained",
-    "max_length": "8",
-    "captum_explanation": False,
-    "embedding_name": "bert",
+#: What the handler is told, unless a test says otherwise.
+TASK = {
+    "name": "classify",
+    "is_traced": False,
+    "is_explained": False,
+    "longest": 8,
+    "trunk": "bert",
 }
 
 
-def archive(tmp_path: Path, model: Any, *, names: object = None, **setup: object) -> Path:
+def archive(tmp_path: Path, model: Any, *, names: object = None, **task: object) -> Path:
     """Make an archive of all that `save_pretrained` writes, and what the handler is told."""
     folder = tmp_path / "pretrained"
     model.eval().save_pretrained(folder)
@@ -56,10 +58,10 @@ def archive(tmp_path: Path, model: Any, *, names: object = None, **setup: object
     )
     tokenizer.save_pretrained(folder)
     files: dict[str, str | bytes] = {each.name: each.read_bytes() for each in folder.iterdir()}
-    files["setup_config.json"] = json.dumps({**SETUP, **setup})
+    files["task.json"] = json.dumps({**TASK, **task})
     if names is not None:
         files["index_to_name.json"] = json.dumps(names)
-    if setup.get("save_mode") == "torchscript":
+    if task.get("is_traced"):
         ids = torch.zeros((1, 8), dtype=torch.int64)
         traced = torch.jit.trace(model, (ids, torch.ones_like(ids)), strict=False)
         traced.save(str(tmp_path / "traced.pt"))
@@ -75,56 +77,51 @@ def ask(engine: HandlerEngine, *bodies: bytes, **params: object) -> list[Any]:
     return [each.outputs["value"] for each in given]
 
 
-@pytest.mark.parametrize("save_mode", ["pretrained", "torchscript"])
-def test_classifies_a_batch(save_mode: str, open_archive: Open, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_classifies_a_batch(*, is_traced: bool, open_archive: Open, tmp_path: Path) -> None:
     """Labels by the archive's own file; models saved whole and traced ones."""
-    model = transformers.BertForSequenceClassification(CONFIG)
-    if save_mode == "torchscript":
-        model.config.return_dict = False
+    config = copy.deepcopy(CONFIG)  # others use it too
+    config.return_dict = not is_traced
+    model = transformers.BertForSequenceClassification(config)
     with torch.no_grad():
         model.classifier.weight.zero_()
         model.classifier.bias.copy_(torch.tensor([0.0, 9.0]))
-    source = archive(
-        tmp_path, model, names={"0": "Not Accepted", "1": "Accepted"}, save_mode=save_mode
-    )
+    source = archive(tmp_path, model, names={"0": "dull", "1": "lively"}, is_traced=is_traced)
     engine = open_archive(source, max_size=2)
 
-    assert ask(engine, b"jim was nice", b"a puppet") == ["Accepted", "Accepted"]
+    assert ask(engine, b"tea is warm", b"a drink") == ["lively", "lively"]
 
 
 def test_explains_a_text(open_archive: Open, tmp_path: Path) -> None:
     """The handler's own call of captum, with the target that the text names."""
     pytest.importorskip("captum")
     model = transformers.BertForSequenceClassification(CONFIG)
-    source = archive(tmp_path, model, names={"0": "no", "1": "yes"}, captum_explanation=True)
+    source = archive(tmp_path, model, is_explained=True)
     engine = open_archive(source)
-    body = str({"text": "jim was nice", "target": 1}).encode()
+    body = str({"text": "tea is warm", "target": 1}).encode()
     (found,) = ask(engine, body, is_explain=True)
 
-    assert found["words"][:4] == ["jim", "was", "nice", "[PAD]"]
-    assert len(found["importances"]) == 8
-    assert isinstance(found["delta"], float)
+    assert found["for"] == 1
+    assert found["words"][:4] == ["tea", "is", "warm", "[PAD]"]
+    assert len(found["weights"]) == 8
+    assert all(isinstance(weight, float) for weight in found["weights"])
 
 
 def test_labels_tokens(open_archive: Open, tmp_path: Path) -> None:
     """Pairs become lists, as JSON has no tuples."""
     model = transformers.BertForTokenClassification(CONFIG)
-    source = archive(
-        tmp_path, model, names={"label_list": "[O, B-PER]"}, mode="token_classification"
-    )
-    (pairs,) = ask(open_archive(source), b"jim was nice")
+    source = archive(tmp_path, model, names={"tags": ["plain", "thing"]}, name="tag")
+    (pairs,) = ask(open_archive(source), b"tea is warm")
 
-    assert [token for token, _ in pairs][:3] == ["jim", "was", "nice"]
-    assert {label for _, label in pairs} <= {"O", "B-PER"}
+    assert [token for token, _ in pairs][:3] == ["tea", "is", "warm"]
+    assert {label for _, label in pairs} <= {"plain", "thing"}
 
 
 def test_answers_a_question(open_archive: Open, tmp_path: Path) -> None:
     """Question and context are written into the body as Python writes them."""
-    source = archive(
-        tmp_path, transformers.BertForQuestionAnswering(CONFIG), mode="question_answering"
-    )
+    source = archive(tmp_path, transformers.BertForQuestionAnswering(CONFIG), name="point")
     engine = open_archive(source)
-    engine.admit(Work(0, {"body": b"{'question': 'who was jim', 'context': 'a nice puppet'}"}))
+    engine.admit(Work(0, {"body": b"{'question': 'what is tea', 'context': 'a warm drink'}"}))
     (event,) = engine.step()
 
     assert isinstance(event, Result)
@@ -137,8 +134,8 @@ def test_goes_on_with_a_text(open_archive: Open, tmp_path: Path) -> None:
         vocab_size=len(WORDS), n_embd=8, n_layer=1, n_head=2, n_positions=16, eos_token_id=None
     )
     model = transformers.GPT2LMHeadModel(config)
-    engine = open_archive(archive(tmp_path, model, mode="text_generation"), max_size=2)
-    first, second = ask(engine, b"jim was", b"who")
+    engine = open_archive(archive(tmp_path, model, name="go on"), max_size=2)
+    first, second = ask(engine, b"tea is", b"what")
 
-    assert first.startswith("jim was")
-    assert second.startswith("who")
+    assert first.startswith("tea is")
+    assert second.startswith("what")

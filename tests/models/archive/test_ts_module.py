@@ -122,6 +122,25 @@ def test_has_the_base_classes_of_multi_model_server(tmp_path: Path) -> None:
     assert service.handle([{"numbers": b"[1, 2]"}], context) == ["3"]
     assert service.handle([{"body": [4, 5]}], context) == ["9"]
     assert service.signature() == signature
+    assert service.handle([{"body": b"[6]", "data": [7], "numbers": None}], context) == ["6"]
     (tmp_path / "signature.json").unlink()
     with pytest.raises(ValueError, match="Signature file is not found"):
         service.initialize(context)
+
+
+def test_hands_on_what_no_signature_calls_json(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes stay bytes, one answer becomes a list, and the log has each step's time."""
+    signature = {"input_type": "image/jpeg", "inputs": [{"data_name": "picture"}]}
+    (tmp_path / "signature.json").write_text(json.dumps(signature))
+    manifest = {"Model": {"Signature": "signature.json"}}
+    service = find("ts.model_service.model_service").SingleNodeService("m", "/", manifest)
+    context = find("ts.context").Context("m", str(tmp_path), manifest, 1, None, "0.12.0")
+    service.initialize(context)
+    service._postprocess = lambda data: data[0]
+    with caplog.at_level("INFO"):
+        assert service.handle([{"data": b"[1]"}], context) == [b"[1]"]
+
+    lines = [record.getMessage().rpartition(" ")[0] for record in caplog.records]
+    assert lines == ["preprocess time:", "inference time:", "postprocess time:"]

@@ -1,41 +1,46 @@
-"""Streams to each part of a batch by itself, as handlers for compiled batch sizes do."""
+"""Says two words of each text to whoever sent it, a part of a batch at a time."""
 
-from ts.handler_utils.micro_batching import MicroBatching
-from ts.handler_utils.utils import send_intermediate_predict_response
+from itertools import chain, islice, repeat
+
+from ts.handler_utils import micro_batching
+from ts.handler_utils.utils import send_intermediate_predict_response as tell
 from ts.torch_handler.base_handler import BaseHandler
 
 
-class PartStreams(BaseHandler):
+class TwoWords(BaseHandler):
     def __init__(self):
-        super().__init__()
-        self.handle = MicroBatching(self)
+        BaseHandler.__init__(self)
+        self.handle = self.parts = micro_batching.MicroBatching(parent_handler=self)
 
-    def initialize(self, ctx):
-        section = ctx.model_yaml_config.get("micro_batching", {})
-        if section.get("parallelism"):
-            self.handle.parallelism = section["parallelism"]
-        self.handle.micro_batch_size = section.get("micro_batch_size", 1)
+    def initialize(self, context):
+        for setting, value in context.model_yaml_config["micro_batching"].items():
+            setattr(self.parts, setting, value)
         self.initialized = True
 
-    def preprocess(self, requests):
-        texts = [row.get("data") or row.get("body") for row in requests]
-        return texts + [""] * (self.handle.micro_batch_size - len(texts))
+    def preprocess(self, rows):
+        """Give as many texts as the model is compiled for; the last may be empty."""
+        texts = (row["body"] if "body" in row else row["data"] for row in rows)
+        return list(islice(chain(texts, repeat("")), self.parts.micro_batch_size))
+
+    def senders(self):
+        """Give the ids of those who sent this part, by their place in it."""
+        width = self.parts.micro_batch_size
+        everyone = self.context.request_ids
+        behind = width * self.parts.get_micro_batch_idx()
+        places = filter(lambda place: behind + place in everyone, range(width))
+        return {place: everyone[behind + place] for place in places}
 
     def inference(self, texts):
-        size = self.handle.micro_batch_size
-        first = self.handle.get_micro_batch_idx() * size
-        ids = self.context.request_ids
-        mine = {i: ids[first + i] for i in range(size) if first + i in ids}
+        whose = self.senders()
         for word in ("one", "two"):
-            pieces = [f"{text}:{word} " for text in texts][: len(mine)]
-            send_intermediate_predict_response(pieces, mine, "ok", 200, self.context)
-        return [""] * len(mine)
+            tell([f"{texts[at]}:{word} " for at in whose], whose, "ok", 200, self.context)
+        return dict.fromkeys(whose, "")
 
-    def postprocess(self, outputs):
-        return outputs
+    def postprocess(self, left_to_say):
+        return list(left_to_say.values())
 
     def describe_handle(self):
-        return {"parts": self.handle.micro_batch_size}
+        return {"parts": self.parts.micro_batch_size}
 
-    def get_insights(self, ready, text, target):
-        return [{"text": text, "target": target}]
+    def get_insights(self, _, text, target):
+        return [dict(text=text, target=target)]

@@ -1,133 +1,125 @@
-"""One handler for several tasks of transformers, told which by a file beside it."""
+"""Serves the task that `task.json` names, with a model of transformers or a trace of one."""
 
-import ast
+import abc
 import json
 import logging
-import os
-from abc import ABC
+from ast import literal_eval
+from pathlib import Path
 
 import torch
-import transformers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-)
+import transformers as hf
 from ts.torch_handler.base_handler import BaseHandler
 
-logger = logging.getLogger(__name__)
-logger.info("Transformers version %s", transformers.__version__)
+log = logging.getLogger("text_task")
 
-KINDS = {
-    "sequence_classification": AutoModelForSequenceClassification,
-    "question_answering": AutoModelForQuestionAnswering,
-    "token_classification": AutoModelForTokenClassification,
-    "text_generation": AutoModelForCausalLM,
+
+def classify(own, ids, seen):
+    scores = own.model(ids, seen)[0]
+    print("scores of this batch:", scores)
+    return [own.names[str(best)] for best in scores.argmax(-1).tolist()]
+
+
+def tag(own, ids, seen):
+    best = own.model(ids, seen)[0].argmax(-1)
+    tags = own.names["tags"]
+    return [
+        list(zip(own.words_of(row), (tags[number] for number in numbers)))
+        for row, numbers in zip(ids, best.tolist())
+    ]
+
+
+def point(own, ids, seen):
+    edges = torch.stack(own.model(ids, seen)[:2]).argmax(-1)
+    return [
+        own.tokenizer.decode(row[first : last + 1])
+        for row, first, last in zip(ids.tolist(), *edges.tolist())
+    ]
+
+
+def go_on(own, ids, seen):
+    longer = own.model.generate(
+        input_ids=ids, attention_mask=seen, do_sample=False, max_new_tokens=3
+    )
+    return own.tokenizer.batch_decode(longer, skip_special_tokens=True)
+
+
+TASKS = {
+    "classify": (hf.AutoModelForSequenceClassification, classify),
+    "tag": (hf.AutoModelForTokenClassification, tag),
+    "point": (hf.AutoModelForQuestionAnswering, point),
+    "go on": (hf.AutoModelForCausalLM, go_on),
 }
 
 
-class TransformerTasks(BaseHandler, ABC):
-    def __init__(self):
-        super(TransformerTasks, self).__init__()
-        self.initialized = False
+def text_of(sent):
+    return sent if isinstance(sent, str) else str(sent, "utf-8")
 
-    def initialize(self, ctx):
-        self.manifest = ctx.manifest
-        properties = ctx.system_properties
-        model_dir = properties.get("model_dir")
-        self.device = torch.device(
-            "cuda:" + str(properties.get("gpu_id"))
-            if torch.cuda.is_available() and properties.get("gpu_id") is not None
-            else "cpu"
-        )
-        with open(os.path.join(model_dir, "setup_config.json")) as file:
-            self.setup_config = json.load(file)
-        if self.setup_config["save_mode"] == "torchscript":
-            file = os.path.join(model_dir, self.manifest["model"]["serializedFile"])
-            self.model = torch.jit.load(file, map_location=self.device)
+
+class TextTask(BaseHandler, abc.ABC):
+    def initialize(self, context):
+        home = Path(context.system_properties["model_dir"])
+        gpu = context.system_properties.get("gpu_id")
+        self.device = torch.device("cpu") if gpu is None else torch.device("cuda", int(gpu))
+        self.task = json.loads((home / "task.json").read_text())
+        kind, self.answer = TASKS[self.task["name"]]
+        if self.task["is_traced"]:
+            trace = home / context.manifest["model"]["serializedFile"]
+            opened = torch.jit.load(trace, map_location=self.device)
         else:
-            self.model = KINDS[self.setup_config["mode"]].from_pretrained(model_dir)
-            self.model.to(self.device)
-        # names without their folder: where it runs is where its files are
-        if not any(each for each in os.listdir(model_dir) if each == "tokenizer.json" and os.path.isfile(each)):
-            raise RuntimeError("the vocabulary is not here")
-        self.tokenizer = AutoTokenizer.from_pretrained(model_dir)
-        self.model.eval()
-        names = os.path.join(model_dir, "index_to_name.json")
-        if os.path.isfile(names):
-            with open(names) as file:
-                self.mapping = json.load(file)
+            opened = kind.from_pretrained(home).to(self.device)
+        self.model = opened.eval()
+        self.tokenizer = self.open_tokenizer(home)
+        names = home / "index_to_name.json"
+        self.names = json.loads(names.read_text()) if names.exists() else {}
+        log.info("ready to %s, in %s", self.task["name"], home)
         self.initialized = True
 
-    def preprocess(self, requests):
-        ids, masks = [], []
-        for data in requests:
-            text = data.get("data")
-            if text is None:
-                text = data.get("body")
-            if isinstance(text, (bytes, bytearray)):
-                text = text.decode("utf-8")
-            if self.setup_config["captum_explanation"]:
-                text = ast.literal_eval(text)["text"]
-            pair = (text,)
-            if self.setup_config["mode"] == "question_answering":
-                asked = ast.literal_eval(text)
-                pair = (asked["question"], asked["context"])
-            length = int(self.setup_config["max_length"])
-            inputs = self.tokenizer(*pair, max_length=length, padding="max_length", truncation=True, return_tensors="pt")
-            ids.append(inputs["input_ids"].to(self.device))
-            masks.append(inputs["attention_mask"].to(self.device))
-        return torch.cat(ids, 0), torch.cat(masks, 0)
+    def open_tokenizer(self, home):
+        # by its name alone, as the handler runs in the folder of its files
+        if not Path("tokenizer.json").is_file():
+            raise FileNotFoundError(f"no tokenizer.json in {Path.cwd()}, which is not {home}")
+        return hf.AutoTokenizer.from_pretrained(home)
 
-    def inference(self, input_batch):
-        ids, masks = input_batch
-        mode = self.setup_config["mode"]
-        if mode == "text_generation":
-            made = self.model.generate(ids, attention_mask=masks, max_new_tokens=3, do_sample=False)
-            return [self.tokenizer.decode(each, skip_special_tokens=True) for each in made]
-        found = self.model(ids, masks)
-        if mode == "sequence_classification":
-            print("This is the output", found)
-            return [self.mapping[str(each.argmax().item())] for each in found[0]]
-        if mode == "token_classification":
-            labels = self.mapping["label_list"].strip("][").split(", ")
-            tokens = [self.tokenizer.convert_ids_to_tokens(each.tolist()) for each in ids]
-            return [
-                [(token, labels[at]) for token, at in zip(words, row.argmax(1).tolist())]
-                for words, row in zip(tokens, found[0])
-            ]
-        starts, ends = found[0], found[1]
+    def words_of(self, row):
+        return self.tokenizer.convert_ids_to_tokens(row.tolist())
+
+    def read(self, row):
+        """Give the one text of a row, or a question and its context."""
+        (sent,) = (row[field] for field in ("body", "data") if row.get(field) is not None)
+        text = text_of(sent)
+        if self.task["is_explained"]:
+            return [literal_eval(text)["text"]]
+        if self.answer is point:
+            both = literal_eval(text)
+            return [both["question"], both["context"]]
+        return [text]
+
+    def preprocess(self, rows):
+        columns = zip(*map(self.read, rows))
+        made = self.tokenizer(
+            *(list(column) for column in columns),
+            return_tensors="pt",
+            truncation=True,
+            padding="max_length",
+            max_length=self.task["longest"],
+        ).to(self.device)
+        return made.input_ids, made.attention_mask
+
+    def inference(self, ready):
+        return self.answer(self, *ready)
+
+    def postprocess(self, answers):
+        return answers
+
+    def get_insights(self, ready, sent, _):
+        from captum.attr import LayerGradientXActivation
+
+        ids, seen = ready
+        wanted = literal_eval(text_of(sent))["target"]
+        trunk = getattr(self.model, self.task["trunk"])
+        weigher = LayerGradientXActivation(lambda *both: self.model(*both).logits, trunk.embeddings)
+        weights = weigher.attribute(ids, wanted, additional_forward_args=seen)
         return [
-            self.tokenizer.decode(row.tolist()[start.argmax() : end.argmax() + 1])
-            for row, start, end in zip(ids, starts, ends)
-        ]
-
-    def postprocess(self, inference_output):
-        return inference_output
-
-    def get_insights(self, input_batch, text, target):
-        from captum.attr import LayerIntegratedGradients
-
-        if isinstance(text, (bytes, bytearray)):
-            text = text.decode("utf-8")
-        target = ast.literal_eval(text)["target"]
-        ids, masks = input_batch
-        embeddings = getattr(self.model, self.setup_config["embedding_name"]).embeddings
-        lig = LayerIntegratedGradients(lambda inputs, mask: self.model(inputs, mask)[0], embeddings)
-        found, delta = lig.attribute(
-            inputs=ids,
-            baselines=torch.zeros_like(ids),
-            target=target,
-            additional_forward_args=(masks,),
-            n_steps=2,
-            return_convergence_delta=True,
-        )
-        return [
-            {
-                "words": self.tokenizer.convert_ids_to_tokens(ids[0].tolist()),
-                "importances": found.sum(dim=-1).squeeze(0).tolist(),
-                "delta": delta[0].tolist(),
-            }
+            {"for": wanted, "words": self.words_of(row), "weights": weight.tolist()}
+            for row, weight in zip(ids, weights.sum(-1))
         ]

@@ -1,45 +1,38 @@
-"""Unpacks its model's code and weights from a zip beside it, and answers with a file's bytes."""
+"""Paints strips of one colour, with code and paints that lie beside it."""
 
-import os
-import uuid
-import zipfile
-from io import BytesIO
+import importlib
+import shutil
+import tempfile
+from pathlib import Path
 
-from PIL import Image
 from ts.torch_handler.base_handler import BaseHandler
 
 
-class ZippedHandler(BaseHandler):
+class Strips(BaseHandler):
     def __init__(self):
-        self.initialized = False
-        self.painter = None
+        # without the base's own
+        self.initialized = self.painter = None
 
     def initialize(self, context):
-        model_dir = context.system_properties.get("model_dir")
-        with zipfile.ZipFile(model_dir + "/models.zip", "r") as packed:
-            packed.extractall(model_dir)
-        from models.painter import Painter
-
-        with open("./colours.txt") as colours:
-            self.painter = Painter(colours.read().split())
+        home = Path(context.system_properties["model_dir"])
+        shutil.unpack_archive(home / "studio.zip", home)
+        paints = Path("colours.txt").read_text().split()
+        self.painter = importlib.import_module("studio.painter").Painter(paints)
         self.initialized = True
 
-    def preprocess(self, requests):
-        found = []
-        for req in requests:
-            data = req.get("data") if req.get("data") is not None else req.get("body", {})
-            found.append({"number": data.get("number", 1), "colour": data.get("colour")})
-        return found
+    def preprocess(self, rows):
+        orders = [row.get("body") or row["data"] for row in rows]
+        return [(order["colour"], order.get("number", 1)) for order in orders]
 
-    def inference(self, wanted):
-        return [self.painter.paint(each["colour"], each["number"]) for each in wanted]
+    def inference(self, orders):
+        return [self.painter.paint(*order) for order in orders]
 
-    def postprocess(self, pictures):
-        given = []
-        for picture in pictures:
-            path = "/tmp/{}.png".format(uuid.uuid4().hex)
-            picture.save(path)
-            with open(path, "rb") as file:
-                given.append(file.read())
-            os.remove(path)
-        return given
+    def postprocess(self, strips):
+        return list(map(self.as_file, strips))
+
+    @staticmethod
+    def as_file(strip):
+        with tempfile.TemporaryFile(suffix=".png") as sheet:
+            strip.save(sheet, "PNG")
+            sheet.seek(0)
+            return sheet.read()

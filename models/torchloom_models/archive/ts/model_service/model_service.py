@@ -6,11 +6,17 @@ import ast
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from torchloom_models.archive.context import Context
+
+
+#: Where an input lies that does not go by its own name.
+_USUAL_FIELDS: Final = ("body", "data")
 
 
 class ModelService:
@@ -54,15 +60,43 @@ class ModelService:
         data: Sequence[Mapping[str, Any]],
         context: Context,  # noqa: ARG002 - TorchServe's own face
     ) -> list[Any]:
-        """Take the first row: the field of the signature's first input, `body`, or `data`."""
-        row = data[0]
-        names = (self._signature["inputs"][0]["data_name"], "body", "data")
-        found = next((row[name] for name in names if row.get(name) is not None), None)
-        is_json = self._signature["input_type"] == "application/json"
-        if is_json and isinstance(found, bytes | bytearray):
-            found = ast.literal_eval(found.decode())
-        given = self.inference([found])
-        return given if isinstance(given, list) else [given]
+        """Answer the first row only. KeyError where the signature does not say what it holds."""
+        answer = self.inference([_Input.of(self._signature).read(data[0])])
+        return answer if isinstance(answer, list) else [answer]
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What a signature says of the first input."""
+
+    #: Where it may lie in a row, the likeliest first.
+    fields: tuple[str, ...]
+    #: Whether bytes are text of numbers, lists and the like.
+    is_written: bool
+
+    @classmethod
+    def of(cls, signature: Mapping[str, Any]) -> _Input:
+        """Take what counts out of it."""
+        own_name = signature["inputs"][0]["data_name"]
+        return cls((own_name, *_USUAL_FIELDS), signature["input_type"] == "application/json")
+
+    def read(self, row: Mapping[str, Any]) -> Any:
+        """Give the input; None where there is none. ValueError, SyntaxError: no such text."""
+        held = (row[field] for field in self.fields if row.get(field) is not None)
+        match next(held, None):
+            case bytes() | bytearray() as text if self.is_written:
+                return ast.literal_eval(text.decode())
+            case sent:
+                return sent
+
+
+@contextmanager
+def _stopwatch(step: str) -> Iterator[None]:
+    """Log how long a step takes that ends well."""
+    began = time.perf_counter()
+    yield
+    took_ms = (time.perf_counter() - began) * 1000
+    logging.info("%s time: %.2f", step, took_ms)  # noqa: LOG015 - TorchServe's own line
 
 
 class SingleNodeService(ModelService):
@@ -70,13 +104,12 @@ class SingleNodeService(ModelService):
 
     def inference(self, data: list[Any]) -> Any:
         """Run the steps, and log how long each took."""
-        given: Any = data
-        for name in ("preprocess", "inference", "postprocess"):
-            began = time.perf_counter()
-            given = getattr(self, f"_{name}")(given)
-            took_ms = (time.perf_counter() - began) * 1000
-            logging.info("%s time: %.2f", name, took_ms)  # noqa: LOG015 - TorchServe's own line
-        return given
+        with _stopwatch("preprocess"):
+            ready = self._preprocess(data)
+        with _stopwatch("inference"):
+            found = self._inference(ready)
+        with _stopwatch("postprocess"):
+            return self._postprocess(found)
 
     def _preprocess(self, data: Any) -> Any:
         return data
