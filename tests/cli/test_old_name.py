@@ -146,6 +146,30 @@ def test_starts_a_server_for_scripts(tmp_path: Path) -> None:
     )
 
 
+def test_keeps_the_first_lines_of_a_server_that_nobody_reads(tmp_path: Path) -> None:
+    """The end is told in any case, and the command that started the server is no zombie."""
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / "torchserve"
+    stand_in.write_text(
+        '#!/bin/sh\ncase "$*" in --start*) echo Model server started.; seq 1500;; esac\n'
+    )
+    stand_in.chmod(0o755)
+    _alias(tmp_path, "install")
+    code = (
+        "import psutil, sys, threading\n"
+        "from ts.launcher import start\n"
+        "lines = start('store')\n"
+        "for each in threading.enumerate():\n"
+        "    if each is not threading.current_thread(): each.join(20)\n"
+        "found = list(iter(lines.get, None))\n"
+        "found = (len(found), found[0], found[-1], len(psutil.Process().children()))\n"
+        "print(found, file=sys.stderr)\n"
+    )
+    assert (
+        run_python(tmp_path, "-W", "error", "-c", code).stderr == "(1000, '1\\n', '1000\\n', 0)\n"
+    )
+
+
 def test_goes_without_a_trace(tmp_path: Path) -> None:
     """What was installed is removed, bytecode included; nothing else is."""
     _alias(tmp_path, "install")

@@ -115,7 +115,7 @@ class ArchiveFinder:
         if not name or "\0" in name:
             raise failed
         target = store / name
-        if target.exists():
+        if _is_there(target):
             raise self._refuse_second(name)
         try:
             await asyncio.to_thread(self._download.fetch, url, target)

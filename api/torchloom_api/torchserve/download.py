@@ -52,8 +52,7 @@ class Download:
 
         Raises FileExistsError, DownloadFailed and HostRefused.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)  # a store of workflows need not be there
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".download-")
+        descriptor, temporary = _make_file(target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 self._copy(url, file, target.parent)
@@ -115,6 +114,15 @@ class Download:
                 message = f"{host!r} is {address}, which is no address of the public internet"
                 raise HostRefused(message)
         return addresses[0]
+
+
+def _make_file(folder: Path) -> tuple[int, str]:
+    """Make a file to write to in a folder, which need not be there. Raises DownloadFailed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # a store of workflows is made so
+        return tempfile.mkstemp(dir=folder, prefix=".download-")
+    except OSError as error:
+        raise DownloadFailed(str(error)) from error
 
 
 def _wrap(sock: socket.socket, host: str) -> ssl.SSLSocket:

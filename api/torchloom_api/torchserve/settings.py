@@ -183,13 +183,16 @@ def _find_workflow_store(
     """Give the store of workflows, and what to warn of.
 
     One of the file need not be there: the configuration of TorchServe's own image names one that
-    nobody has made.
+    nobody has made. Raises CannotStart for what is no folder.
     """
     if command_line.workflow_store or not config.workflow_store:
         return _find_store("--workflow-store", config.workflow_store, folder), ()
     store = (folder / config.workflow_store).resolve()
     if store.is_dir():
         return store, ()
+    if store.exists():
+        message = f"workflow_store: {config.workflow_store!r} is no folder. Name one, or none."
+        raise CannotStart(message)
     return store, [f"workflow_store: there is no folder {config.workflow_store!r} so far."]
 
 

@@ -16,7 +16,7 @@ from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, MappingProxyType, ModuleType
-from typing import Final
+from typing import Final, Never
 
 from torchloom_models.archive.intermediate import send_intermediate_predict_response
 
@@ -94,9 +94,26 @@ class _Finder(MetaPathFinder):
         if found is not None:
             return ModuleSpec(fullname, _Loader(ours), origin=found.origin)
         if rest in _ABSENT:
-            message = f"No module named {fullname!r}. TorchLoom has none: {_ABSENT[rest]}."
-            raise ModuleNotFoundError(message, name=fullname)
+            return ModuleSpec(fullname, _Absent(_ABSENT[rest]))
         return None
+
+
+class _Absent(Loader):
+    """Says what there is in place of a module, when it is imported, and not when looked for."""
+
+    def __init__(self, instead: str) -> None:
+        self._instead = instead
+
+    def create_module(self, spec: ModuleSpec) -> Never:
+        self.get_code(spec.name)
+
+    def get_code(self, fullname: str) -> Never:
+        """Say it to `python -m`, too."""
+        message = f"No module named {fullname!r}. TorchLoom has none: {self._instead}."
+        raise ModuleNotFoundError(message, name=fullname)
+
+    def exec_module(self, module: ModuleType) -> Never:
+        self.get_code(module.__name__)
 
 
 class _Loader(Loader):

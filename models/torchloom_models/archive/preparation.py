@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from torchloom_models.archive.files import ArchiveFiles
-from torchloom_models.archive.requirements import has_own_packages, install
+from torchloom_models.archive.requirements import has_own_packages, install, state_of
 from torchloom_models.archive.unpacked import UnpackedStore
 
 
@@ -25,11 +25,18 @@ def store_of(config: Mapping[str, object], source: Path) -> UnpackedStore:
     if not config.get("install_requirements"):
         return UnpackedStore(folder)
 
-    def finish(lying: Path, packages: Path) -> None:
+    def read(lying: Path) -> tuple[Path | None, bool]:
         files = ArchiveFiles.read(lying, source, handler=cast("str", config.get("handler")))
         name = files.manifest.requirements_file
-        if name is not None:
-            model, has_venv = str(config.get("name")), has_own_packages(files.config)
-            install(packages, lying / name, model=model, has_venv=has_venv)
+        return None if name is None else lying / name, has_own_packages(files.config)
 
-    return UnpackedStore(folder, finish=finish, variant="requirements")
+    def finish(lying: Path, packages: Path) -> None:
+        file, has_venv = read(lying)
+        if file is not None:
+            install(packages, file, model=str(config.get("name")), has_venv=has_venv)
+
+    def describe(lying: Path) -> str:
+        file, has_venv = read(lying)
+        return "" if file is None else state_of(file, has_venv=has_venv)
+
+    return UnpackedStore(folder, finish=finish, state_of=describe, variant="requirements")

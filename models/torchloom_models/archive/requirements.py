@@ -6,6 +6,8 @@ Runs pip, which runs what it installs: only where the operator has allowed that.
 from __future__ import annotations
 
 import logging
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -14,12 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from torchloom.errors import ModelLoadError
+from torchloom_models.artefact import digest_of_text
 
 
 _log = logging.getLogger(__name__)
 
 #: The environment of an archive that has one, in its folder.
 _VENV: Final = "venv"
+
+#: What stands between the words of a file of requirements, some of which are names of files.
+_BETWEEN: Final = re.compile(r"[\s=]+")
 
 #: Of what pip says, as much is told: its last lines, but for those that only advertise.
 _MAX_SAID: Final = 1000
@@ -51,6 +57,21 @@ def install(folder: Path, file: Path, *, model: str, has_venv: bool) -> None:
     only = ["--upgrade-strategy", "only-if-needed"]
     pip = [python, "-m", "pip", "install", "-U", *only, "-r", str(file)]
     _run(pip, beside, f"Custom pip package installation failed for model {model}")
+
+
+def state_of(file: Path, *, has_venv: bool) -> str:
+    """Give a digest of all in an archive that decides what `install` does.
+
+    Of files that the requirements name, wheels and further requirements, size and time count.
+    """
+    if not file.is_file():
+        return ""
+    text = file.read_text("utf-8", errors="backslashreplace")
+    named = [file.parent / word for word in _BETWEEN.split(text) if word]
+    # os.path, for a word may be longer than a name, or hold what no name does.
+    found = [each.stat() for each in named if os.path.isfile(each)]  # noqa: PTH113
+    states = [f"{each.st_size} {each.st_mtime_ns} {each.st_ino}" for each in found]
+    return digest_of_text(file.name, str(has_venv), text, *states)
 
 
 def has_own_packages(config: Mapping[str, object]) -> bool:

@@ -50,26 +50,33 @@ class Unpacked:
 class UnpackedStore:
     """A folder of unpacked archives, which several processes share.
 
-    `finish` is told where an archive's files are, and where to put what belongs to it; `variant`
-    tells such folders from those without.
+    `finish` is told where an archive's files are, and where to put what belongs to it. `state_of`
+    says in a text on what of an archive that is a folder it depends; `variant` tells such folders
+    from those without.
     """
 
     def __init__(
-        self, root: Path, *, finish: Callable[[Path, Path], None] | None = None, variant: str = ""
+        self,
+        root: Path,
+        *,
+        finish: Callable[[Path, Path], None] | None = None,
+        state_of: Callable[[Path], str] = lambda _: "",
+        variant: str = "",
     ) -> None:
         self._root = root
         self._finish = finish
+        self._state_of = state_of
         self._variant = variant
 
     def open(self, source: Path) -> Unpacked:
         """Give the files of an archive; a folder is used as it lies there.
 
-        Raises what `unpack` and `finish` do, and FileNotFoundError.
+        Raises what `unpack`, `finish` and `state_of` do, and FileNotFoundError.
         """
         if source.is_dir() and self._finish is None:
             return Unpacked(source)
         self._root.mkdir(parents=True, exist_ok=True)
-        name = _name(source, self._variant)
+        name = self._name(source)
         lock = os.open(self._root / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._hold(source, name, lock)
@@ -79,6 +86,21 @@ class UnpackedStore:
         self._sweep(name)
         made = self._root / name
         return Unpacked(source if source.is_dir() else made, lock, made)
+
+    def _name(self, source: Path) -> str:
+        """Name the folder of an archive: another one, or another state of it, has another name.
+
+        A folder's own time of change tells nothing: Python writes `__pycache__` into it, and a file
+        in it may change without it.
+        """
+        found = source.stat()
+        if source.is_dir():
+            state = [self._state_of(source)]
+        else:
+            state = [str(found.st_size), str(found.st_mtime_ns)]
+        stem = "".join(each if each.isalnum() else "_" for each in stem_of(source))[:_MAX_STEM]
+        place = (str(source.resolve()), str(found.st_ino), self._variant)
+        return f"{stem}-{digest_of_text(*place, *state)}"
 
     def _hold(self, source: Path, name: str, lock: int) -> None:
         """Take a share of the lock with the folder there.
@@ -141,17 +163,3 @@ def _try_lock(lock: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _name(source: Path, variant: str) -> str:
-    """Name the folder of an archive: another one, or another state of it, has another name."""
-    found = source.stat()
-    state = (
-        str(source.resolve()),
-        str(found.st_size),
-        str(found.st_mtime_ns),
-        str(found.st_ino),
-        variant,
-    )
-    stem = "".join(each if each.isalnum() else "_" for each in stem_of(source))[:_MAX_STEM]
-    return f"{stem}-{digest_of_text(*state)}"

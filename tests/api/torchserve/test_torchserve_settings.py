@@ -124,6 +124,14 @@ def test_starts_without_the_workflow_store_that_a_file_names(folder: Path) -> No
     assert not _read(folder, ts_config="a").warnings
 
 
+def test_refuses_a_workflow_store_that_is_no_folder(folder: Path) -> None:
+    """No workflow could be fetched into it; it is told at the start."""
+    (folder / "a").write_text("model_store=models\nworkflow_store=wf-store\n")
+    (folder / "wf-store").write_text("")
+    with pytest.raises(CannotStart, match="workflow_store: 'wf-store' is no folder"):
+        _read(folder, ts_config="a")
+
+
 def test_names_the_file_of_a_bad_value_as_it_was_given(folder: Path) -> None:
     """The fault's file is what the caller wrote."""
     (folder / "a").write_text("model_store=models\njob_queue_size=x\n")

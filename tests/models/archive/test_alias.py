@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import runpy
 import sys
 from pathlib import Path
 
@@ -49,6 +51,26 @@ def test_says_what_there_is_in_place_of_what_is_left_out(name: str, says: str) -
         importlib.import_module(name)
 
     assert name.startswith(str(caught.value.name))
+
+
+@pytest.mark.usefixtures("ts")
+@pytest.mark.parametrize("name", ["ts.model_server", "ts.utils.setup_model_venv", "ts.absent"])
+def test_can_be_asked_for_what_is_left_out(name: str) -> None:
+    """To look for a module raises nothing; importing it does, also the second time."""
+    importlib.util.find_spec(name)
+
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match=f"No module named '{name}'") as caught:
+            importlib.import_module(name)
+        assert caught.value.name == name
+        assert name not in sys.modules
+
+
+@pytest.mark.usefixtures("ts")
+def test_says_it_to_who_runs_what_is_left_out() -> None:
+    """As `python -m` does."""
+    with pytest.raises(ImportError, match="start a server by `torchloom torchserve`"):
+        runpy.run_module("ts.arg_parser", alter_sys=False)
 
 
 def write_ts(folder: Path, *names: str) -> None:

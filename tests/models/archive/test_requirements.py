@@ -14,7 +14,8 @@ from model_fakes.archives import files_of, make_mar, write_folder
 from torchloom.engine import Result, Work
 from torchloom.errors import ModelLoadError
 from torchloom_models.archive.engine import HandlerEngine
-from torchloom_models.archive.requirements import install
+from torchloom_models.archive.preparation import store_of
+from torchloom_models.archive.requirements import install, state_of
 
 
 #: Opens an archive with the keys of a model file.
@@ -31,11 +32,17 @@ def handle(data, context):
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
     """Make a package that needs no index."""
-    file = tmp_path / "tiny_archived_package-1.0-py3-none-any.whl"
-    info = "tiny_archived_package-1.0.dist-info"
+    return make_wheel(tmp_path, "1.0", answer=42)
+
+
+def make_wheel(folder: Path, version: str, *, answer: int) -> Path:
+    """Make one version of it."""
+    file = folder / f"tiny_archived_package-{version}-py3-none-any.whl"
+    info = f"tiny_archived_package-{version}.dist-info"
+    about = f"Metadata-Version: 2.1\nName: tiny-archived-package\nVersion: {version}\n"
     files = {
-        "tiny_archived_package.py": "ANSWER = 42\n",
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny-archived-package\nVersion: 1.0\n",
+        "tiny_archived_package.py": f"ANSWER = {answer}\n",
+        f"{info}/METADATA": about,
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
@@ -131,6 +138,62 @@ def test_leaves_folders_of_the_operator_alone(
     assert {each for each in source.rglob("*") if "__pycache__" not in each.parts} == before
     engine.close()
     assert [each for each in (tmp_path / "archives").iterdir() if each.is_dir()] == []
+
+
+@pytest.mark.slow
+def test_installs_once_for_all_workers_of_a_folder(
+    open_archive: Open, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python writes bytecode beside the handler that the first of them imports."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    texts = {"needy.py": HANDLER, "r.txt": wheel.as_uri()}
+    files = files_of("needy", "needy.py", texts, requirementsFile="r.txt")
+    source = write_folder(tmp_path / "needy", files)
+    open_archive(source, install_requirements=True)
+    assert (source / "__pycache__").is_dir()
+    (installed,) = tmp_path.glob("archives/*/tiny_archived_package.py")
+    wheel.unlink()  # whoever runs pip again fails
+
+    open_archive(source, install_requirements=True)
+    assert list(tmp_path.glob("archives/*/tiny_archived_package.py")) == [installed]
+
+
+@pytest.mark.slow
+def test_installs_anew_what_a_folder_asks_for_now(tmp_path: Path, wheel: Path) -> None:
+    """Requirements are edited where they lie; whoever runs keeps what it has."""
+    newer = make_wheel(tmp_path, "2.0", answer=43)
+    texts = {"needy.py": HANDLER, "r.txt": wheel.as_uri()}
+    files = files_of("needy", "needy.py", texts, requirementsFile="r.txt")
+    source = write_folder(tmp_path / "needy", files)
+    store = store_of({"archives": tmp_path / "archives", "install_requirements": True}, source)
+    old = store.open(source)
+    (source / "r.txt").write_text(newer.as_uri())
+    new = store.open(source)
+
+    answers = [(each.packages / "tiny_archived_package.py").read_text() for each in (old, new)]
+    assert answers == ["ANSWER = 42\n", "ANSWER = 43\n"]
+    old.close()
+    new.close()
+
+
+def test_tells_what_decides_what_is_installed(tmp_path: Path) -> None:
+    """The text, the environment, and the files that the text names; nothing beside them."""
+    texts = {"r.txt": "-r more.txt\n--constraint=c.txt\n./a.whl\nx" + 999 * "y" + "\n"}
+    folder = write_folder(tmp_path, {**texts, "more.txt": "z==1\n", "c.txt": "", "a.whl": ""})
+    file = folder / "r.txt"
+    states = [state_of(file, has_venv=False)]
+    write_folder(folder, {"handler.py": "", "__pycache__/handler.pyc": "", **texts})
+    assert state_of(file, has_venv=False) == states[0]
+
+    states.append(state_of(file, has_venv=True))
+    for name in ("more.txt", "c.txt", "a.whl", "r.txt"):
+        (folder / name).write_text("other\n" + (folder / name).read_text())
+        states.append(state_of(file, has_venv=False))
+    file.write_bytes(b"\xff \0")
+    states.append(state_of(file, has_venv=False))
+    assert len(set(states)) == len(states)
+    file.unlink()
+    assert not state_of(file, has_venv=False)
 
 
 @pytest.mark.slow

@@ -8,16 +8,15 @@ from __future__ import annotations
 import importlib
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from queue import Full, Queue
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from queue import Queue
+from typing import IO, Any, Final
 
 
 #: Says that all serves.
 _STARTED: Final = "Model server started"
 
-#: The most lines that are kept for who started the server.
+#: The most lines that wait for who started the server to take them.
 _MAX_LINES: Final = 1000
 
 _MODELS: Final = "http://localhost:8081/models"
@@ -34,8 +33,9 @@ def start(
 ) -> Queue[str | None]:
     """Start a server in place of one that runs, and wait until it serves, or has ended.
 
-    Gives the lines that it prints from then on, the first thousand; None is the last. All that it
-    prints is printed. Raises FileNotFoundError where there is no command `torchserve`.
+    Gives the lines that it prints from then on; None is the last. While a thousand wait to be
+    taken, further ones are left out. All that it prints is printed. Raises FileNotFoundError where
+    there is no command `torchserve`.
     """
     stop()
     words = ["torchserve", "--start", "--model-store", model_store]
@@ -54,13 +54,14 @@ def start(
         errors="replace",
     )
     assert running.stdout is not None
-    lines = iter(running.stdout)
-    for line in lines:
+    # The command ends before the server, which writes where it wrote.
+    threading.Thread(target=running.wait, daemon=True).start()
+    for line in running.stdout:
         _say(line)
         if _STARTED in line:
             break
-    kept: Queue[str | None] = Queue(_MAX_LINES)
-    threading.Thread(target=_pass_on, args=(lines, kept), daemon=True).start()
+    kept: Queue[str | None] = Queue()
+    threading.Thread(target=_pass_on, args=(running.stdout, kept), daemon=True).start()
     return kept
 
 
@@ -89,13 +90,12 @@ def register_model_with_params(
     return requests.post(_MODELS, params=dict(params), timeout=600)
 
 
-def _pass_on(lines: Iterable[str], kept: Queue[str | None]) -> None:
-    for line in lines:
-        _say(line)
-        with suppress(Full):
-            kept.put_nowait(line)
-    if kept.full():
-        kept.get_nowait()
+def _pass_on(output: IO[str], kept: Queue[str | None]) -> None:
+    with output:
+        for line in output:
+            _say(line)
+            if kept.qsize() < _MAX_LINES:  # nobody else puts
+                kept.put(line)
     kept.put(None)
 
 

@@ -205,6 +205,21 @@ async def test_fetches_into_a_store_that_nobody_has_made(
     assert names_in(tmp_path / "wf-store") == ["w.war"]
 
 
+async def test_tells_that_it_cannot_make_the_store(
+    serve: Serve, make_mar: MakeMar, make_war: MakeWar, tmp_path: Path
+) -> None:
+    """A file that came in its place is no archive that is there already."""
+    make_mar("m.mar", "m")
+    war = make_war("w", "models: {m: {url: m.mar}}\ndag: {start: [m]}\n")
+    war = war.rename(tmp_path / "w.war")
+    server = await serve(workflow_store=tmp_path / "wf-store")
+    (tmp_path / "wf-store").write_text("")
+
+    answer = await post(server, war.as_uri())
+    assert answer.status_code == 400
+    assert answer.json()["message"] == f"Failed to download archive from: {war.as_uri()}"
+
+
 async def test_is_no_part_of_snapshots(served: Served, make_war: MakeWar) -> None:
     """TorchServe keeps no workflows over a restart: none is told of."""
     changes: list[str] = []

@@ -32,7 +32,10 @@ class MicroBatching:
 
     @property
     def parallelism(self) -> dict[str, int]:
-        """How often each stage may run at once. Setting some leaves the others. ValueError."""
+        """How often each stage may run at once. Setting some leaves the others.
+
+        ValueError, and all stays as it was, for what is no stage, or no number from 1 on.
+        """
         return dict(self._parallelism)
 
     @parallelism.setter
@@ -41,10 +44,16 @@ class MicroBatching:
         if unknown:
             message = f"There is no stage {unknown[0]!r}; the stages are {', '.join(_STAGES)}."
             raise ValueError(message)
-        self._parallelism |= {stage: int(count) for stage, count in (given or {}).items()}
-        self._gates = {stage: Semaphore(count) for stage, count in self._parallelism.items()}
-        self._pool.shutdown()
-        self._pool = ThreadPoolExecutor(sum(self._parallelism.values()))
+        counts = self._parallelism | {stage: int(count) for stage, count in (given or {}).items()}
+        for stage, count in counts.items():
+            if count < 1:
+                message = f"{stage!r} may run {count} times at once; 1 is the least."
+                raise ValueError(message)
+        old = self._pool
+        self._parallelism = counts
+        self._gates = {stage: Semaphore(count) for stage, count in counts.items()}
+        self._pool = ThreadPoolExecutor(sum(counts.values()))
+        old.shutdown()
 
     def shutdown(self) -> None:
         """End the threads."""
