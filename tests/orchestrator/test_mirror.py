@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -264,7 +265,7 @@ async def test_answers_what_cannot_be_copied_without_a_copy(bench: _Bench) -> No
     """Containers may be nested more deeply than can be copied: that is no fault of the caller's."""
     await bench.begin()
     nested: object = "a"
-    for _ in range(600):
+    for _ in range(sys.getrecursionlimit() * 6 // 10):
         nested = [nested]
     call = asyncio.ensure_future(bench.orchestrator.predict("echo", {"text": nested}, {}))
     await until(lambda: bool(bench.served.batches))

@@ -31,8 +31,10 @@ from torchloom_models.archive.trace import Authored
 #: The key of an engine's config that lists the author's folders.
 AUTHORED: Final = "authored"
 
-#: Who logs the traces that are printed here: as a script, and of an archive that is loaded.
+#: Who logs the traces that are printed here: as a script, of a call that failed, and of an archive
+#: that is loaded.
 _WORKER: Final = logging.getLogger("__main__")
+_FAILURE: Final = logging.getLogger("torchloom_models.archive.failure")
 _LOADING: Final = logging.getLogger("torchloom_models.archive.entry")
 
 #: The server's own code, in whose doings the author takes no interest.
@@ -52,7 +54,7 @@ def open_at_terminal(config: Mapping[str, object], device: Device, report: Repor
         engine = open_handler(config, device, report, adapt=lambda entry: told(entry, authored))
     except ModelLoadError as error:
         raise _placed(error, authored) from None
-    _WORKER.disabled = True
+    _WORKER.disabled = _FAILURE.disabled = True
     return engine
 
 
