@@ -191,33 +191,35 @@ async def test_removes_fetched_files_with_it(
     assert names_in(store) == []
 
 
-async def test_fetches_into_a_store_that_nobody_has_made(
-    serve: Serve, make_mar: MakeMar, make_war: MakeWar, tmp_path: Path
-) -> None:
-    """The configuration of TorchServe's own image names one."""
+@pytest.fixture
+def war_elsewhere(make_mar: MakeMar, make_war: MakeWar, tmp_path: Path) -> Path:
+    """Give a workflow's archive that lies outside of any store, with its model in its own."""
     make_mar("m.mar", "m")
     war = make_war("w", "models: {m: {url: m.mar}}\ndag: {start: [m]}\n")
-    war = war.rename(tmp_path / "w.war")
+    return war.rename(tmp_path / "w.war")
+
+
+async def test_fetches_into_a_store_that_nobody_has_made(
+    serve: Serve, war_elsewhere: Path, tmp_path: Path
+) -> None:
+    """The configuration of TorchServe's own image names one."""
     server = await serve(workflow_store=tmp_path / "wf-store")
 
     assert (await post(server, "w.war")).status_code == 404
-    assert (await post(server, war.as_uri())).status_code == 200
+    assert (await post(server, war_elsewhere.as_uri())).status_code == 200
     assert names_in(tmp_path / "wf-store") == ["w.war"]
 
 
 async def test_tells_that_it_cannot_make_the_store(
-    serve: Serve, make_mar: MakeMar, make_war: MakeWar, tmp_path: Path
+    serve: Serve, war_elsewhere: Path, tmp_path: Path
 ) -> None:
     """A file that came in its place is no archive that is there already."""
-    make_mar("m.mar", "m")
-    war = make_war("w", "models: {m: {url: m.mar}}\ndag: {start: [m]}\n")
-    war = war.rename(tmp_path / "w.war")
     server = await serve(workflow_store=tmp_path / "wf-store")
     (tmp_path / "wf-store").write_text("")
 
-    answer = await post(server, war.as_uri())
+    answer = await post(server, war_elsewhere.as_uri())
     assert answer.status_code == 400
-    assert answer.json()["message"] == f"Failed to download archive from: {war.as_uri()}"
+    assert answer.json()["message"] == f"Failed to download archive from: {war_elsewhere.as_uri()}"
 
 
 async def test_is_no_part_of_snapshots(served: Served, make_war: MakeWar) -> None:
